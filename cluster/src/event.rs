@@ -1,0 +1,48 @@
+//! Event lines: one JSON object a line for every step an agent takes.
+
+use serde::{Deserialize, Serialize};
+
+/// A step of the failover protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The agent is up, its ZooKeeper session made.
+    Started,
+    /// The agent has reason to believe that the master does not serve.
+    Suspected,
+    /// The master's lease is gone (deleted, expired, or no longer renewed).
+    LeaseLost,
+    /// The agent proposed itself for the next epoch.
+    Proposed,
+    /// Its proposal won: the next epoch is its own.
+    Elected,
+    /// The predecessor was told to stop, or could not be reached; see `detail`.
+    Fenced,
+    /// Its Redis is master and the epoch is published.
+    Promoted,
+    /// Its Redis follows the master of this epoch.
+    Following,
+    /// Its Redis was master and is no longer.
+    Demoted,
+}
+
+/// One event line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentEvent {
+    /// `CLOCK_MONOTONIC` of the machine, nanoseconds.
+    pub mono_ns: u64,
+    /// Wall clock, nanoseconds since 1970.
+    pub wall_ns: u64,
+    /// Shard the agent belongs to.
+    pub shard: u32,
+    /// Node the agent runs on.
+    pub node: String,
+    /// What it did.
+    pub step: Step,
+    /// Epoch the step belongs to: for `suspected` and `lease_lost` the epoch that ends, for the others the
+    /// epoch that begins.
+    pub epoch: u64,
+    /// Why or how, for people: `redis refused the connection`, `wait 0 of 1`, `offset 1204`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}

@@ -1,0 +1,45 @@
+//! One run, as plain data: everything that is needed to do it again. Stored as `run.toml`.
+
+use serde::{Deserialize, Serialize};
+
+/// What one run is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// `zk-redis` or `fake`.
+    pub target: String,
+    /// Protocol of the agents: `course`.
+    pub variant: String,
+    /// Named bug of the fake cluster, if one is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bug: Option<String>,
+    /// Number of shards.
+    pub shards: u32,
+    /// Redis servers per shard, the master included.
+    pub replicas: u32,
+    /// ZooKeeper servers.
+    pub zookeepers: u32,
+    /// Name of the workload.
+    pub workload: String,
+    /// Names of the fault families, in order; empty for none. Or the one TOML file they came from.
+    pub faults: Vec<String>,
+    /// Fixes plan, targets, timing and inputs.
+    pub seed: u64,
+    /// Seconds of load.
+    pub time_limit_s: f64,
+    /// Client processes at work at once.
+    pub concurrency: u32,
+    /// Operations per second asked for, over all processes; 0 = as fast as it goes.
+    pub rate: f64,
+    /// Replicas that must acknowledge a write (`WAIT n`).
+    pub wait: u32,
+    /// `master` or `replica`: where reads go.
+    pub reads: String,
+    /// Milliseconds after which a client gives a call up.
+    pub op_timeout_ms: u64,
+    /// Seconds after the last heal within which every shard must take writes again.
+    pub converge_s: f64,
+    /// Capture all packets to `capture.pcapng`.
+    #[serde(default)]
+    pub capture: bool,
+}
