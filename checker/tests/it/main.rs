@@ -1,6 +1,8 @@
 //! Every promise of the crate, a module per theme.
 
+mod drawings;
 mod engines;
+mod laws;
 mod oracle;
 mod random;
 mod shared;
