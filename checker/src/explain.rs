@@ -33,6 +33,7 @@ impl Case<'_, '_> {
             Proof::TwoCas { first, second, .. } => self.two_cas(*first, *second),
             Proof::CasCycle { entries, .. } => self.cas_cycle(entries),
             Proof::Order { early, late, .. } => self.order(*early, *late),
+            Proof::Denied { entry, hold } => self.denied(*entry, hold),
             Proof::Torn { older, newer } => self.torn(older, newer),
         };
         let entries = proof.entries();
@@ -125,6 +126,27 @@ impl Case<'_, '_> {
         }
         let is_update = matches!(self.call(witness), RegisterCall::Cas(..));
         (if newer.is_unseen || is_update { "lost-update" } else { "stale-read" }, reason)
+    }
+
+    fn denied(&self, entry: usize, hold: &Hold) -> Told {
+        let mut reason = format!("the {} failed on a mismatch", self.subject(entry));
+        match (hold.first_back, hold.last_called) {
+            (Some(before), Some(after)) => {
+                let after = self.claim(after);
+                reason.push_str(&format!(
+                    ", although {} before it began, and after it {after}",
+                    self.outcome(before)
+                ));
+            }
+            (None, Some(after)) => {
+                reason.push_str(&format!(
+                    ", although that was there from the start, and after it {}",
+                    self.claim(after)
+                ));
+            }
+            _ => {}
+        }
+        ("false-mismatch", reason)
     }
 
     fn exhausted(&self, core: &[usize], stuck: Option<usize>) -> Told {

@@ -66,9 +66,12 @@ pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
         Ok(blocks) => blocks,
         Err(proof) => return Unique::Illegal(proof),
     };
-    match observe::order(&groups, &blocks) {
-        Some(order) => Unique::Legal(order),
-        None => Unique::Undecided,
+    if let Some(order) = observe::order(&groups, &blocks) {
+        return Unique::Legal(order);
+    }
+    match zone::denied(&groups) {
+        Err(proof) => Unique::Illegal(proof),
+        Ok(()) => Unique::Undecided,
     }
 }
 

@@ -36,6 +36,13 @@ pub enum Proof {
         /// The writers that make it so.
         support: Vec<usize>,
     },
+    /// A mismatch all the while that the value it denies was certainly there.
+    Denied {
+        /// The mismatch.
+        entry: usize,
+        /// The value's hold.
+        hold: Box<Hold>,
+    },
     /// `newer` must come after something of `older` and before something of `older`, and neither can be divided.
     Torn {
         /// The block that certainly holds the register all the while.
@@ -66,6 +73,7 @@ impl Proof {
             Proof::TwoCas { first, second, support } => [&[*first, *second], &support[..]].concat(),
             Proof::CasCycle { entries, support } => [&entries[..], &support[..]].concat(),
             Proof::Order { early, late, support } => [&[*early, *late], &support[..]].concat(),
+            Proof::Denied { entry, hold } => [vec![*entry], hold.entries()].concat(),
             Proof::Torn { older, newer } => [older.entries(), newer.entries()].concat(),
         };
         entries.sort_unstable();
@@ -82,6 +90,9 @@ impl Proof {
             Proof::TwoCas { first, second, .. } => vec![*first, *second],
             Proof::CasCycle { entries, .. } => entries.clone(),
             Proof::Order { early, late, .. } => vec![*early, *late],
+            Proof::Denied { entry, hold } => {
+                [Some(*entry), hold.first_back, hold.last_called].into_iter().flatten().collect()
+            }
             Proof::Torn { older, newer } => {
                 [older.first_back, older.last_called, newer.first_back, newer.last_called]
                     .into_iter()
@@ -119,6 +130,7 @@ impl Proof {
             Proof::Order { early, late, support } => {
                 Proof::Order { early: one(early), late: one(late), support: all(support) }
             }
+            Proof::Denied { entry, hold: held } => Proof::Denied { entry: one(entry), hold: hold(held) },
             Proof::Torn { older, newer } => Proof::Torn { older: hold(older), newer: hold(newer) },
         }
     }

@@ -1,7 +1,7 @@
 //! Chains as zones, and the zones against each other.
 
 use super::{Groups, Hold, NONE, Proof};
-use crate::model::register::ValueId;
+use crate::model::register::{NULL, RegisterCall, ValueId};
 
 /// A chain of groups as others see it. Positions are those of events plus one; the initial write is at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,32 @@ fn torn(groups: &Groups<'_>, older: Zone, newer: Zone) -> Proof {
     let mut older = hold(groups, older);
     older.last_called = witness.map(|entry| entry as usize).or(older.last_called);
     Proof::Torn { older: Box::new(older.supported(groups)), newer: Box::new(newer.supported(groups)) }
+}
+
+/// A mismatch from whose call to whose return the value it denies was certainly there: something on that
+/// value had returned before, and something that needs it was called after.
+pub(super) fn denied(groups: &Groups<'_>) -> Result<(), Proof> {
+    for (i, entry) in groups.entries.iter().enumerate() {
+        let RegisterCall::Differs(value) = entry.call else { continue };
+        let group = &groups.all[value as usize];
+        if !group.needed {
+            continue;
+        }
+        let some = |entry: u32| (entry != NONE).then_some(entry);
+        let next = some(group.succ).and_then(|succ| some(groups.all[succ as usize].writer));
+        let back = [group.writer, group.read_min].into_iter().filter_map(some).min_by_key(|&e| groups.ret(e));
+        let called = some(group.read_max).into_iter().chain(next).max_by_key(|&e| groups.inv(e));
+        // The initial value was there from the start.
+        let since = if value == NULL { 0 } else { back.map_or(u64::MAX, |e| groups.ret(e)) };
+        let until = called.map_or(0, |e| groups.inv(e));
+        if since < groups.inv(i as u32) && groups.ret(i as u32) < until {
+            let first_back = if value == NULL { None } else { back.map(|e| e as usize) };
+            let last_called = called.map(|e| e as usize);
+            let hold = Hold { first_back, last_called, support: Vec::new(), is_unseen: false };
+            return Err(Proof::Denied { entry: i, hold: Box::new(hold.supported(groups)) });
+        }
+    }
+    Ok(())
 }
 
 /// By value number: is it in the zone's chain?

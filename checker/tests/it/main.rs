@@ -1,5 +1,6 @@
 //! Every promise of the crate, a module per theme.
 
+mod corpus;
 mod drawings;
 mod engines;
 mod laws;
