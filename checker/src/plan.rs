@@ -2,14 +2,14 @@
 
 use crate::linear::{self, Deepest, Search};
 use crate::model::register::{Register, RegisterPart};
-use crate::reduce::reduce;
+use crate::reduce::{Reduced, reduce};
 use crate::unique::{self, Proof, Unique};
 
 /// What is known about one partition of a register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// A legal order, as places in the entries; see [`replay`](crate::replay).
-    Legal(Vec<usize>),
+    /// A legal order exists; [`witness`] gives one.
+    Legal,
     /// None exists, and why.
     Illegal(Proof),
     /// None exists: every order was tried.
@@ -21,7 +21,7 @@ pub enum Decision {
 /// Judges one partition: by unique values where they are unique, by search otherwise.
 pub fn decide(part: &RegisterPart<'_>, states_max: u64) -> Decision {
     match unique::check(&part.entries, part.values_len()) {
-        Unique::Legal(order) => Decision::Legal(order),
+        Unique::Legal => Decision::Legal,
         Unique::Illegal(proof) => Decision::Illegal(proof),
         Unique::Undecided => by_search(part, states_max),
         Unique::NotUnique => match unique::no_writer(&part.entries, part.values_len()) {
@@ -33,13 +33,33 @@ pub fn decide(part: &RegisterPart<'_>, states_max: u64) -> Decision {
 
 /// Judges one partition by search alone.
 pub fn by_search(part: &RegisterPart<'_>, states_max: u64) -> Decision {
-    let reduced = reduce(&part.entries, part.values_len());
+    let (reduced, search) = searched(part, states_max);
     let back = |deepest: Deepest| Deepest { stuck: deepest.stuck.map(|i| reduced.places[i]), ..deepest };
-    match linear::search(&Register, &reduced.entries, states_max) {
-        Search::Linearizable { order, .. } => {
-            Decision::Legal(order.into_iter().map(|i| reduced.places[i]).collect())
-        }
+    match search {
+        Search::Linearizable { .. } => Decision::Legal,
         Search::Impossible(deepest) => Decision::Exhausted(back(deepest)),
         Search::OutOfBudget(deepest) => Decision::Unknown(back(deepest)),
     }
+}
+
+/// A legal order, as places in the entries, that [`replay`](crate::replay) accepts; none where [`decide`] does
+/// not say `Legal`.
+pub fn witness(part: &RegisterPart<'_>, states_max: u64) -> Option<Vec<usize>> {
+    unique::witness(&part.entries, part.values_len()).or_else(|| witness_by_search(part, states_max))
+}
+
+/// The same by search alone.
+pub fn witness_by_search(part: &RegisterPart<'_>, states_max: u64) -> Option<Vec<usize>> {
+    match searched(part, states_max) {
+        (reduced, Search::Linearizable { order, .. }) => {
+            Some(order.into_iter().map(|i| reduced.places[i]).collect())
+        }
+        _ => None,
+    }
+}
+
+fn searched(part: &RegisterPart<'_>, states_max: u64) -> (Reduced, Search) {
+    let reduced = reduce(&part.entries, part.values_len());
+    let search = linear::search(&Register, &reduced.entries, states_max);
+    (reduced, search)
 }

@@ -53,7 +53,7 @@ impl Judge {
         let entries: Vec<Entry<RegisterCall>> = items.iter().map(|item| item.entry).collect();
         self.left = self.left.saturating_sub(1 + entries.len() as u64);
         match unique::check(&entries, self.values_len) {
-            Unique::Legal(_) => return false,
+            Unique::Legal => return false,
             Unique::Illegal(_) => return true,
             Unique::NotUnique | Unique::Undecided => {}
         }
