@@ -1,6 +1,7 @@
 //! The engines against each other and against exhaustive search.
 
 use checker::History;
+use checker::forward::{self, Forward};
 use checker::model::register::{Register, RegisterPart};
 use checker::plan::{self, Decision};
 use checker::replay;
@@ -96,6 +97,28 @@ fn unique_values_are_judged_as_by_exhaustive_search() {
 fn repeated_values_are_judged_as_by_exhaustive_search() {
     let (legal, _) = compare(count(), |seed| small(seed, false));
     assert!(legal > count() / 4 && legal < count() * 4 / 5, "{legal} legal of {}", count());
+}
+
+#[test]
+fn the_forward_pass_never_says_no_wrongly_and_seldom_misses_one() {
+    let (mut missed, mut found) = (0, 0);
+    for seed in 0..count() {
+        let shape = small(seed, seed % 4 == 0);
+        let history = history(shape, seed);
+        let part = part(&history);
+        match (forward::pass(&part.entries, 100_000), oracle::linearizable(&history)) {
+            (Forward::Impossible { .. }, true) => {
+                let picture = checker::history::draw(&history.ops.iter().collect::<Vec<_>>());
+                panic!("seed {seed}, {shape:?}\n{picture}");
+            }
+            (Forward::Impossible { .. }, false) => found += 1,
+            (Forward::Possible, false) => missed += 1,
+            (Forward::Possible, true) => {}
+            (Forward::TooLarge, _) => panic!("seed {seed}: too large, {shape:?}"),
+        }
+    }
+    println!("{found} found, {missed} missed");
+    assert!(found > count() / 10 && missed < found / 10, "{found} found, {missed} missed");
 }
 
 #[test]
