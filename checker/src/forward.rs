@@ -30,14 +30,21 @@ pub enum Forward {
         /// The entry whose return no configuration survived.
         at: usize,
     },
-    /// Nothing is proven.
-    Possible,
+    /// Something survived. Proves that a legal order exists only if nothing had to be allowed that should not
+    /// be: without indefinite operations and mismatches.
+    Possible {
+        /// Is it a proof?
+        exact: bool,
+    },
     /// More than 128 operations open at once, or more configurations than allowed.
     TooLarge,
 }
 
-/// Goes once over `entries`, keeping and visiting at most `configs_max` configurations per return.
-pub fn pass(entries: &[Entry<RegisterCall>], configs_max: usize) -> Forward {
+/// Goes once over `entries`, visiting at most `configs_max` configurations in all. Each takes about 100 bytes
+/// while its return is worked on.
+///
+/// Answers with what it found and how many it visited.
+pub fn pass(entries: &[Entry<RegisterCall>], configs_max: u64) -> (Forward, u64) {
     let mut edges: Vec<(u64, bool, u32)> = Vec::with_capacity(entries.len() * 2);
     for (i, entry) in entries.iter().enumerate() {
         edges.push((entry.inv, false, i as u32));
@@ -47,16 +54,8 @@ pub fn pass(entries: &[Entry<RegisterCall>], configs_max: usize) -> Forward {
     }
     edges.sort_unstable();
     let mut pass = Pass::new(entries, configs_max);
-    for (_, returns, i) in edges {
-        let fits = if returns { pass.give_back(i as usize) } else { pass.call(i as usize) };
-        if !fits {
-            return Forward::TooLarge;
-        }
-        if pass.configs.is_empty() {
-            return Forward::Impossible { at: i as usize };
-        }
-    }
-    Forward::Possible
+    let found = pass.run(&edges);
+    (found, configs_max - pass.configs_left)
 }
 
 /// Open definite operations as bits.
@@ -74,7 +73,8 @@ struct Config {
 
 struct Pass<'e> {
     entries: &'e [Entry<RegisterCall>],
-    configs_max: usize,
+    /// Configurations that may still be visited.
+    configs_left: u64,
     configs: Vec<Config>,
     /// The entry in each slot.
     slots: Vec<Option<usize>>,
@@ -90,10 +90,10 @@ struct Pass<'e> {
 }
 
 impl<'e> Pass<'e> {
-    fn new(entries: &'e [Entry<RegisterCall>], configs_max: usize) -> Self {
+    fn new(entries: &'e [Entry<RegisterCall>], configs_left: u64) -> Self {
         Pass {
             entries,
-            configs_max,
+            configs_left,
             configs: vec![Config { state: NULL, done: 0, either: 0 }],
             slots: Vec::new(),
             slot_of: FxHashMap::default(),
@@ -104,6 +104,23 @@ impl<'e> Pass<'e> {
             info_writes: Vec::new(),
             info_cas: Vec::new(),
         }
+    }
+
+    /// Goes over the calls and returns (position, is it a return, entry), in order.
+    fn run(&mut self, edges: &[(u64, bool, u32)]) -> Forward {
+        for &(_, returns, i) in edges {
+            let fits = if returns { self.give_back(i as usize) } else { self.call(i as usize) };
+            if !fits {
+                return Forward::TooLarge;
+            }
+            if self.configs.is_empty() {
+                return Forward::Impossible { at: i as usize };
+            }
+        }
+        let inexact = |entry: &Entry<RegisterCall>| {
+            entry.is_optional() || matches!(entry.call, RegisterCall::Differs(_))
+        };
+        Forward::Possible { exact: !self.entries.iter().any(inexact) }
     }
 
     /// An operation is called; false when there is no slot for it.
@@ -162,6 +179,7 @@ impl<'e> Pass<'e> {
         let mut next = Vec::new();
         while let Some(config) = work.pop() {
             self.follow(config, &mut next);
+            let visited = 1 + next.len() as u64;
             for config in next.drain(..) {
                 if (config.done | config.either) & bit != 0 {
                     kept.insert(cleared(config));
@@ -170,9 +188,8 @@ impl<'e> Pass<'e> {
                     work.push(config);
                 }
             }
-            if seen.len > self.configs_max {
-                return false;
-            }
+            let Some(left) = self.configs_left.checked_sub(visited) else { return false };
+            self.configs_left = left;
         }
         self.slots[slot] = None;
         for kind in [&mut self.reads, &mut self.mismatches, &mut self.writes, &mut self.cas] {
@@ -283,12 +300,11 @@ struct Antichain {
     cas: Slots,
     pure: Slots,
     groups: FxHashMap<(ValueId, Slots), Vec<Config>>,
-    len: usize,
 }
 
 impl Antichain {
     fn new(cas: Slots, pure: Slots) -> Self {
-        Antichain { cas, pure, groups: FxHashMap::default(), len: 0 }
+        Antichain { cas, pure, groups: FxHashMap::default() }
     }
 
     /// Adds a configuration, and drops those it covers; false when one that is there covers it.
@@ -298,9 +314,7 @@ impl Antichain {
         if group.iter().any(|other| covers(other, &config, pure)) {
             return false;
         }
-        let before = group.len();
         group.retain(|other| !covers(&config, other, pure));
-        self.len = self.len + 1 + group.len() - before;
         group.push(config);
         true
     }
