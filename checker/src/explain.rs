@@ -48,17 +48,21 @@ impl Case<'_, '_> {
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
         let budget = budget.states_max.min(SHRINK_STATES_MAX);
-        let core = shrink::core(&self.part.entries, self.part.values_len(), budget);
+        let shrink::Core { places: core, is_window } =
+            shrink::core(&self.part.entries, self.part.values_len(), budget);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
-        if let Unique::Illegal(proof) = unique::check(&entries, self.part.values_len()) {
+        if !is_window && let Unique::Illegal(proof) = unique::check(&entries, self.part.values_len()) {
             return self.proven(&proof.renumbered(&core));
         }
         let stuck = deepest.stuck.filter(|stuck| core.contains(stuck));
-        let (told, shown) = if core.len() <= OPS_MAX {
+        let (mut told, shown) = if core.len() <= OPS_MAX {
             (self.exhausted(&core, stuck), core)
         } else {
             self.at_the_end(&core, stuck)
         };
+        if is_window {
+            told.1.insert_str(0, "whatever the register held before, ");
+        }
         self.build(told, shown.into_iter().map(|i| self.part.entries[i].op).collect())
     }
 
@@ -197,8 +201,7 @@ impl Case<'_, '_> {
         let stop =
             stuck.map_or(String::new(), |entry| format!(" before the {} returned", self.subject(entry)));
         let reason = format!(
-            "no order of {} operations explains what they saw{stop}; that could not be narrowed down within the \
-             budget, and only the last {} are shown",
+            "no order of {} operations explains what they saw{stop}; these are the last {} of them",
             core.len(),
             shown.len()
         );
