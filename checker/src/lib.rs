@@ -4,10 +4,20 @@
 //! ended, and every fault with the evidence that it took effect. A [`Checker`] turns it into a [`Verdict`]
 //! within a [`Budget`].
 
+mod explain;
 pub mod history;
+pub mod linear;
+mod linearizable;
+pub mod model;
+pub mod plan;
+mod reduce;
+mod replay;
+pub mod unique;
 pub mod verdict;
 
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};
+pub use linearizable::{Linearizable, check_key};
+pub use replay::replay;
 pub use verdict::{Anomaly, Verdict};
 
 /// How much a checker may spend before it has to answer [`Verdict::Unknown`].
