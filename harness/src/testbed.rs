@@ -3,7 +3,6 @@
 pub mod fake;
 pub mod zk_redis;
 
-use std::path::Path;
 use std::thread::JoinHandle;
 
 use anyhow::Result;
@@ -42,9 +41,6 @@ pub trait Testbed: Arena + Send + Sync + 'static {
 
     /// What every node looks like now, a line each; for a report on a cluster that did not come back.
     fn diagnose(&self) -> Vec<String>;
-
-    /// Logs worth a link in the report are below this folder of the run, if there are any.
-    fn logs(&self) -> Option<&Path>;
 
     /// Versions of what takes part.
     fn versions(&self) -> Vec<(String, String)>;
