@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use cluster::event::AgentEvent;
-use cluster::store::Noop;
+use cluster::fake::Noop;
 use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
 use results::Journal;
 use workloads::generator::Pace;

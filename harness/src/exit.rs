@@ -34,6 +34,12 @@ impl Exit {
         }
     }
 
+    /// Read back from a summary.
+    pub fn from_code(code: i32) -> Exit {
+        let all = [Exit::Valid, Exit::Invalid, Exit::Unknown, Exit::NotLive, Exit::Usage];
+        all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Harness)
+    }
+
     /// The number.
     pub fn code(self) -> i32 {
         i32::from(self as u8)

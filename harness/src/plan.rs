@@ -72,6 +72,9 @@ fn check(args: &RunArgs) -> Result<()> {
             return Err(usage("--bug goes with --target fake: only the fake cluster has bugs to switch on"));
         }
     }
+    if args.reads == "replica" && args.target == "fake" {
+        return Err(usage("--reads replica goes with --target zk-redis: the fake cluster reads at its masters"));
+    }
     let positive = |flag: &str, value: f64, max: f64| {
         if value.is_finite() && value > 0.0 && value <= max {
             Ok(())

@@ -44,16 +44,13 @@ pub fn one_of(flag: &str, name: &str, entries: &[Entry]) -> Result<()> {
 
 /// The bug of the fake cluster called `name`.
 pub fn bug(name: &str) -> Result<FakeBug> {
-    FakeBug::parse(name).ok_or_else(|| {
-        let known: Vec<_> = FakeBug::all().iter().map(|bug| bug.name()).collect();
-        UsageError(format!("--bug {name}: unknown; use one of {}", known.join(", "))).into()
-    })
+    name.parse().map_err(|e| UsageError(format!("--bug: {e}")).into())
 }
 
 /// Everything that can be named, for `shardstorm list`.
 pub fn describe() -> String {
     let faults: Vec<Entry> = Family::ALL.iter().map(|family| (family.name(), family.about())).collect();
-    let bugs: Vec<Entry> = FakeBug::all().iter().map(|bug| (bug.name(), bug.about())).collect();
+    let bugs: Vec<Entry> = FakeBug::ALL.iter().map(|bug| (bug.name(), bug.description())).collect();
     let fault_targets: &[Entry] = &[
         ("master of shard N", "whoever is master of that shard when the fault strikes"),
         ("replica of shard N", "one of its replicas"),

@@ -159,7 +159,7 @@ fn write_agent_events<T: Testbed>(folder: &RunFolder, testbed: &T, clock: &RunCl
             time_ns: clock.of_mono(event.mono_ns),
             shard: event.shard,
             node: event.node,
-            step: event.step.to_string(),
+            step: event.step.name().into(),
             epoch: event.epoch,
             detail: event.detail,
         })

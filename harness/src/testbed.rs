@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use anyhow::Result;
 use cluster::event::AgentEvent;
 use cluster::store::Store;
-use nemesis::Arena;
+use nemesis::{Arena, Topology};
+use results::spec::RunSpec;
 
 /// A system raised for one run; goes down when dropped.
 ///
@@ -44,4 +45,30 @@ pub trait Testbed: Arena + Send + Sync + 'static {
 
     /// Versions of what takes part.
     fn versions(&self) -> Vec<(String, String)>;
+}
+
+/// Client nodes of a run: few, so that a cut between client and server strikes several processes at once.
+const CLIENT_NODES: u32 = 3;
+/// The harness's own node.
+const CONTROL: &str = "control";
+
+/// Names of all nodes of a run: `zk1`, `s0r0`, `c0`.
+fn topology(spec: &RunSpec) -> Topology {
+    let shard = |shard| (0..spec.replicas).map(|replica| format!("s{shard}r{replica}")).collect();
+    Topology {
+        zookeepers: (1..=spec.zookeepers).map(|n| format!("zk{n}")).collect(),
+        shards: (0..spec.shards).map(shard).collect(),
+        clients: (0..spec.concurrency.clamp(1, CLIENT_NODES)).map(|n| format!("c{n}")).collect(),
+    }
+}
+
+/// Node of a site; the last one is the harness's own.
+fn site_name(topology: &Topology, site: usize) -> String {
+    topology.clients.get(site).cloned().unwrap_or_else(|| CONTROL.into())
+}
+
+/// For each shard a key it owns that no workload uses.
+fn probe_keys(shards: usize, owner: impl Fn(&str) -> Option<u32>) -> Vec<String> {
+    let key_of = |shard: u32| (0..).map(|n| format!("probe-{n}")).find(|key| owner(key) == Some(shard));
+    (0..shards as u32).map(|shard| key_of(shard).expect("every shard owns some key")).collect()
 }

@@ -14,7 +14,7 @@ fn every_bad_flag_is_named_with_its_mend() {
         (&["--faults", "kill,burn"], "unknown fault `burn`"),
         (&["--faults", "no/such/file.toml"], "check the path"),
         (&["--bug", "stale-read", "--target", "zk-redis"], "--bug goes with --target fake"),
-        (&["--target", "fake", "--bug", "gremlin"], "unknown; use one of"),
+        (&["--target", "fake", "--bug", "gremlin"], "the fake knows"),
         (&["--time-limit", "0"], "--time-limit 0"),
         (&["--time-limit", "soon"], "--time-limit"),
         (&["--rate", "-1"], "--rate"),

@@ -32,7 +32,7 @@ fn a_clean_run_is_valid_and_leaves_a_folder_that_explains_itself() {
 
 #[test]
 fn every_named_bug_is_found_and_the_same_seeds_without_it_are_clean() {
-    for bug in FakeBug::all() {
+    for bug in FakeBug::ALL {
         let store = Store::new();
         let flags = ["--target", "fake", "--time-limit", "8", "--rate", "800"];
         let mut found = false;
