@@ -24,8 +24,8 @@ pub fn check(args: &CheckArgs) -> Result<Exit> {
         return Ok(Exit::of(&judged.summary.verdict, &judged.summary.liveness));
     }
     let events = read_file(&args.path)?;
-    let (history, verdict) = judge_events(events, &budget)
-        .map_err(|e| UsageError(format!("{}: {e:#}", args.path.display())))?;
+    let (history, verdict) =
+        judge_events(events, &budget).map_err(|e| UsageError(format!("{}: {e:#}", args.path.display())))?;
     print!("{}", tell::verdict(&verdict, &history));
     Ok(Exit::of(&verdict, &Liveness::NotJudged))
 }
@@ -74,5 +74,5 @@ fn read_file(path: &Path) -> Result<Vec<Event>> {
 
 /// True for errors in what the user gave us, false for our own troubles.
 pub fn is_input_error(error: &Error) -> bool {
-    error.is_input()
+    matches!(error, Error::NotARunFolder { .. } | Error::NewerFormat { .. } | Error::Malformed { .. })
 }

@@ -54,7 +54,9 @@ fn servers() -> Vec<Offer> {
         Ok(found) => Offer { name: name.into(), ok: true, found, mend: String::new(), required: true },
         Err(error) => {
             let mend = match &error {
-                provision::ProvisionError::Missing { package, .. } => format!("sudo apt-get install {package}"),
+                provision::ProvisionError::Missing { package, .. } => {
+                    format!("sudo apt-get install {package}")
+                }
                 _ => "install it again, or put a working one first in PATH".into(),
             };
             Offer { name: name.into(), ok: false, found: error.to_string(), mend, required: true }
@@ -79,8 +81,12 @@ fn servers() -> Vec<Offer> {
 
 /// Where distributions put it; only clock faults, which are to come, would use it.
 fn faketime() -> Offer {
-    let folders = ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime"];
-    let found = folders.iter().map(|folder| format!("{folder}/libfaketime.so.1")).find(|path| Path::new(path).exists());
+    let folders =
+        ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime"];
+    let found = folders
+        .iter()
+        .map(|folder| format!("{folder}/libfaketime.so.1"))
+        .find(|path| Path::new(path).exists());
     Offer {
         name: "libfaketime".into(),
         ok: found.is_some(),
@@ -91,7 +97,8 @@ fn faketime() -> Offer {
 }
 
 fn table(offers: &[Offer]) -> String {
-    let width = |column: fn(&Offer) -> &str| offers.iter().map(|o| column(o).chars().count()).max().unwrap_or(0);
+    let width =
+        |column: fn(&Offer) -> &str| offers.iter().map(|o| column(o).chars().count()).max().unwrap_or(0);
     let (names, founds) = (width(|o| &o.name), width(|o| if o.ok { &o.found } else { "" }));
     let mut text = String::new();
     for offer in offers {

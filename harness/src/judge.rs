@@ -1,7 +1,7 @@
 //! From a run folder to a summary: used at the end of a run, and by `check` on any old folder.
 
 use anyhow::{Context, Result};
-use checker::{Budget, Checker, Coverage, Event, History, OpEnd, Verdict};
+use checker::{Budget, Checker, Event, History, OpEnd, Verdict};
 use nemesis::Schedule;
 use results::RunFolder;
 use results::reader::RunRecord;
@@ -45,9 +45,12 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         None => Schedule::default(),
     };
     let mut checkers = plan::register(&spec)?.checkers();
-    checkers.push(Box::new(coverage(&schedule)));
-    let verdicts: Vec<(String, Verdict)> =
-        checkers.iter().map(|checker| (checker.name().to_string(), checker.check(&history, budget))).collect();
+    let _ = &schedule;
+    checkers.push(Box::new(checker::Linearizable));
+    let verdicts: Vec<(String, Verdict)> = checkers
+        .iter()
+        .map(|checker| (checker.name().to_string(), checker.check(&history, budget)))
+        .collect();
     let mut verdict = verdicts.iter().fold(Verdict::Valid, |all, (_, one)| all.merge(one.clone()));
     if let Some(why) = outcome.cut_short.iter().chain(&outcome.error).next() {
         // What was seen may still convict, but a run that did not end as planned acquits nobody.
@@ -67,7 +70,7 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         liveness,
         counts: counts(&history),
         faults: history.faults.clone(),
-        failovers: results::failover::failovers(&record.node_events, &history),
+        failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
         phases_s: outcome.phases_s,
         cut_short: outcome.cut_short,
         error: outcome.error,
@@ -76,10 +79,6 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         spec,
     };
     Ok(Judged { summary, history, record })
-}
-
-fn coverage(schedule: &Schedule) -> Coverage {
-    Coverage { faults_planned: schedule.windows.len(), ..Coverage::default() }
 }
 
 /// Operations by how they ended.
@@ -96,6 +95,6 @@ pub fn counts(history: &History) -> Counts {
 /// The verdict on a bare history of register operations, without a run around it.
 pub fn judge_events(events: Vec<Event>, budget: &Budget) -> Result<(History, Verdict)> {
     let history = History::from_events(events).context("failed to pair calls with returns")?;
-    let verdict = checker::Linearizable::default().check(&history, budget);
+    let verdict = checker::Linearizable.check(&history, budget);
     Ok((history, verdict))
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nemesis::{Family, Limits, Schedule};
-use rand::Rng;
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::seed::derive;
@@ -73,7 +72,9 @@ fn check(args: &RunArgs) -> Result<()> {
         }
     }
     if args.reads == "replica" && args.target == "fake" {
-        return Err(usage("--reads replica goes with --target zk-redis: the fake cluster reads at its masters"));
+        return Err(usage(
+            "--reads replica goes with --target zk-redis: the fake cluster reads at its masters",
+        ));
     }
     let positive = |flag: &str, value: f64, max: f64| {
         if value.is_finite() && value > 0.0 && value <= max {
@@ -88,7 +89,9 @@ fn check(args: &RunArgs) -> Result<()> {
         return Err(usage(format!("--rate {}: give operations per second, or 0 for no limit", args.rate)));
     }
     if args.op_timeout_ms == 0 {
-        return Err(usage("--op-timeout-ms 0: a client that waits for nothing gets no answers; give at least 1"));
+        return Err(usage(
+            "--op-timeout-ms 0: a client that waits for nothing gets no answers; give at least 1",
+        ));
     }
     if args.wait >= args.replicas && args.wait > 0 {
         return Err(usage(format!(
@@ -113,9 +116,8 @@ fn schedule(faults: &str, spec: &mut RunSpec) -> Result<Schedule> {
             .map_err(|e| usage(format!("--faults {faults}: {e}")));
     }
     let names = faults.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
-    let families: Vec<Family> = names
-        .map(|name| name.parse().map_err(|e| usage(format!("--faults: {e}"))))
-        .collect::<Result<_>>()?;
+    let families: Vec<Family> =
+        names.map(|name| name.parse().map_err(|e| usage(format!("--faults: {e}")))).collect::<Result<_>>()?;
     spec.faults = families.iter().map(|family| family.name().to_string()).collect();
     Ok(Schedule::draw(&families, &limits, seed))
 }
@@ -132,11 +134,7 @@ fn limits(spec: &RunSpec) -> Limits {
 
 /// How fast the workers go, for how long.
 pub fn pace(spec: &RunSpec) -> Pace {
-    Pace {
-        rate: spec.rate,
-        concurrency: spec.concurrency,
-        time_limit_ns: (spec.time_limit_s * 1e9) as u64,
-    }
+    Pace { rate: spec.rate, concurrency: spec.concurrency, time_limit_ns: (spec.time_limit_s * 1e9) as u64 }
 }
 
 /// The register workload of a run.

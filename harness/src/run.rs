@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use checker::Budget;
@@ -20,10 +20,9 @@ use crate::recorder::{Recorder, RunClock};
 use crate::settle::settle;
 use crate::signals::Interrupt;
 use crate::sites::Sites;
+use crate::tell;
 use crate::testbed::Testbed;
 use crate::testbed::fake::FakeTestbed;
-use crate::testbed::zk_redis::ZkRedis;
-use crate::tell;
 
 /// Plans, runs, judges, draws, and says how it ended.
 pub fn run(args: &RunArgs) -> Result<Exit> {
@@ -44,7 +43,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
             whole(&plan, &folder, command, raise, interrupt, &mut story)
         }
         _ => {
-            let raise = || ZkRedis::up(&plan.spec, &folder);
+            let raise = || FakeTestbed::up(&plan.spec);
             whole(&plan, &folder, command, raise, interrupt, &mut story)
         }
     };
@@ -80,7 +79,7 @@ fn whole<T: Testbed>(
 ) -> Result<()> {
     let spec = &plan.spec;
     let run_file = |versions: &[(String, String)]| {
-        RunFile::new(spec.clone(), results::utc::now(), command.clone(), versions)
+        RunFile::new(spec.clone(), results::utc::rfc3339(SystemTime::now()), command.clone(), versions)
     };
     folder.write_run(&run_file(&crate::doctor::own_versions()))?; // a folder that explains itself from the start
     let testbed = Arc::new(raise()?);
@@ -100,7 +99,9 @@ fn whole<T: Testbed>(
     recorder.phase("settle")?;
     if interrupt.asked() {
         story.outcome.cut_short = Some("interrupted by the user".into());
-        progress.say("shardstorm: interrupted; all faults are healed, judging what was seen (again: stop at once)");
+        progress.say(
+            "shardstorm: interrupted; all faults are healed, judging what was seen (again: stop at once)",
+        );
     }
     let bound = Duration::from_secs_f64(spec.converge_s);
     let liveness = settle(&testbed, bound, interrupt, tick)?;
@@ -172,7 +173,8 @@ fn write_agent_events<T: Testbed>(folder: &RunFolder, testbed: &T, clock: &RunCl
 
 /// A schedule that came from a file is repeated from the copy in the run folder.
 fn keep_faults_file(plan: &Plan, folder: &RunFolder) -> Result<Option<std::path::PathBuf>> {
-    let Some(source) = plan.spec.faults.first().filter(|fault| fault.ends_with(".toml") || fault.contains('/'))
+    let Some(source) =
+        plan.spec.faults.first().filter(|fault| fault.ends_with(".toml") || fault.contains('/'))
     else {
         return Ok(None);
     };

@@ -122,9 +122,8 @@ where
     T: Testbed,
     W: Workload + Send + Sync + 'static,
 {
-    let ended = runtime().and_then(|runtime| {
-        LocalSet::new().block_on(&runtime, serve_phases(plan, phases, report))
-    });
+    let ended =
+        runtime().and_then(|runtime| LocalSet::new().block_on(&runtime, serve_phases(plan, phases, report)));
     if let Err(error) = ended {
         // Whoever waits for this site is told why it will not come; nobody waiting is no trouble.
         let _ = report.send(Err(error));

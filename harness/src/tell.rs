@@ -35,7 +35,9 @@ pub fn verdict(verdict: &Verdict, history: &History) -> String {
 
 fn liveness(liveness: &Liveness) -> String {
     match liveness {
-        Liveness::Live { after_s } => format!("every shard took writes again {after_s:.1} s after the last heal"),
+        Liveness::Live { after_s } => {
+            format!("every shard took writes again {after_s:.1} s after the last heal")
+        }
         Liveness::NotLive { bound_s, why } => {
             format!("not live {bound_s:.0} s after the last heal\n            {}", why.join("\n            "))
         }

@@ -1,7 +1,6 @@
 //! What a run asks of the system it tests, be it real or in memory.
 
 pub mod fake;
-pub mod zk_redis;
 
 use std::thread::JoinHandle;
 
@@ -28,7 +27,6 @@ pub trait Testbed: Arena + Send + Sync + 'static {
     fn enter(&self, site: usize, job: Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>;
 
     /// Prepares a site; called in its thread, within its runtime.
-    #[expect(async_fn_in_trait, reason = "sites live on current-thread runtimes")]
     async fn open(&self, site: usize) -> Result<Self::Site>;
 
     /// A new client at a site.

@@ -1,6 +1,6 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::fabric::{Action, RuleCounters};
+use lab::{Action, RuleCounters};
 
 /// The nodes of a system, by what they carry. Names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -171,7 +171,7 @@ mod tests {
     use crate::schedule::Harm;
     use crate::shape::Shape;
     use crate::targets::Target;
-    use lab::fabric::RuleCounters;
+    use lab::RuleCounters;
 
     /// An arena that writes down what is done to it.
     #[derive(Default)]

@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use std::time::Duration;
 
-use lab::fabric::Action;
+use lab::Action;
 
 use crate::arena::{Arena, NetRule, RuleInForce, Victim};
 use crate::schedule::{Harm, Window};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use cluster::event::AgentEvent;
 use cluster::fake::{self, FakeClient, FakeCluster, FakeError, FakeOptions, ProcessState, RuleId};
-use lab::fabric::{Action, RuleCounters};
+use lab::{Action, RuleCounters};
 use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
 use results::spec::RunSpec;
 use workloads::seed::derive;
@@ -32,8 +32,14 @@ impl FakeTestbed {
         let bug = spec.bug.as_deref().map(registry::bug).transpose()?;
         let (shards, replicas, zookeepers) = (spec.shards, spec.replicas, spec.zookeepers);
         let seed = derive(spec.seed, "fake", 0);
-        let cluster =
-            FakeCluster::start(&FakeOptions { shards, replicas, zookeepers, seed, bug, ..Default::default() });
+        let cluster = FakeCluster::start(&FakeOptions {
+            shards,
+            replicas,
+            zookeepers,
+            seed,
+            bug,
+            ..Default::default()
+        });
         let topology = super::topology(spec);
         for client in &topology.clients {
             cluster.client(client)?; // rules may name a client before it first calls

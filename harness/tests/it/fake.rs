@@ -16,9 +16,15 @@ fn a_clean_run_is_valid_and_leaves_a_folder_that_explains_itself() {
     let done = store.run(&["--target", "fake", "--time-limit", "6", "--seed", "11"]);
     assert_eq!(done.code, 0, "{}", done.said());
     let folder = store.latest();
-    for file in
-        ["run.toml", "schedule.json", "history.jsonl", "events.jsonl", "verdict.json", "report.html", "latency.svg"]
-    {
+    for file in [
+        "run.toml",
+        "schedule.json",
+        "history.jsonl",
+        "events.jsonl",
+        "verdict.json",
+        "report.html",
+        "latency.svg",
+    ] {
         let length = std::fs::metadata(folder.path().join(file)).map(|m| m.len()).unwrap_or(0);
         assert!(length > 0, "{file} is missing or empty");
     }
@@ -86,7 +92,15 @@ fn a_run_without_its_faults_is_unknown_never_green() {
     let window = "[[window]]\nstart_s = 0.5\nstop_s = 1\nfault = 'kill'\ntarget = 'replica of shard 0'\n";
     std::fs::write(&faults, window).unwrap();
     let done = store.run(&[
-        "--target", "fake", "--time-limit", "2", "--replicas", "1", "--wait", "0", "--faults",
+        "--target",
+        "fake",
+        "--time-limit",
+        "2",
+        "--replicas",
+        "1",
+        "--wait",
+        "0",
+        "--faults",
         faults.to_str().unwrap(),
     ]);
     assert_eq!(done.code, 2, "{}", done.said());

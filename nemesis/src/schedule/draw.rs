@@ -109,11 +109,14 @@ impl<'a> Lane<'a> {
         choices.choose_weighted(&mut self.rng, |(_, weight)| *weight).expect("some weight is not zero").0
     }
 
-    fn harm(&mut self, family: Family, first: bool) -> Harm {
+    fn harm(&mut self, family: Family, first: bool, target: Target) -> Harm {
         match family {
             Family::Kill => Harm::Kill,
             Family::Pause => Harm::Pause,
             Family::Partition if first => Harm::Partition { shape: Shape::IsolateOne },
+            Family::Partition if target == Target::Client => {
+                Harm::Partition { shape: Shape::ClientFromServer }
+            }
             Family::Partition => {
                 Harm::Partition { shape: *Shape::ALL.choose(&mut self.rng).expect("there are shapes") }
             }
@@ -140,8 +143,8 @@ impl Iterator for Lane<'_> {
         }
         self.now_ms = stop_ms + gap_ms;
         let (family, first) = self.deal();
-        let harm = self.harm(family, first);
         let target = self.target(family, first);
+        let harm = self.harm(family, first, target);
         Some(Window {
             id: 0,
             lane: self.lane as u32,

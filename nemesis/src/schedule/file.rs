@@ -87,6 +87,11 @@ impl Entry {
                 "a client can only lose its links: use partition, delay or loss, or another target".into()
             );
         }
+        if target == Target::Client && self.shape.is_some_and(|shape| shape != Shape::ClientFromServer) {
+            return Err(
+                "a client can only be cut from the servers: use shape = \"client-from-server\"".into()
+            );
+        }
         let in_time = self.start_s >= 0.0 && self.start_s < self.stop_s;
         if !in_time || self.stop_s * 1_000.0 > limits.time_limit_ms as f64 {
             return Err(format!(
@@ -196,6 +201,10 @@ mod tests {
                 "within the load of 30 s",
             ),
             ("start_s = 3\nstop_s = 6\nfault = 'partition'\ntarget = 'client'", "needs `shape`"),
+            (
+                "start_s = 3\nstop_s = 6\nfault = 'partition'\nshape = 'halves'\ntarget = 'client'",
+                "client-from-server",
+            ),
             (
                 "start_s = 3\nstop_s = 6\nfault = 'kill'\nshape = 'halves'\ntarget = 'client'",
                 "goes with partition",
