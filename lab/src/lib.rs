@@ -27,6 +27,7 @@
 mod error;
 mod fabric;
 pub mod host;
+mod netlink;
 mod node;
 mod process;
 mod sys;

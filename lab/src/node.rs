@@ -109,7 +109,10 @@ impl Node {
                 alive.processes.push(process.clone());
                 Ok(process)
             }
-            None => Err(self.down_error()),
+            None => {
+                process.reap();
+                Err(self.down_error())
+            }
         }
     }
 
@@ -166,10 +169,13 @@ impl Node {
     /// Kills everything inside and lets the namespaces go. Repeatable.
     pub(crate) fn down(&self) {
         let Some(alive) = self.lock().take() else { return };
-        alive.spawner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+        // PID 1 cannot end before every process of its namespace is reaped, and those we started are
+        // ours to reap, not its.
+        let _ = sys::signal(self.init_pid(), libc::SIGKILL);
         for process in &alive.processes {
             process.reap();
         }
+        alive.spawner.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
 
     fn down_error(&self) -> LabError {

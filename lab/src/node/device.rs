@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::netlink::Netlink;
 use crate::sys::check;
 
 /// Where the kernel offers TUN devices.
@@ -66,7 +67,7 @@ pub(crate) fn configure(addr: Ipv4Addr, prefix_len: u32, mtu: u32, queue_len: u3
     let socket = control_socket()?;
     let netmask = Ipv4Addr::from(u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0));
     ioctl(&socket, libc::SIOCSIFMTU, &IfReq::with_number(DEVICE, mtu as i32))?;
-    ioctl(&socket, libc::SIOCSIFTXQLEN, &IfReq::with_number(DEVICE, queue_len as i32))?;
+    Netlink::open()?.set_queue_len(DEVICE, queue_len)?;
     set_address(&socket, DEVICE, addr, netmask)?;
     bring_up(&socket, "lo")
 }
