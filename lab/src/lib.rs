@@ -24,6 +24,7 @@
 //!
 //! Logs, captures and working directories are ordinary paths of the host: a node shares its files.
 
+pub mod bench;
 mod error;
 mod fabric;
 pub mod host;

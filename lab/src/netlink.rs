@@ -8,7 +8,6 @@ use crate::sys::check;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_HEADER_BYTES: usize = 16;
-#[expect(dead_code, reason = "for the bench beside a kernel veth pair")]
 const VETH_INFO_PEER: u16 = 1;
 
 /// A route netlink socket of the calling thread's network namespace.
@@ -35,7 +34,6 @@ impl Netlink {
     }
 
     /// Makes a pair of virtual Ethernet devices, `here` and `there`, the second in another namespace.
-    #[expect(dead_code, reason = "for the bench beside a kernel veth pair")]
     pub(crate) fn add_veth_pair(&self, here: &str, there: &str, other_netns: &File) -> io::Result<()> {
         let mut message = Message::new(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL);
         message.link_header();
