@@ -24,9 +24,11 @@
 //!
 //! Logs, captures and working directories are ordinary paths of the host: a node shares its files.
 
+pub mod bench;
 mod error;
 mod fabric;
 pub mod host;
+mod netlink;
 mod node;
 mod process;
 mod sys;

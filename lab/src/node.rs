@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::spawner::Plan;
 use self::spawner::{Built, Spawner};
 use crate::error::{LabError, Result};
+use crate::netlink::Netlink;
 use crate::process::{Process, Program};
 use crate::sys;
 
@@ -109,7 +110,10 @@ impl Node {
                 alive.processes.push(process.clone());
                 Ok(process)
             }
-            None => Err(self.down_error()),
+            None => {
+                process.reap();
+                Err(self.down_error())
+            }
         }
     }
 
@@ -150,6 +154,23 @@ impl Node {
         }
     }
 
+    /// Joins this node and `other` with a kernel veth pair beside the fabric, to measure against.
+    pub(crate) fn add_veth(&self, other: &Node, here: Ipv4Addr, there: Ipv4Addr) -> Result<()> {
+        const PAIR: [&str; 2] = ["veth0", "veth1"];
+        let netns = match other.lock().as_ref() {
+            Some(alive) => alive.netns.try_clone(),
+            None => return Err(other.down_error()),
+        };
+        let make = move || {
+            Netlink::open()?.add_veth_pair(PAIR[0], PAIR[1], &netns?)?;
+            device::assign(PAIR[0], here, 24)
+        };
+        let made = self.run_inside(make)?;
+        let made = made.and(other.run_inside(move || device::assign(PAIR[1], there, 24))?);
+        let error = |source| LabError::Node { node: self.name().to_owned(), step: "add a veth pair", source };
+        made.map_err(error)
+    }
+
     /// Runs `job` on the thread that lives in the node, and waits for it.
     pub(crate) fn run_inside<T: Send + 'static>(
         &self,
@@ -166,10 +187,13 @@ impl Node {
     /// Kills everything inside and lets the namespaces go. Repeatable.
     pub(crate) fn down(&self) {
         let Some(alive) = self.lock().take() else { return };
-        alive.spawner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+        // PID 1 cannot end before every process of its namespace is reaped, and those we started are
+        // ours to reap, not its.
+        let _ = sys::signal(self.init_pid(), libc::SIGKILL);
         for process in &alive.processes {
             process.reap();
         }
+        alive.spawner.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
 
     fn down_error(&self) -> LabError {

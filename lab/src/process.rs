@@ -348,9 +348,14 @@ fn launch(node: &Node, program: &Program) -> Result<(Child, Arc<OwnedFd>)> {
         .stderr(log_too);
     // SAFETY: the hook makes two system calls and touches no memory shared with other threads.
     unsafe { command.pre_exec(detach) };
-    let child = node.run_inside(move || command.spawn())?.map_err(spawn_error)?;
-    let pidfd = sys::pidfd_open(child.id()).map_err(spawn_error)?;
-    Ok((child, Arc::new(pidfd)))
+    let mut child = node.run_inside(move || command.spawn())?.map_err(spawn_error)?;
+    match sys::pidfd_open(child.id()) {
+        Ok(pidfd) => Ok((child, Arc::new(pidfd))),
+        Err(e) => {
+            let _ = child.kill().and_then(|()| child.wait());
+            Err(spawn_error(e))
+        }
+    }
 }
 
 /// Runs between fork and exec: a session of its own, out of reach of the terminal's Ctrl-C, and death

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::netlink::Netlink;
 use crate::sys::check;
 
 /// Where the kernel offers TUN devices.
@@ -64,32 +65,28 @@ pub(crate) fn open_tun() -> Result<OwnedFd, (&'static str, io::Error)> {
 /// Gives the TUN device its address, MTU and queue length and brings it and the loopback device up.
 pub(crate) fn configure(addr: Ipv4Addr, prefix_len: u32, mtu: u32, queue_len: u32) -> io::Result<()> {
     let socket = control_socket()?;
-    let netmask = Ipv4Addr::from(u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0));
     ioctl(&socket, libc::SIOCSIFMTU, &IfReq::with_number(DEVICE, mtu as i32))?;
-    ioctl(&socket, libc::SIOCSIFTXQLEN, &IfReq::with_number(DEVICE, queue_len as i32))?;
-    set_address(&socket, DEVICE, addr, netmask)?;
-    bring_up(&socket, "lo")
+    Netlink::open()?.set_queue_len(DEVICE, queue_len)?;
+    bring_up(&socket, "lo")?;
+    assign(DEVICE, addr, prefix_len)
 }
 
-/// Sets address and netmask of `device` and brings it up, in the calling thread's network namespace.
-pub(crate) fn set_address(
-    socket: &OwnedFd,
-    device: &str,
-    addr: Ipv4Addr,
-    netmask: Ipv4Addr,
-) -> io::Result<()> {
-    ioctl(socket, libc::SIOCSIFADDR, &IfReq::with_address(device, addr))?;
-    ioctl(socket, libc::SIOCSIFNETMASK, &IfReq::with_address(device, netmask))?;
-    bring_up(socket, device)
+/// Gives `device` an address, and a route to its neighbours, and brings it up, in the calling thread's
+/// network namespace.
+pub(crate) fn assign(device: &str, addr: Ipv4Addr, prefix_len: u32) -> io::Result<()> {
+    let socket = control_socket()?;
+    let netmask = Ipv4Addr::from(u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0));
+    ioctl(&socket, libc::SIOCSIFADDR, &IfReq::with_address(device, addr))?;
+    ioctl(&socket, libc::SIOCSIFNETMASK, &IfReq::with_address(device, netmask))?;
+    bring_up(&socket, device)
 }
 
-/// Brings `device` up, in the calling thread's network namespace.
-pub(crate) fn bring_up(socket: &OwnedFd, device: &str) -> io::Result<()> {
+fn bring_up(socket: &OwnedFd, device: &str) -> io::Result<()> {
     ioctl(socket, libc::SIOCSIFFLAGS, &IfReq::with_flags(device, libc::IFF_UP | libc::IFF_RUNNING))
 }
 
 /// A socket that carries device ioctls to the calling thread's network namespace.
-pub(crate) fn control_socket() -> io::Result<OwnedFd> {
+fn control_socket() -> io::Result<OwnedFd> {
     // SAFETY: no pointers; the returned descriptor is ours alone.
     let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: `fd` was just returned by the kernel and nobody else owns it.
