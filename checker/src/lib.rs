@@ -4,6 +4,7 @@
 //! ended, and every fault with the evidence that it took effect. A [`Checker`] turns it into a [`Verdict`]
 //! within a [`Budget`].
 
+mod coverage;
 mod explain;
 pub mod history;
 pub mod linear;
@@ -12,12 +13,15 @@ pub mod model;
 pub mod plan;
 mod reduce;
 mod replay;
+mod stats;
 pub mod unique;
 pub mod verdict;
 
+pub use coverage::Coverage;
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};
 pub use linearizable::{Linearizable, check_key};
 pub use replay::replay;
+pub use stats::{Counts, FaultCounts, Stats};
 pub use verdict::{Anomaly, Verdict};
 
 /// How much a checker may spend before it has to answer [`Verdict::Unknown`].

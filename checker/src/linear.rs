@@ -27,7 +27,12 @@ use memo::Memo;
 pub enum Search {
     /// A legal order exists: places in the entries, in that order. Indefinite operations that are not in it
     /// never took effect.
-    Linearizable(Vec<usize>),
+    Linearizable {
+        /// The order.
+        order: Vec<usize>,
+        /// Configurations visited.
+        states: u64,
+    },
     /// No order exists.
     Impossible(Deepest),
     /// The budget ended first.
@@ -157,7 +162,8 @@ impl<'e, M: Model> Run<'e, M> {
             if entered {
                 self.take_pure();
                 if self.placed == self.definite.len() {
-                    return Search::Linearizable(self.trail.iter().map(|&i| i as usize).collect());
+                    let order = self.trail.iter().map(|&i| i as usize).collect();
+                    return Search::Linearizable { order, states: self.memo.len() as u64 };
                 }
                 spent += 1 + self.write_key() as u64 / 16;
                 if self.memo.insert(&self.key) {

@@ -23,7 +23,11 @@ pub fn decide(part: &RegisterPart<'_>, states_max: u64) -> Decision {
     match unique::check(&part.entries, part.values_len()) {
         Unique::Legal(order) => Decision::Legal(order),
         Unique::Illegal(proof) => Decision::Illegal(proof),
-        Unique::NotUnique | Unique::Undecided => by_search(part, states_max),
+        Unique::Undecided => by_search(part, states_max),
+        Unique::NotUnique => match unique::no_writer(&part.entries, part.values_len()) {
+            Some(proof) => Decision::Illegal(proof),
+            None => by_search(part, states_max),
+        },
     }
 }
 
@@ -32,7 +36,7 @@ pub fn by_search(part: &RegisterPart<'_>, states_max: u64) -> Decision {
     let reduced = reduce(&part.entries, part.values_len());
     let back = |deepest: Deepest| Deepest { stuck: deepest.stuck.map(|i| reduced.places[i]), ..deepest };
     match linear::search(&Register, &reduced.entries, states_max) {
-        Search::Linearizable(order) => {
+        Search::Linearizable { order, .. } => {
             Decision::Legal(order.into_iter().map(|i| reduced.places[i]).collect())
         }
         Search::Impossible(deepest) => Decision::Exhausted(back(deepest)),

@@ -19,11 +19,12 @@
 //! and is fitted in afterwards; see [`observe`].
 
 mod observe;
+mod proof;
 mod zone;
 
 use crate::model::Entry;
 use crate::model::register::{NULL, RegisterCall, ValueId};
-pub use zone::Zone;
+pub use proof::{Hold, Proof};
 
 /// No entry, no value.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -39,49 +40,6 @@ pub enum Unique {
     NotUnique,
     /// Without its mismatches the history is legal; these could not all be fitted in, which proves nothing.
     Undecided,
-}
-
-/// Why there is no legal order. Numbers are places in the entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proof {
-    /// A read or compare-and-set met a value that no operation can have written.
-    NoWriter {
-        /// The read or compare-and-set.
-        entry: usize,
-    },
-    /// Two compare-and-sets both replaced the same value.
-    TwoCas {
-        /// One of them.
-        first: usize,
-        /// The other.
-        second: usize,
-    },
-    /// Each compare-and-set waits for another one's value: none can have been the first.
-    CasCycle {
-        /// All of them.
-        entries: Vec<usize>,
-    },
-    /// `early` can only come after `late`, but returned before `late` was called.
-    Order {
-        /// The operation that returned.
-        early: usize,
-        /// The operation that was called afterwards.
-        late: usize,
-    },
-    /// Both blocks certainly hold the register at one moment.
-    Overlap {
-        /// The one whose hold begins first.
-        first: Zone,
-        /// The other.
-        second: Zone,
-    },
-    /// A block has no room but inside another one's hold.
-    Inside {
-        /// The block that cannot be placed.
-        inner: Zone,
-        /// The block that holds the register all the while.
-        outer: Zone,
-    },
 }
 
 /// The operations on one value.
@@ -108,9 +66,12 @@ pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
         Ok(blocks) => blocks,
         Err(proof) => return Unique::Illegal(proof),
     };
-    match observe::order(&groups, &blocks) {
-        Some(order) => Unique::Legal(order),
-        None => Unique::Undecided,
+    if let Some(order) = observe::order(&groups, &blocks) {
+        return Unique::Legal(order);
+    }
+    match zone::denied(&groups) {
+        Err(proof) => Unique::Illegal(proof),
+        Ok(()) => Unique::Undecided,
     }
 }
 
@@ -145,7 +106,7 @@ impl<'e> Groups<'e> {
             let entries = self.entries;
             let group = &mut self.all[value as usize];
             if group.writer == NONE && value != NULL {
-                return Err(Proof::NoWriter { entry: i });
+                return Err(Proof::NoWriter { entry: i, support: Vec::new() });
             }
             group.needed = true;
             if group.read_min == NONE || entry.ret < entries[group.read_min as usize].ret {
@@ -168,11 +129,11 @@ impl<'e> Groups<'e> {
             let writer = self.all[value as usize].writer as usize;
             let group = &mut self.all[expected as usize];
             if group.writer == NONE && expected != NULL {
-                return Err(Proof::NoWriter { entry: writer });
+                return Err(Proof::NoWriter { entry: writer, support: self.sighting(value) });
             }
             if group.succ != NONE {
-                let other = self.all[self.all[expected as usize].succ as usize].writer as usize;
-                return Err(Proof::TwoCas { first: writer.min(other), second: writer.max(other) });
+                let other = group.succ;
+                return Err(self.two_cas(expected, [value, other]));
             }
             group.succ = value;
             if !group.needed {
@@ -181,6 +142,43 @@ impl<'e> Groups<'e> {
             }
         }
         Ok(())
+    }
+
+    fn two_cas(&self, expected: ValueId, values: [ValueId; 2]) -> Proof {
+        let mut pair = values.map(|value| self.all[value as usize].writer as usize);
+        pair.sort_unstable();
+        let mut support = self.path(expected);
+        values.iter().for_each(|&value| support.extend(self.sighting(value)));
+        Proof::TwoCas { first: pair[0], second: pair[1], support }
+    }
+
+    /// The writers of the chain up to and with `value`; cut off at its near end when it is very long.
+    fn path(&self, value: ValueId) -> Vec<usize> {
+        const PATH_MAX: usize = 16;
+        let back = std::iter::successors(Some(value), |&value| self.expected(value));
+        let writers = back.map(|value| self.all[value as usize].writer).take_while(|&writer| writer != NONE);
+        writers.take(PATH_MAX).map(|writer| writer as usize).collect()
+    }
+
+    /// Who shows that the writer of `value` took effect, if it does not say so itself.
+    fn sighting(&self, value: ValueId) -> Vec<usize> {
+        let mut support = Vec::new();
+        let mut value = value;
+        loop {
+            let group = &self.all[value as usize];
+            if group.writer == NONE || !self.entries[group.writer as usize].is_optional() {
+                return support;
+            }
+            if group.read_min != NONE {
+                support.push(group.read_min as usize);
+                return support;
+            }
+            if group.succ == NONE {
+                return support;
+            }
+            value = group.succ;
+            support.push(self.all[value as usize].writer as usize);
+        }
     }
 
     /// The value that the writer of `value` replaced, if a compare-and-set wrote it.
@@ -207,6 +205,12 @@ impl<'e> Groups<'e> {
         })
     }
 
+    /// The value whose group an entry belongs to; none for a mismatch.
+    fn value_of(&self, entry: u32) -> Option<ValueId> {
+        let call = self.entries[entry as usize].call;
+        call.writes().or(call.needs())
+    }
+
     /// Position of an entry's call, from 1; the initial write's is 0.
     fn inv(&self, entry: u32) -> u64 {
         if entry == NONE { 0 } else { self.entries[entry as usize].inv + 1 }
@@ -216,4 +220,19 @@ impl<'e> Groups<'e> {
     fn ret(&self, entry: u32) -> u64 {
         if entry == NONE { 0 } else { self.entries[entry as usize].ret.saturating_add(1) }
     }
+}
+
+/// A read or compare-and-set of a value that no entry writes; looks at nothing else, so it holds for repeated
+/// values too.
+pub(crate) fn no_writer(entries: &[Entry<RegisterCall>], values_len: usize) -> Option<Proof> {
+    let mut written = vec![false; values_len];
+    written[NULL as usize] = true;
+    for value in entries.iter().filter_map(|entry| entry.call.writes()) {
+        written[value as usize] = true;
+    }
+    let unexplained = |entry: &Entry<RegisterCall>| {
+        !entry.is_optional() && entry.call.needs().is_some_and(|value| !written[value as usize])
+    };
+    let entry = entries.iter().position(unexplained)?;
+    Some(Proof::NoWriter { entry, support: Vec::new() })
 }

@@ -139,5 +139,7 @@ fn the_knossos_histories_are_judged_as_stated() {
 
 #[test]
 fn generated_histories_with_unique_values_are_judged_as_stated() {
-    assert_eq!(judge_files("generated/rw", |_| false), Vec::<String>::new());
+    // Reading 200,000 lines takes an unoptimised parser a while.
+    let skip = |file: &str| cfg!(debug_assertions) && file.contains("n100000");
+    assert_eq!(judge_files("generated/rw", skip), Vec::<String>::new());
 }
