@@ -30,7 +30,7 @@ fn event(time_ns: u64, process: u64, kind: EventKind) -> Event {
     }
 }
 
-fn journal_ops_per_s(path: &Path, threads: u64) -> f64 {
+fn journal_ops_per_s(path: &Path, threads: u64, together: bool) -> f64 {
     let journal = Journal::create(path).expect("the bench's folder can be written");
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -38,8 +38,14 @@ fn journal_ops_per_s(path: &Path, threads: u64) -> f64 {
             let journal = &journal;
             scope.spawn(move || {
                 for i in 0..OPS / threads {
-                    for kind in [EventKind::Invoke, EventKind::Ok] {
-                        journal.append(&mut event(i * 5_000, process, kind)).expect("there is room");
+                    let mut pair =
+                        [EventKind::Ok, EventKind::Invoke].map(|kind| event(i * 5_000, process, kind));
+                    if together {
+                        journal.append_all(&mut pair).expect("there is room");
+                    } else {
+                        pair.iter_mut().for_each(|event| {
+                            journal.append(event).expect("there is room");
+                        });
                     }
                 }
             });
@@ -68,13 +74,15 @@ fn main() {
     let path = dir.join(format!("shardstorm-journal-{}.jsonl", std::process::id()));
     let measured = |name: &str, ops_per_s: f64| {
         let bytes = fs::metadata(&path).map_or(0, |meta| meta.len());
-        println!("{name:<28} {:>9.0} operations/s, {} MB", ops_per_s, bytes / 1_000_000);
+        println!("{name:<30} {:>9.0} operations/s, {} MB", ops_per_s, bytes / 1_000_000);
         let _ = fs::remove_file(&path);
     };
     for _ in 0..2 {
         measured("bare write(2)", bare_ops_per_s(&path));
         for threads in [1, 2, 4, 10] {
-            measured(&format!("journal, {threads} thread(s)"), journal_ops_per_s(&path, threads));
+            let name = format!("journal, {threads} thread(s)");
+            measured(&name, journal_ops_per_s(&path, threads, false));
+            measured(&format!("{name}, pairs"), journal_ops_per_s(&path, threads, true));
         }
     }
 }

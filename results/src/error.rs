@@ -39,14 +39,6 @@ pub enum Error {
         /// The file that could not grow.
         path: PathBuf,
     },
-    /// The journal was left in a state that cannot be appended to.
-    #[error("{} can take no more events after an earlier error: {why}", path.display())]
-    JournalBroken {
-        /// The journal.
-        path: PathBuf,
-        /// The earlier error.
-        why: String,
-    },
     /// A file exists but does not say what it should.
     #[error("{}{} cannot be read: {why}", path.display(), line.map(|l| format!(" line {l}")).unwrap_or_default())]
     Malformed {

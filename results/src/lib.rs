@@ -7,12 +7,16 @@
 
 pub mod availability;
 pub mod error;
+pub mod explain;
 pub mod failover;
 pub mod journal;
 pub mod layout;
+pub mod plot;
 pub mod reader;
+pub mod report;
 pub mod spec;
 pub mod summary;
+pub mod table;
 pub mod units;
 pub mod utc;
 pub mod writer;
@@ -21,4 +25,5 @@ pub use error::{Error, Result};
 pub use journal::Journal;
 pub use layout::{FORMAT_VERSION, RunFolder};
 pub use reader::{RunRecord, read_history};
+pub use report::Report;
 pub use writer::RunFile;

@@ -4,4 +4,6 @@ mod availability;
 mod failover;
 mod folder;
 mod journal;
+mod plots;
+mod report;
 mod synthetic;

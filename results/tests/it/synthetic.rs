@@ -153,6 +153,16 @@ pub fn run(ops: u64) -> Run {
     Run { history, events, summary }
 }
 
+/// A run that ended before its first operation.
+pub fn empty() -> Run {
+    let mut run = run(0);
+    run.history = History::default();
+    run.events.clear();
+    run.summary.faults.clear();
+    run.summary.failovers.clear();
+    run
+}
+
 fn troubles() -> Vec<Trouble> {
     let trouble =
         |id: u64, kind: &str, shard: u32, epoch, from, to, start_ms: u64, long_ms: u64, at_ms| Trouble {
