@@ -54,7 +54,9 @@ impl FakeBug {
         match self {
             FakeBug::LostWrite => "the master acknowledges a write before any replica has it",
             FakeBug::StaleRead => "reads are answered by any replica, however far it lags",
-            FakeBug::SplitBrain => "a deposed master keeps serving, and some clients keep asking it",
+            FakeBug::SplitBrain => {
+                "a deposed master keeps serving for two seconds, and half of the clients ask it"
+            }
             FakeBug::DuplicateApply => "one write in twenty is applied a second time, a little later",
             FakeBug::ForgetOnFailover => "the replica that lags most is elected master",
             FakeBug::Fabricate => "one read in a hundred returns a value with a flipped bit",

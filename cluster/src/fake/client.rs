@@ -8,7 +8,7 @@ use super::FakeCluster;
 use super::bug::FakeBug;
 use super::net::{Fate, NodeId, ProcessState, retransmit_after};
 use super::serve::{Answer, Request, Served};
-use super::shard::ms;
+use super::shard::Role;
 use super::world::{Late, World};
 use crate::store::{CallError, Reply, ServedBy, Store};
 
@@ -16,15 +16,12 @@ use crate::store::{CallError, Reply, ServedBy, Store};
 const HOP_US: std::ops::Range<u64> = 100..500;
 /// How often a client looks again at a server or at itself while that stands still.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// With the bug `split-brain`, how long half of the clients stick to a master they once knew.
-const STICKY_NS: u64 = ms(3000);
 
 /// Where a shard's master is, as one client knows it.
 #[derive(Debug, Clone, Copy)]
 struct View {
     master: Option<NodeId>,
     epoch: u64,
-    since_ns: u64,
 }
 
 /// One client of a [`FakeCluster`], bound to one of its client nodes.
@@ -63,25 +60,18 @@ impl FakeClient {
         self.hop(delay).await;
         let served = sent.wait_until_served().await;
         drop(sent);
-        let served = match served {
-            Ok(served) => served,
-            Err(error) => {
-                let delay = self.travel(to, self.node).await;
-                self.hop(delay).await;
-                return Err(error);
-            }
-        };
         let incarnation = self.cluster.world().nodes.get(to).incarnation;
         tokio::time::sleep(served.after).await;
         let delay = self.travel(to, self.node).await;
         self.hop(delay).await;
         self.while_paused().await;
+        let answer = served.answer?;
         let world = self.cluster.world();
         let node = world.nodes.get(to);
         if node.server == ProcessState::Dead || node.incarnation != incarnation {
             return Err(CallError::indefinite("connection reset"));
         }
-        Ok(served.answer)
+        Ok(answer)
     }
 
     /// Where `request` goes: to the master, as far as this client knows.
@@ -108,16 +98,28 @@ impl FakeClient {
         if !world.zookeeper.serves(self.node, &world.nodes, &world.links) {
             return known;
         }
-        let sticky = world.bug == Some(FakeBug::SplitBrain) && self.node % 2 == 1;
-        if let Some(view) = known.filter(|view| view.master.is_some())
-            && sticky
-            && world.now_ns < view.since_ns + STICKY_NS
-        {
-            return Some(view);
-        }
         let state = &world.shards[shard];
         let master = state.master.map(|master| state.replicas[master].node);
-        Some(View { master, epoch: state.epoch, since_ns: world.now_ns })
+        let view = View { master, epoch: state.epoch };
+        Some(self.deposed_master(world, shard).unwrap_or(view))
+    }
+
+    /// The bug `split-brain`: half of the clients ask whoever says first that it is master.
+    fn deposed_master(&self, world: &World, shard: usize) -> Option<View> {
+        if world.bug != Some(FakeBug::SplitBrain) || self.node.is_multiple_of(2) {
+            return None;
+        }
+        let state = &world.shards[shard];
+        state.replicas.iter().find_map(|replica| match replica.role {
+            Role::Master { epoch }
+                if epoch < state.epoch
+                    && world.nodes.server_runs(replica.node)
+                    && world.links.connected(self.node, replica.node) =>
+            {
+                Some(View { master: Some(replica.node), epoch })
+            }
+            Role::Master { .. } | Role::Replica { .. } => None,
+        })
     }
 
     /// Gets one message from `from` to `to`, however often it must be sent again; how long it is under way.
@@ -173,27 +175,23 @@ impl Sent {
         Sent { cluster: cluster.clone(), to, incarnation, due_ns, request: Some(request) }
     }
 
-    async fn wait_until_served(&mut self) -> Result<Served, CallError> {
+    async fn wait_until_served(&mut self) -> Served {
         let mut first_look = true;
         while self.cluster.world().nodes.get(self.to).server == ProcessState::Paused {
             first_look = false;
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        // From here on nothing waits: the request is served in this poll or never.
-        let Some(request) = self.request.take() else {
-            return Err(CallError::indefinite("already served"));
-        };
         let mut world = self.cluster.world();
         let node = world.nodes.get(self.to);
-        if node.server != ProcessState::Running || node.incarnation != self.incarnation {
-            return Err(match first_look {
-                true => CallError::definite("connection refused"),
-                false => CallError::indefinite("connection reset"),
-            });
+        // From here on nothing waits: the request is served in this poll or never.
+        match self.request.take() {
+            Some(request) if node.server == ProcessState::Running && node.incarnation == self.incarnation => {
+                world.duplicate(self.to, &request);
+                world.serve(self.to, &request)
+            }
+            _ if first_look => Served::at_once(Err(CallError::definite("connection refused"))),
+            _ => Served::at_once(Err(CallError::indefinite("connection reset"))),
         }
-        let served = world.serve(self.to, &request)?;
-        world.duplicate(self.to, &request);
-        Ok(served)
     }
 }
 

@@ -37,10 +37,6 @@ impl World {
 
     /// None while all is well with the master, else what is not. Renews the lease.
     fn trouble(&mut self, shard: usize) -> Option<&'static str> {
-        if self.zookeeper.leader.is_none() {
-            // Nobody can take a lease away while ZooKeeper has no majority.
-            self.shards[shard].good_ns = self.now_ns;
-        }
         let state = &self.shards[shard];
         let master = state.master?;
         let node = state.replicas[master].node;

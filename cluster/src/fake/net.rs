@@ -24,6 +24,18 @@ pub enum ProcessState {
     Dead,
 }
 
+impl ProcessState {
+    /// One word for people: `running`, `starting`, `stopped` or `dead`.
+    pub fn word(self) -> &'static str {
+        match self {
+            ProcessState::Running => "running",
+            ProcessState::Starting => "starting",
+            ProcessState::Paused => "stopped",
+            ProcessState::Dead => "dead",
+        }
+    }
+}
+
 /// Which process of a node is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {

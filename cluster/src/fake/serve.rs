@@ -34,12 +34,21 @@ pub(super) enum Answer {
     Swapped(bool),
 }
 
-/// An answer, and how long the acknowledgements it needs are under way.
+/// What a server says, and how long it waits for acknowledgements before it does.
 #[derive(Debug)]
 pub(super) struct Served {
-    pub answer: Answer,
+    pub answer: Result<Answer, CallError>,
     pub after: Duration,
 }
+
+impl Served {
+    pub fn at_once(answer: Result<Answer, CallError>) -> Self {
+        Served { answer, after: Duration::ZERO }
+    }
+}
+
+/// How long a master waits for acknowledgements that do not come.
+const WAIT_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl World {
     /// The shard that owns `key`: FNV-1a, spread over the shards.
@@ -52,16 +61,16 @@ impl World {
 
     /// Carries out `request` on a running server. Whatever is an error here was either refused or has no
     /// acknowledgement.
-    pub(super) fn serve(&mut self, node: NodeId, request: &Request) -> Result<Served, CallError> {
+    pub(super) fn serve(&mut self, node: NodeId, request: &Request) -> Served {
         let Kind::Replica { shard, index } = self.nodes.get(node).kind else {
-            return Err(CallError::definite("not a server of this shard"));
+            return Served::at_once(Err(CallError::definite("not a server of this shard")));
         };
         if let (Some(FakeBug::StaleRead), Request::Read { key }) = (self.bug, request) {
-            let answer = Answer::Value(self.shards[shard].replicas[index].values.get(key).cloned());
-            return Ok(Served { answer, after: Duration::ZERO });
+            let value = self.shards[shard].replicas[index].values.get(key).cloned();
+            return Served::at_once(Ok(Answer::Value(value)));
         }
         let Role::Master { epoch } = self.shards[shard].replicas[index].role else {
-            return Err(CallError::definite("not the master"));
+            return Served::at_once(Err(CallError::definite("not the master")));
         };
         let alone = match self.bug {
             Some(FakeBug::LostWrite) => true,
@@ -70,10 +79,12 @@ impl World {
         };
         let answer = self.execute(shard, index, request);
         if alone {
-            return Ok(Served { answer, after: Duration::ZERO });
+            return Served::at_once(Ok(answer));
         }
-        let after = self.replicate_to_majority(shard, index)?;
-        Ok(Served { answer, after })
+        match self.replicate_to_majority(shard, index) {
+            Ok(after) => Served { answer: Ok(answer), after },
+            Err(error) => Served { answer: Err(error), after: WAIT_TIMEOUT },
+        }
     }
 
     /// The master's own part: looks, or sets.
@@ -138,7 +149,7 @@ impl World {
                 continue;
             }
             // Nobody waits for the answer.
-            let _ = self.serve(request.node, &request.request);
+            drop(self.serve(request.node, &request.request));
         }
     }
 

@@ -197,12 +197,15 @@ mod tests {
         shard.replicate(0, 1);
         shard.epoch = 2;
         shard.promote(1, 0);
-        shard.apply(0, "a", "tail");
-        shard.apply(0, "b", "tail");
-        shard.apply(1, "a", "new");
-        shard.attach(0, 1);
-        assert_eq!(shard.replicas[0].values, HashMap::from([("a".into(), "new".into())]));
-        assert_eq!(shard.replicas[0].position, Position { term: 2, count: 2 });
+        for (tail, news) in [(2, 1), (1, 3)] {
+            (0..tail).for_each(|_| shard.apply(0, "b", "tail"));
+            (0..news).for_each(|_| shard.apply(1, "a", "new"));
+            shard.attach(0, 1);
+            assert_eq!(shard.replicas[0].values, HashMap::from([("a".into(), "new".into())]));
+            assert_eq!(shard.replicas[0].position, shard.replicas[1].position);
+            shard.replicas[0].role = Role::Master { epoch: 1 };
+            shard.replicas[0].position = Position { term: 1, count: 1 };
+        }
     }
 
     #[test]

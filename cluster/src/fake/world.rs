@@ -1,5 +1,6 @@
 //! The whole fake under one lock: nodes, links, shards, and what happens to them as time passes.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
@@ -22,6 +23,14 @@ const STEP_NS_MAX: u64 = ms(25);
 /// With the bug `split-brain`, how long a deposed master serves on after it could have known.
 const SPLIT_BRAIN_NS: u64 = ms(2000);
 
+/// Bugs that live on lag get plenty of it.
+fn pull_ns(bug: Option<FakeBug>) -> Range<u64> {
+    match bug {
+        Some(FakeBug::LostWrite | FakeBug::StaleRead | FakeBug::ForgetOnFailover) => ms(100)..ms(250),
+        _ => ms(5)..ms(20),
+    }
+}
+
 /// A request whose client no longer waits for it.
 #[derive(Debug)]
 pub(super) struct Late {
@@ -35,6 +44,8 @@ pub(super) struct Late {
 pub(super) struct World {
     pub bug: Option<FakeBug>,
     pub lease_ns: u64,
+    /// How long until a replica that no acknowledgement waits for takes what is new.
+    pub pull_ns: Range<u64>,
     pub now_ns: u64,
     pub rng: ChaCha8Rng,
     pub nodes: Nodes,
@@ -62,6 +73,7 @@ impl World {
         let mut world = World {
             bug: options.bug,
             lease_ns: options.lease.as_nanos() as u64,
+            pull_ns: pull_ns(options.bug),
             now_ns: 0,
             rng: ChaCha8Rng::seed_from_u64(options.seed),
             nodes,
@@ -117,17 +129,6 @@ impl World {
     pub fn emit_if_agent(&mut self, shard: usize, index: usize, step: Step, epoch: u64, detail: &str) {
         if self.nodes.agent_runs(self.shards[shard].replicas[index].node) {
             self.emit(shard, index, step, epoch, detail);
-        }
-    }
-
-    /// How long until a replica that no acknowledgement waits for takes what is new. Bugs that live on lag
-    /// get plenty of it.
-    fn pull_interval_ns(&mut self) -> u64 {
-        match self.bug {
-            Some(FakeBug::LostWrite | FakeBug::StaleRead | FakeBug::ForgetOnFailover) => {
-                self.rng.random_range(ms(100)..ms(250))
-            }
-            _ => self.rng.random_range(ms(5)..ms(20)),
         }
     }
 
@@ -214,7 +215,7 @@ impl World {
                 let master = self.nodes.get(node).name.clone();
                 self.emit(shard, index, Step::Following, epoch, format!("master {master}"));
             }
-            let next_pull_ns = self.now_ns + self.pull_interval_ns();
+            let next_pull_ns = self.now_ns + self.rng.random_range(self.pull_ns.clone());
             self.shards[shard].replicas[index].next_pull_ns = next_pull_ns;
         }
     }
