@@ -136,7 +136,11 @@ impl Info {
             linked: self.get("master_link_status") == Some("up"),
             syncing: self.get("master_sync_in_progress") == Some("1"),
             silent_s: self.get("master_last_io_seconds_ago").and_then(|s| s.parse().ok()),
-            offset: self.number(if master { "master_repl_offset" } else { "slave_repl_offset" }),
+            // A server that never had a master or a replica stands at 0 or, once parked, at 1.
+            offset: match self.number(if master { "master_repl_offset" } else { "slave_repl_offset" }) {
+                1 => 0,
+                offset => offset,
+            },
             replicas: self.number("connected_slaves"),
         }
     }
@@ -155,7 +159,7 @@ pub struct Replication {
     pub syncing: bool,
     /// Seconds since the replica heard of its master, while linked.
     pub silent_s: Option<i64>,
-    /// Bytes of the replication stream written (master) or applied (replica).
+    /// Bytes of the replication stream written (master) or applied (replica); 0 if there never was one.
     pub offset: u64,
     /// Replicas connected to it.
     pub replicas: u64,
@@ -189,5 +193,6 @@ mod tests {
     #[test]
     fn missing_fields_are_zero_or_none() {
         assert_eq!(Info::default().replication(), Replication::default());
+        assert_eq!(Info("role:slave\r\nslave_repl_offset:1\r\n".into()).replication().offset, 0);
     }
 }

@@ -145,6 +145,8 @@ pub struct Course {
     /// Epoch in which the own Redis was last master, until demotion is noted.
     mastered: Option<u64>,
     followed: u64,
+    /// Last epoch whose lease was seen.
+    leased: u64,
     stepped_at: Option<Instant>,
     /// Before this moment what is known may be from before a pause of this agent.
     blind_until: Option<Instant>,
@@ -165,6 +167,7 @@ impl Course {
             predecessor: None,
             mastered: None,
             followed: 0,
+            leased: 0,
             stepped_at: None,
             blind_until: None,
             replicaof_after: None,
@@ -176,6 +179,9 @@ impl Course {
         self.notice_own_pause(o.now);
         // Without ZooKeeper nothing can be decided, and a master goes on serving.
         let Some(config) = o.config.as_ref().filter(|_| o.connected) else { return Vec::new() };
+        if o.lease.as_ref().and_then(|l| l.value.as_ref()).is_some_and(|l| l.epoch == config.value.epoch) {
+            self.leased = config.value.epoch;
+        }
         let mut actions = Vec::new();
         match &config.value.master {
             Some(master) if master.node == self.node => self.rule(o, config, &mut actions),
@@ -449,9 +455,9 @@ impl Course {
             return None;
         }
         let Some(lease) = &o.lease else {
-            // A new config is seen a moment before the lease that came with it.
-            let settled = o.now.duration_since(config.seen_at.max(o.connected_since));
-            return (settled >= Duration::from_millis(50)).then(|| "lease gone".into());
+            // A new config may be seen before the lease that came with it.
+            let known = o.now.duration_since(config.seen_at.max(o.connected_since));
+            return (self.leased == config.value.epoch || known >= d).then(|| "lease gone".into());
         };
         // After a reconnect the master's agent gets time to find its way back too.
         let seen_at = lease.seen_at.max(o.connected_since + d * 2);

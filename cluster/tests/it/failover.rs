@@ -11,13 +11,13 @@ use cluster::{
 
 use crate::rig::Rig;
 
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
-fn on_a_runtime(test: impl Future<Output = ()>) {
+pub fn on_a_runtime(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test);
 }
 
-async fn master_after(view: &ClusterView, shard: u32, epoch: u64) -> (u64, String) {
+pub async fn master_after(view: &ClusterView, shard: u32, epoch: u64) -> (u64, String) {
     let found =
         view.wait_until(SOON, |s| s.shards.get(&shard).is_some_and(|v| v.epoch > epoch && v.serving)).await;
     assert!(found, "no master after epoch {epoch}: {:?}", view.state());
@@ -26,7 +26,7 @@ async fn master_after(view: &ClusterView, shard: u32, epoch: u64) -> (u64, Strin
 }
 
 /// Writes until a write is acknowledged; returns how long that took.
-async fn write_until_acknowledged(client: &mut Client, key: &str, value: &str) -> Duration {
+pub async fn write_until_acknowledged(client: &mut Client, key: &str, value: &str) -> Duration {
     let started = Instant::now();
     loop {
         let attempt = tokio::time::timeout(Duration::from_millis(500), client.write(key, value)).await;
@@ -38,12 +38,28 @@ async fn write_until_acknowledged(client: &mut Client, key: &str, value: &str) -
     }
 }
 
-/// The steps of the agent that won `epoch`, from suspicion to promotion, in the order written.
+/// The steps of the agent that won `epoch`, from suspicion to promotion, in the order of their last sight:
+/// a false alarm may have come before.
 fn winning_steps(events: &[AgentEvent], epoch: u64) -> Vec<Step> {
     let winner = &events.iter().find(|e| e.step == Step::Elected && e.epoch == epoch).expect("a winner").node;
     let ends = |e: &&AgentEvent| e.epoch == epoch - 1 && matches!(e.step, Step::Suspected | Step::LeaseLost);
     let begins = |e: &&AgentEvent| e.epoch == epoch;
-    events.iter().filter(|e| e.node == *winner).filter(|e| ends(e) || begins(e)).map(|e| e.step).collect()
+    let mut steps: Vec<Step> = events
+        .iter()
+        .rev()
+        .filter(|e| e.node == *winner)
+        .filter(|e| ends(e) || begins(e))
+        .map(|e| e.step)
+        .collect();
+    let mut seen = Vec::new();
+    steps.retain(|step| {
+        !seen.contains(step) && {
+            seen.push(*step);
+            true
+        }
+    });
+    steps.reverse();
+    steps
 }
 
 const ALL_STEPS: [Step; 6] =
