@@ -569,3 +569,6 @@ fn offsets(o: &Observation, epoch: u64) -> String {
     let texts: Vec<String> = bids.map(|(node, bid)| format!("{node} {}", bid.value.offset)).collect();
     texts.join(", ")
 }
+
+#[cfg(test)]
+mod world;
