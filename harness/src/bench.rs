@@ -1,5 +1,7 @@
 //! `bench`: what our own machinery costs on this machine.
 
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use cluster::event::AgentEvent;
 use cluster::fake::Noop;
+use cluster::provision;
 use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
 use results::Journal;
 use workloads::generator::Pace;
@@ -42,6 +45,48 @@ pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
         bytes as f64 / completed.max(1) as f64,
     );
     Ok(Exit::Valid)
+}
+
+/// redis-benchmark against redis-server over the fabric, and by turns over a kernel veth pair.
+pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
+    crate::doctor::require_for_run()?;
+    let server = provision::redis::find()?.program;
+    let scratch = std::env::temp_dir().join(format!("shardstorm-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).with_context(|| format!("failed to make {}", scratch.display()))?;
+    let words = |text: String| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+    let serve = "--bind 0.0.0.0 --protected-mode no --appendonly no --port 6379 --save";
+    let mut server = [vec![server.into_os_string()], words(serve.into())].concat();
+    server.push("".into()); // save nothing
+    let client = |addr: Ipv4Addr, connections: u32| {
+        // One connection takes one request at a time: fewer of them say as much.
+        let requests = if connections == 1 { requests / 5 } else { requests };
+        words(format!("redis-benchmark -h {addr} -p 6379 -t set,get -c {connections} -n {requests} --csv"))
+    };
+    let contest = lab::bench::Contest {
+        server,
+        port: 6379,
+        client: &client,
+        read_rates: &read_rates,
+        connections: vec![1, 50],
+        turns,
+        dir: &scratch,
+    };
+    let figures = lab::bench::fabric(&contest);
+    drop(std::fs::remove_dir_all(&scratch));
+    let figures =
+        figures.context("failed to race (is redis-benchmark installed? apt-get install redis-tools)")?;
+    print!("{figures}");
+    println!("added median latency: {:.1} us", figures.added_latency_us_p50());
+    Ok(Exit::Valid)
+}
+
+/// Lines of `redis-benchmark --csv`: `"SET","71428.57",…`.
+fn read_rates(output: &str) -> Vec<(String, f64)> {
+    let read = |line: &str| {
+        let mut cells = line.split(',').map(|cell| cell.trim_matches('"'));
+        Some((cells.next()?.to_string(), cells.next()?.parse().ok()?))
+    };
+    output.lines().filter_map(read).collect()
 }
 
 /// A testbed in which every call succeeds at once and nothing can be harmed.

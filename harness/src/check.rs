@@ -19,8 +19,8 @@ pub fn check(args: &CheckArgs) -> Result<Exit> {
         let folder = RunFolder::open(&args.path)?;
         let judged = judge_again(&folder, &budget)?;
         folder.write_summary(&judged.summary)?;
-        results::report::write(&folder, &judged.summary, &judged.history, &judged.record)?;
-        print!("{}", tell::summary(&folder, &judged.summary));
+        let report = judged.draw(&folder, &judged.summary)?;
+        print!("{}", tell::summary(&judged.summary, &report));
         return Ok(Exit::of(&judged.summary.verdict, &judged.summary.liveness));
     }
     let events = read_file(&args.path)?;
@@ -35,8 +35,7 @@ pub fn redraw(args: &ReportArgs) -> Result<Exit> {
     let folder = RunFolder::open(&args.path)?;
     let judged = judge_again(&folder, &Budget::default())?;
     let summary = folder.read_summary()?.unwrap_or_else(|| judged.summary.clone());
-    results::report::write(&folder, &summary, &judged.history, &judged.record)?;
-    println!("{}", folder.report().display());
+    println!("{}", judged.draw(&folder, &summary)?.display());
     Ok(Exit::Valid)
 }
 

@@ -146,9 +146,9 @@ pub enum Bench {
     },
     /// redis-benchmark over the fabric beside the same over a kernel veth pair, in one run
     Fabric {
-        /// Rounds of A B; the medians count
+        /// Turns over each network; the medians count
         #[arg(long, default_value_t = 5)]
-        rounds: usize,
+        rounds: u32,
         /// Requests per measurement
         #[arg(long, default_value_t = 100_000)]
         requests: u64,

@@ -1,10 +1,15 @@
 //! From a run folder to a summary: used at the end of a run, and by `check` on any old folder.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
-use checker::{Budget, Checker, Event, History, OpEnd, Verdict};
+use checker::{Budget, Checker, Coverage, Event, History, OpEnd, Verdict};
 use nemesis::Schedule;
 use results::RunFolder;
+use results::plot;
 use results::reader::RunRecord;
+use results::report::Report;
+use results::spec::RunSpec;
 use results::summary::{Counts, Liveness, RunSummary};
 use workloads::Workload;
 
@@ -45,8 +50,7 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         None => Schedule::default(),
     };
     let mut checkers = plan::register(&spec)?.checkers();
-    let _ = &schedule;
-    checkers.push(Box::new(checker::Linearizable));
+    checkers.push(Box::new(coverage(&spec, &schedule)));
     let verdicts: Vec<(String, Verdict)> = checkers
         .iter()
         .map(|checker| (checker.name().to_string(), checker.check(&history, budget)))
@@ -81,6 +85,11 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
     Ok(Judged { summary, history, record })
 }
 
+/// What must have happened for the run to count as a test.
+fn coverage(spec: &RunSpec, schedule: &Schedule) -> Coverage {
+    Coverage { shards: (0..spec.shards).collect(), ..Coverage::of_faults(schedule.windows.len()) }
+}
+
 /// Operations by how they ended.
 pub fn counts(history: &History) -> Counts {
     let ended = |end| history.ops.iter().filter(|op| op.end == end).count() as u64;
@@ -89,6 +98,17 @@ pub fn counts(history: &History) -> Counts {
         ok: ended(OpEnd::Ok),
         fail: ended(OpEnd::Fail),
         info: ended(OpEnd::Info),
+    }
+}
+
+impl Judged {
+    /// Writes report and plots into the folder; returns where the report is.
+    pub fn draw(&self, folder: &RunFolder, summary: &RunSummary) -> Result<PathBuf> {
+        let logs = folder.logs();
+        let (history, node_events, notes) = (&self.history, &self.record.node_events, &self.record.notes);
+        let report = Report { summary, history, node_events, notes, logs: &logs };
+        plot::write_all(folder, &report.data())?;
+        Ok(report.write(folder)?)
     }
 }
 

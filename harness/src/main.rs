@@ -35,6 +35,12 @@ fn main() -> ExitCode {
     if let Command::ShardAgent { args } = cli.command {
         return cluster::agent::main(std::iter::once("shard-agent".into()).chain(args));
     }
+    // Before any thread is started: the kernel asks for that.
+    let privileges = lab::host::become_root_in_user_namespace();
+    if let Err(error) = privileges {
+        eprintln!("shardstorm: failed to enter a user namespace: {error}");
+        return Exit::Harness.into();
+    }
     match dispatch(&cli.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -60,10 +66,7 @@ fn dispatch(command: &Command) -> Result<Exit> {
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),
-            Bench::Fabric { rounds, requests } => {
-                let _ = (rounds, requests);
-                Ok(Exit::Usage)
-            }
+            Bench::Fabric { rounds, requests } => bench::fabric(*rounds, *requests),
         },
         Command::ShardAgent { .. } => unreachable!("handled before"),
     }

@@ -23,6 +23,7 @@ use crate::sites::Sites;
 use crate::tell;
 use crate::testbed::Testbed;
 use crate::testbed::fake::FakeTestbed;
+use crate::testbed::zk_redis::ZkRedis;
 
 /// Plans, runs, judges, draws, and says how it ended.
 pub fn run(args: &RunArgs) -> Result<Exit> {
@@ -43,7 +44,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
             whole(&plan, &folder, command, raise, interrupt, &mut story)
         }
         _ => {
-            let raise = || FakeTestbed::up(&plan.spec);
+            let raise = || ZkRedis::up(&plan.spec, &folder);
             whole(&plan, &folder, command, raise, interrupt, &mut story)
         }
     };
@@ -196,8 +197,8 @@ fn conclude(folder: &RunFolder, story: Story) -> Result<Exit> {
         }
     };
     folder.write_summary(&judged.summary)?;
-    results::report::write(folder, &judged.summary, &judged.history, &judged.record)?;
-    print!("{}", tell::summary(folder, &judged.summary));
+    let report = judged.draw(folder, &judged.summary)?;
+    print!("{}", tell::summary(&judged.summary, &report));
     if let Some(error) = failed {
         eprintln!("shardstorm: {error}");
     }

@@ -1,6 +1,7 @@
 //! What a run asks of the system it tests, be it real or in memory.
 
 pub mod fake;
+pub mod zk_redis;
 
 use std::thread::JoinHandle;
 

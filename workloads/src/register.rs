@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use checker::{Checker, EventKind};
+use checker::{Checker, EventKind, Linearizable};
 use cluster::store::{Reply, Store};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -293,14 +293,8 @@ impl Workload for Register {
     }
 
     fn checkers(&self) -> Vec<Box<dyn Checker>> {
-        register_checkers()
+        vec![Box::new(Linearizable)]
     }
-}
-
-/// What judges a register history. The one place to wire in what the checker room offers: linearizability of
-/// each key as a register that starts out null, and coverage.
-fn register_checkers() -> Vec<Box<dyn Checker>> {
-    Vec::new()
 }
 
 /// One worker's hands on the registers.

@@ -15,7 +15,7 @@ use cluster::event::AgentEvent;
 use cluster::ring::Ring;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -52,7 +52,9 @@ impl ZkRedis {
         let capture = spec.capture.then(|| folder.capture());
         let mut lab = Lab::up(LabOptions { capture, ..LabOptions::named("shardstorm") })?;
         let mut nodes = HashMap::new();
-        for name in topology.servers().iter().chain(&topology.clients).map(String::as_str).chain([super::CONTROL]) {
+        for name in
+            topology.servers().iter().chain(&topology.clients).map(String::as_str).chain([super::CONTROL])
+        {
             nodes.insert(name.to_string(), lab.add_node(name)?);
         }
         let mut servers = Servers::new(&topology, &nodes, folder, spec.wait);
@@ -62,8 +64,10 @@ impl ZkRedis {
         in_node(&control, set_up(zookeeper.clone(), shard_map(&topology, &nodes)))
             .map_err(|e| servers.explain(e))?;
         servers.start_agents()?;
-        let ensemble = topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));
-        let observer = Observer::start(&control, zookeeper.clone(), ensemble.collect(), topology.shards.len())?;
+        let ensemble =
+            topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));
+        let observer =
+            Observer::start(&control, zookeeper.clone(), ensemble.collect(), topology.shards.len())?;
         let shards: Vec<u32> = (0..spec.shards).collect();
         let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
         let client_options = ClientOptions {
@@ -228,11 +232,15 @@ impl Testbed for ZkRedis {
         let view = ClusterView::open(&self.zookeeper);
         let shards = self.topology.shards.len();
         let complete = |state: &cluster::client::ClusterState| {
-            state.shards.len() == shards && state.shards.values().all(|shard| shard.serving_master().is_some())
+            state.shards.len() == shards
+                && state.shards.values().all(|shard| shard.serving_master().is_some())
         };
         // After faults a shard may have no master yet: then whoever opens the site finds out call by call.
         if !view.wait_until(Duration::from_secs(5), complete).await && site < self.sites() {
-            bail!("the client on node {} saw no master for every shard", super::site_name(&self.topology, site));
+            bail!(
+                "the client on node {} saw no master for every shard",
+                super::site_name(&self.topology, site)
+            );
         }
         Ok(view)
     }
@@ -248,7 +256,8 @@ impl Testbed for ZkRedis {
     fn agent_events(&self) -> Result<Vec<AgentEvent>> {
         let mut events = Vec::new();
         for file in &self.events {
-            let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("failed to read {}", file.display()))?;
             // An agent that was killed in mid-write leaves half a line: it is skipped, the next begins a new one.
             events.extend(text.lines().filter_map(|line| serde_json::from_str::<AgentEvent>(line).ok()));
         }

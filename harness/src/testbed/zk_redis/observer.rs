@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cluster::client::ClusterView;
-use cluster::status::zookeeper_role;
+use cluster::status::{ZkMode, zk_server};
 use futures_util::future::join_all;
 use lab::Node;
 use nemesis::View;
@@ -72,7 +72,9 @@ async fn masters(zookeeper: &str, view: &Mutex<View>) {
     let mut states = cluster.states();
     loop {
         let state = states.borrow_and_update().clone();
-        for (shard, seen) in view.lock().unwrap_or_else(PoisonError::into_inner).masters.iter_mut().enumerate() {
+        for (shard, seen) in
+            view.lock().unwrap_or_else(PoisonError::into_inner).masters.iter_mut().enumerate()
+        {
             let now = state.shards.get(&(shard as u32));
             *seen = now.and_then(|now| Some((now.serving_master()?.node.clone(), now.epoch)));
         }
@@ -85,8 +87,8 @@ async fn masters(zookeeper: &str, view: &Mutex<View>) {
 async fn leader(ensemble: &[(String, SocketAddr)], view: &Mutex<View>) {
     loop {
         let ask = ensemble.iter().map(|(name, addr)| async move {
-            let role = tokio::time::timeout(ROLE_TIMEOUT, zookeeper_role(*addr)).await.ok()?.ok()?;
-            role.leads().then(|| name.clone())
+            let mode = zk_server(*addr, ROLE_TIMEOUT).await.ok()?.mode?;
+            (mode != ZkMode::Follower).then(|| name.clone())
         });
         let leader = join_all(ask).await.into_iter().flatten().next();
         view.lock().unwrap_or_else(PoisonError::into_inner).zookeeper_leader = leader;

@@ -67,7 +67,10 @@ impl Servers {
             .map(|(id, name)| zookeeper::Peer::at(id, IpAddr::V4(nodes[name].addr())))
             .collect();
         let ensemble = (1..).zip(&topology.zookeepers).map(|(id, name)| {
-            (nodes[name].clone(), zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper")))
+            (
+                nodes[name].clone(),
+                zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper")),
+            )
         });
         let of_shards = || {
             let shards = topology.shards.iter().enumerate();
@@ -167,7 +170,8 @@ impl Servers {
 
     /// Adds to an error what the servers' own logs say, if any of them has died.
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let dead = self.processes.iter().filter(|(_, process)| matches!(process.state(), ProcessState::Exited(_)));
+        let dead =
+            self.processes.iter().filter(|(_, process)| matches!(process.state(), ProcessState::Exited(_)));
         let mut told: Vec<String> = dead
             .map(|(victim, process)| {
                 let (part, node) = (victim.part.word(), &victim.node);
@@ -183,7 +187,9 @@ impl Servers {
     pub fn diagnose(&self, view: &View, topology: &Topology) -> Vec<String> {
         let idle = self.processes.iter().filter(|(_, process)| process.state() != ProcessState::Running);
         let mut lines: Vec<String> = idle
-            .map(|(victim, process)| format!("{} of {}: {}", victim.part.word(), victim.node, process.state()))
+            .map(|(victim, process)| {
+                format!("{} of {}: {}", victim.part.word(), victim.node, process.state())
+            })
             .collect();
         lines.sort();
         for (name, _) in topology.shards.iter().flatten().map(|name| (name, ())) {
