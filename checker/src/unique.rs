@@ -18,6 +18,7 @@
 //! Golab, Li and Shah 2011 (zones). Compare-and-set that failed on a mismatch is an observation of its own
 //! and is fitted in afterwards; see [`observe`].
 
+mod clash;
 mod observe;
 mod proof;
 mod zone;
@@ -69,7 +70,7 @@ pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
     if let Some(order) = observe::order(&groups, &blocks) {
         return Unique::Legal(order);
     }
-    match zone::denied(&groups) {
+    match clash::denied(&groups) {
         Err(proof) => Unique::Illegal(proof),
         Ok(()) => Unique::Undecided,
     }

@@ -1,7 +1,8 @@
 //! Chains as zones, and the zones against each other.
 
-use super::{Groups, Hold, NONE, Proof};
-use crate::model::register::{NULL, RegisterCall, ValueId};
+use super::clash::torn;
+use super::{Groups, NONE, Proof};
+use crate::model::register::ValueId;
 
 /// A chain of groups as others see it. Positions are those of events plus one; the initial write is at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,105 +106,6 @@ impl Walk<'_, '_> {
         }
         self.ret_min = self.ret_min.min(self.groups.ret(first_back));
         Ok(())
-    }
-}
-
-/// The clash of two zones, with as few and as early operations as show it.
-fn torn(groups: &Groups<'_>, older: Zone, newer: Zone) -> Proof {
-    let (inside_older, inside_newer) = (members(groups, older), members(groups, newer));
-    let is_in =
-        |inside: &[bool], entry: &u32| groups.value_of(*entry).is_some_and(|value| inside[value as usize]);
-    let definite = |entry: &u32| !groups.entries[*entry as usize].is_optional();
-    let all = 0..groups.entries.len() as u32;
-    // One operation of the newer block may be enough: called after the older one was there, back before it
-    // was there again.
-    let single = all
-        .clone()
-        .filter(|entry| is_in(&inside_newer, entry) && definite(entry))
-        .find(|&entry| groups.inv(entry) > older.ret_min && groups.ret(entry) < older.inv_max);
-    let newer = match single {
-        Some(entry) => Hold {
-            first_back: Some(entry as usize),
-            last_called: Some(entry as usize),
-            ..hold(groups, newer)
-        },
-        None => hold(groups, newer),
-    };
-    let known = newer.first_back.map_or(0, |entry| groups.ret(entry as u32));
-    let witness = all
-        .filter(|entry| is_in(&inside_older, entry) && definite(entry))
-        .find(|&entry| groups.inv(entry) > known);
-    let mut older = hold(groups, older);
-    older.last_called = witness.map(|entry| entry as usize).or(older.last_called);
-    Proof::Torn { older: Box::new(older.supported(groups)), newer: Box::new(newer.supported(groups)) }
-}
-
-/// A mismatch from whose call to whose return the value it denies was certainly there: something on that
-/// value had returned before, and something that needs it was called after.
-pub(super) fn denied(groups: &Groups<'_>) -> Result<(), Proof> {
-    for (i, entry) in groups.entries.iter().enumerate() {
-        let RegisterCall::Differs(value) = entry.call else { continue };
-        let group = &groups.all[value as usize];
-        if !group.needed {
-            continue;
-        }
-        let some = |entry: u32| (entry != NONE).then_some(entry);
-        let next = some(group.succ).and_then(|succ| some(groups.all[succ as usize].writer));
-        let back = [group.writer, group.read_min].into_iter().filter_map(some).min_by_key(|&e| groups.ret(e));
-        let called = some(group.read_max).into_iter().chain(next).max_by_key(|&e| groups.inv(e));
-        // The initial value was there from the start.
-        let since = if value == NULL { 0 } else { back.map_or(u64::MAX, |e| groups.ret(e)) };
-        let until = called.map_or(0, |e| groups.inv(e));
-        if since < groups.inv(i as u32) && groups.ret(i as u32) < until {
-            let first_back = if value == NULL { None } else { back.map(|e| e as usize) };
-            let last_called = called.map(|e| e as usize);
-            let hold = Hold { first_back, last_called, support: Vec::new(), is_unseen: false };
-            return Err(Proof::Denied { entry: i, hold: Box::new(hold.supported(groups)) });
-        }
-    }
-    Ok(())
-}
-
-/// By value number: is it in the zone's chain?
-fn members(groups: &Groups<'_>, zone: Zone) -> Vec<bool> {
-    let mut inside = vec![false; groups.all.len()];
-    groups.chain(zone.root).for_each(|value| inside[value as usize] = true);
-    inside
-}
-
-/// The operations at the ends of a zone, without support.
-fn hold(groups: &Groups<'_>, zone: Zone) -> Hold {
-    let (mut first_back, mut last_called) = (None, None);
-    for value in groups.chain(zone.root) {
-        let group = &groups.all[value as usize];
-        for entry in [group.writer, group.read_min, group.read_max].into_iter().filter(|&entry| entry != NONE)
-        {
-            if groups.ret(entry) == zone.ret_min {
-                first_back = Some(entry as usize);
-            }
-            if groups.inv(entry) == zone.inv_max {
-                last_called = Some(entry as usize);
-            }
-        }
-    }
-    let root = &groups.all[zone.root as usize];
-    Hold {
-        first_back,
-        last_called,
-        support: Vec::new(),
-        is_unseen: root.read_min == NONE && root.succ == NONE,
-    }
-}
-
-impl Hold {
-    fn supported(mut self, groups: &Groups<'_>) -> Hold {
-        for entry in self.first_back.into_iter().chain(self.last_called) {
-            if let Some(value) = groups.value_of(entry as u32) {
-                self.support.extend(groups.path(value));
-                self.support.extend(groups.sighting(value));
-            }
-        }
-        self
     }
 }
 

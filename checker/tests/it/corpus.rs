@@ -7,12 +7,12 @@ use checker::{Budget, Checker, Coverage, Linearizable, Verdict};
 
 /// What each invalid recording must be called, one anomaly a key.
 const NAMES: [(&str, &[&str]); 6] = [
-    ("bit-flip", &[]),
-    ("double-cas", &[]),
-    ("late-abort", &[]),
-    ("lost-write", &[]),
-    ("split-brain", &[]),
-    ("stale-read", &[]),
+    ("bit-flip", &["fabricated-value", "fabricated-value"]),
+    ("double-cas", &["split-cas", "lost-update"]),
+    ("late-abort", &["aborted-read"]),
+    ("lost-write", &["stale-read", "lost-update"]),
+    ("split-brain", &["lost-update", "stale-read"]),
+    ("stale-read", &["lost-update"]),
 ];
 
 #[test]
