@@ -215,19 +215,7 @@ impl FakeCluster {
     pub fn heal_all(&self) {
         let mut world = self.world();
         world.links.clear();
-        let names: Vec<(String, Kind)> =
-            world.nodes.iter().map(|(_, node)| (node.name.clone(), node.kind)).collect();
-        for (name, kind) in names {
-            let parts: &[Part] = match kind {
-                Kind::Replica { .. } => &[Part::Server, Part::Agent],
-                Kind::Zookeeper | Kind::Client => &[Part::Server],
-            };
-            for (&part, state) in
-                parts.iter().flat_map(|part| [(part, ProcessState::Running), (part, ProcessState::Starting)])
-            {
-                world.set_state(&name, part, state).expect("a known node with that part");
-            }
-        }
+        world.heal_processes();
     }
 
     /// How every shard is doing, in order.

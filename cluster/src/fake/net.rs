@@ -167,6 +167,10 @@ impl Links {
         self.rules.clear();
     }
 
+    pub fn is_clear(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     pub fn messages(&self, id: u64) -> Option<u64> {
         self.rules.get(&id).map(|rule| rule.messages)
     }

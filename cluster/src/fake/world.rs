@@ -144,6 +144,9 @@ impl World {
     /// Everyone who would talk even when idle does so once, so that a rule without any client's traffic on
     /// its links still shows that it is in force.
     fn heartbeat(&mut self) {
+        if self.links.is_clear() {
+            return;
+        }
         let mut talks: Vec<(NodeId, NodeId)> = Vec::new();
         for (a, node) in self.nodes.iter().filter(|&(id, _)| self.nodes.server_runs(id)) {
             for (b, other) in self.nodes.iter() {
@@ -263,6 +266,23 @@ impl World {
         }
         self.restarted(id, part, before, after);
         Ok(after)
+    }
+
+    /// Continues what is paused and restarts what is dead.
+    pub fn heal_processes(&mut self) {
+        let names: Vec<(String, Kind)> =
+            self.nodes.iter().map(|(_, node)| (node.name.clone(), node.kind)).collect();
+        for (name, kind) in names {
+            let parts: &[Part] = match kind {
+                Kind::Replica { .. } => &[Part::Server, Part::Agent],
+                Kind::Zookeeper | Kind::Client => &[Part::Server],
+            };
+            for &part in parts {
+                for state in [ProcessState::Running, ProcessState::Starting] {
+                    self.set_state(&name, part, state).expect("a known node with that part");
+                }
+            }
+        }
     }
 
     fn restarted(&mut self, id: NodeId, part: Part, before: ProcessState, after: ProcessState) {
