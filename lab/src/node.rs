@@ -98,6 +98,13 @@ impl Node {
         &self.inner.skipped_sysctls
     }
 
+    /// Packets the node's own device dropped because its queue to the fabric was full: losses that no
+    /// rule explains. `None` once the node is down.
+    pub fn device_drops(&self) -> Option<u64> {
+        self.lock().as_ref()?;
+        device::transmit_drops(self.init_pid())
+    }
+
     /// Starts a program inside the node, in a session of its own, stdout and stderr appended to its log.
     ///
     /// It is killed when the node goes down. A program that dies at its start is no error here: see

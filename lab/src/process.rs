@@ -138,10 +138,7 @@ impl Process {
         if let Some(exit) = life.poll_exit() {
             return ProcessState::Exited(exit);
         }
-        match tree::leader_state(life.pid) {
-            Some('T' | 't') => ProcessState::Stopped,
-            _ => ProcessState::Running,
-        }
+        if tree::leader_stands_still(life.pid) { ProcessState::Stopped } else { ProcessState::Running }
     }
 
     /// The pids of all living members of the tree, the leader included, as the harness sees them.
@@ -150,9 +147,10 @@ impl Process {
         life.members().into_iter().filter(|m| m.alive()).map(|m| m.pid).collect()
     }
 
-    /// Halts the whole tree (SIGSTOP) and returns when every thread of every member stands still.
+    /// Halts the whole tree (SIGSTOP) and returns when every thread of every member stands still: none
+    /// will run another instruction of its own. A kernel call already under way may still complete.
     pub fn stop(&self) -> Result<()> {
-        self.signal_tree("stop", libc::SIGSTOP, tree::Member::is_stopped)
+        self.signal_tree("stop", libc::SIGSTOP, tree::Member::stands_still)
     }
 
     /// Lets a halted tree run again (SIGCONT) and returns when no member is halted.
@@ -165,14 +163,16 @@ impl Process {
         self.kill_tree(&mut self.lock())
     }
 
-    /// Asks the leader to end (SIGTERM, continuing it if it is halted), waits up to `grace`, then kills
+    /// Asks the leader to end (SIGTERM, continuing the tree if it is halted), waits up to `grace`, then kills
     /// what is left of the tree.
     pub fn terminate(&self, grace: Duration) -> Result<()> {
         {
             let mut life = self.lock();
             if life.poll_exit().is_none() {
                 let _ = sys::signal(life.pid, libc::SIGTERM);
-                let _ = sys::signal(life.pid, libc::SIGCONT);
+                for member in life.members() {
+                    let _ = sys::signal(member.pid, libc::SIGCONT);
+                }
             }
         }
         self.wait_exit(grace);

@@ -44,7 +44,8 @@ pub struct Rule {
     pub name: String,
     /// The directed links it covers. A partition lists both directions, a one-way cut one of them.
     pub links: Vec<Link>,
-    /// Only TCP and UDP packets with this port on either side; `None` for everything.
+    /// Only TCP and UDP packets with this port on either side; `None` for everything. Of a fragmented
+    /// datagram only the first fragment carries a port (TCP on Linux does not fragment).
     pub port: Option<u16>,
     /// What happens to a packet.
     pub action: Action,

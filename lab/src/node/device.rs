@@ -81,6 +81,18 @@ pub(crate) fn assign(device: &str, addr: Ipv4Addr, prefix_len: u32) -> io::Resul
     bring_up(&socket, device)
 }
 
+/// Packets that the TUN device of the node with this PID 1 could not queue.
+pub(crate) fn transmit_drops(init_pid: u32) -> Option<u64> {
+    parse_transmit_drops(&std::fs::read_to_string(format!("/proc/{init_pid}/net/dev")).ok()?)
+}
+
+/// Reads the table of proc_net(5): after the colon eight receive columns, then bytes, packets, errs and
+/// drop of the transmit side.
+fn parse_transmit_drops(table: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'))?;
+    line.split_ascii_whitespace().nth(11)?.parse().ok()
+}
+
 fn bring_up(socket: &OwnedFd, device: &str) -> io::Result<()> {
     ioctl(socket, libc::SIOCSIFFLAGS, &IfReq::with_flags(device, libc::IFF_UP | libc::IFF_RUNNING))
 }
@@ -106,4 +118,16 @@ fn ioctl(fd: &OwnedFd, request: libc::Ioctl, req: &IfReq) -> io::Result<()> {
     // SAFETY: every request used here reads one `struct ifreq`, which `IfReq` mirrors in size and
     // layout; those that write back write within it, and the kernel's copy is never read again.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), request, &mut copy as *mut IfReq) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_read_from_the_devices_own_line() {
+        let table = "Inter-|   Receive     |  Transmit\n face |bytes packets errs drop\n    lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  lab0:21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36\n";
+        assert_eq!(parse_transmit_drops(table), Some(32));
+        assert_eq!(parse_transmit_drops("lo: 1 2\n"), None);
+    }
 }

@@ -25,20 +25,33 @@ impl Member {
         matches!(self.state, 'T' | 't')
     }
 
-    /// Every thread halted. A stop reaches threads one by one, and one inside the kernel comes last.
-    pub(crate) fn is_stopped(&self) -> bool {
+    /// True if no thread of it will run another instruction of its own before it is continued: each is
+    /// halted, or sits in an uninterruptible kernel call with a stop waiting for it at the way out. The
+    /// second happens to a parent whose `vfork` child was halted before its `exec`, for as long as that.
+    pub(crate) fn stands_still(&self) -> bool {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return true };
-        threads.flatten().all(|thread| {
+        let states = threads.flatten().filter_map(|thread| {
             let stat = fs::read_to_string(thread.path().join("stat")).ok();
-            let parsed = stat.as_deref().and_then(parse_stat);
-            parsed.is_none_or(|t| matches!(t.state, 'T' | 't' | 'Z' | 'X'))
-        })
+            Some(stat.as_deref().and_then(parse_stat)?.state)
+        });
+        let states: Vec<char> = states.collect();
+        let is_halted = |state: &char| matches!(state, 'T' | 't');
+        states.iter().all(|state| is_halted(state) || matches!(state, 'D' | 'Z' | 'X'))
+            && (states.iter().any(is_halted) || !states.contains(&'D') || stop_is_pending(self.pid))
     }
 }
 
-/// The state letter of process `leader`, or `None` if there is no such process.
-pub(crate) fn leader_state(leader: u32) -> Option<char> {
-    read_stat(leader).map(|m| m.state)
+/// True if a SIGSTOP waits for process `pid` as a whole (`ShdPnd` in proc_pid_status(5)).
+fn stop_is_pending(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (libc::SIGSTOP - 1)) != 0)
+}
+
+/// True if process `leader` is alive and stands still.
+pub(crate) fn leader_stands_still(leader: u32) -> bool {
+    read_stat(leader).is_some_and(|member| member.alive() && member.stands_still())
 }
 
 /// Every process in the session led by `leader`, and every descendant of one, zombies included.

@@ -24,6 +24,7 @@ pub fn two_nodes_talk_tcp_and_the_link_counts_it() {
     assert!(there.bytes >= there.packets * 40, "{there:?}");
     assert_eq!((there.dropped, there.delayed), (0, 0));
     assert_eq!(lab.fabric().totals().unroutable, 0);
+    assert_eq!(nodes[0].device_drops(), Some(0));
 }
 
 pub fn a_one_way_drop_cuts_one_direction_only() {

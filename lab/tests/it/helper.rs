@@ -17,6 +17,7 @@ pub fn play_role() -> Option<ExitCode> {
     let dir = PathBuf::from(std::env::var_os(DIR).unwrap_or_default());
     match role.as_str() {
         "victim" => lifetime::be_the_victim(&dir),
+        "builder" => lifetime::be_the_builder(&dir),
         "user" => hosts::be_an_ordinary_user(&dir),
         _ => panic!("no such role: {role}"),
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use lab::{Action, Lab, LabOptions, Node};
 
@@ -108,6 +109,41 @@ pub fn kill_9_of_the_harness_mid_partition_leaves_nothing_behind() {
     eventually("every process of the lab is gone", || inhabitants(&namespaces).is_empty());
     assert_eq!(holders(&namespaces), Vec::<String>::new());
     assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts_before);
+}
+
+/// A harness that builds and takes down labs for ever.
+pub fn be_the_builder(dir: &Path) {
+    helper::say("ready");
+    loop {
+        let (_lab, nodes) = lab_of("builder", 3);
+        for node in &nodes {
+            node.spawn(&shell(dir, node.name(), "sleep 1000 & sleep 1000")).unwrap();
+        }
+    }
+}
+
+/// The processes whose environment holds `mark`: a helper we started, and all it forked or started.
+fn marked(mark: &Path) -> Vec<String> {
+    let mark = mark.to_str().unwrap().as_bytes();
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let carries = |path: &Path| {
+        let environ = fs::read(path.join("environ")).unwrap_or_default();
+        environ.windows(mark.len()).any(|window| window == mark)
+    };
+    entries.filter(|entry| carries(&entry.path())).map(|entry| entry.path().display().to_string()).collect()
+}
+
+pub fn kill_9_at_any_moment_of_building_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..12u64 {
+        let mut builder = helper::command("builder", dir.path()).spawn().unwrap();
+        let stdout = builder.stdout.take().unwrap();
+        assert_eq!(BufReader::new(stdout).lines().next().unwrap().unwrap(), "ready");
+        std::thread::sleep(Duration::from_millis(3 + round * 11));
+        builder.kill().unwrap();
+        builder.wait().unwrap();
+        eventually("nothing of it is left", || marked(dir.path()).is_empty());
+    }
 }
 
 pub fn node_names_are_checked() {

@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         },
         processes::{
             a_stopped_tree_stands_still_and_goes_on,
+            a_tree_that_forks_all_the_time_can_be_stopped_at_any_moment,
             killing_takes_the_children_too,
             a_restart_appends_to_the_log,
             a_process_that_dies_at_start_can_be_seen,
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         lifetime::{
             a_lab_leaves_nothing_behind,
             kill_9_of_the_harness_mid_partition_leaves_nothing_behind,
+            kill_9_at_any_moment_of_building_leaves_nothing_behind,
             node_names_are_checked,
         },
         hosts::{

@@ -18,7 +18,7 @@ pub fn shell(dir: &Path, name: &str, script: &str) -> Program {
 }
 
 fn lines(process: &Process) -> usize {
-    process.log_tail(usize::MAX).lines().count()
+    std::fs::read_to_string(&process.program().log).unwrap_or_default().lines().count()
 }
 
 /// A shell, a child in the background and a grandchild in a session of its own, each ticking.
@@ -40,6 +40,25 @@ pub fn a_stopped_tree_stands_still_and_goes_on() {
     assert_eq!(family.state(), ProcessState::Running);
     eventually("it ticks again", || lines(&family) > standing);
     assert!(members.contains(&family.pid()));
+}
+
+pub fn a_tree_that_forks_all_the_time_can_be_stopped_at_any_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_lab, nodes) = lab_of("forks", 1);
+    let script = "tick() { while :; do echo tick; /bin/true; done; }; tick & tick";
+    let forker = nodes[0].spawn(&shell(dir.path(), "forker", script)).unwrap();
+    for _ in 0..40 {
+        let before = lines(&forker);
+        eventually("it ticks", || lines(&forker) > before);
+        forker.stop().unwrap();
+        assert_eq!(forker.state(), ProcessState::Stopped);
+        let standing = lines(&forker);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(lines(&forker), standing);
+        forker.cont().unwrap();
+    }
+    forker.stop().unwrap();
+    forker.kill().unwrap();
 }
 
 pub fn killing_takes_the_children_too() {
