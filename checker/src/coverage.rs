@@ -56,7 +56,7 @@ impl Coverage {
         Coverage { faults_planned, faults_installed_min: faults_planned.div_ceil(2), ..Coverage::default() }
     }
 
-    fn functions(&self, stats: &Stats, why: &mut Vec<String>) {
+    fn ask_functions(&self, stats: &Stats, why: &mut Vec<String>) {
         let called = stats.by_f.keys().cloned();
         let expected: BTreeSet<String> = self.functions.iter().cloned().chain(called).collect();
         for f in expected {
@@ -77,7 +77,7 @@ impl Coverage {
         }
     }
 
-    fn shards(&self, stats: &Stats, why: &mut Vec<String>) {
+    fn ask_shards(&self, stats: &Stats, why: &mut Vec<String>) {
         let met = stats.by_shard.keys().copied();
         let expected: BTreeSet<u32> = self.shards.iter().copied().chain(met).collect();
         for shard in expected {
@@ -93,7 +93,7 @@ impl Coverage {
         }
     }
 
-    fn faults(&self, history: &History, stats: &Stats, why: &mut Vec<String>) {
+    fn ask_faults(&self, history: &History, stats: &Stats, why: &mut Vec<String>) {
         if self.faults_planned == 0 && history.faults.is_empty() {
             return;
         }
@@ -119,7 +119,7 @@ impl Coverage {
         }
     }
 
-    fn failovers(&self, stats: &Stats, why: &mut Vec<String>) {
+    fn ask_failovers(&self, stats: &Stats, why: &mut Vec<String>) {
         let failovers = stats.failovers();
         if failovers < self.failovers_min {
             why.push(format!(
@@ -141,11 +141,11 @@ impl Checker for Coverage {
         if history.ops.is_empty() {
             why.push("nothing was called".to_string());
         } else {
-            self.functions(&stats, &mut why);
+            self.ask_functions(&stats, &mut why);
         }
-        self.shards(&stats, &mut why);
-        self.faults(history, &stats, &mut why);
-        self.failovers(&stats, &mut why);
+        self.ask_shards(&stats, &mut why);
+        self.ask_faults(history, &stats, &mut why);
+        self.ask_failovers(&stats, &mut why);
         if why.is_empty() { Verdict::Valid } else { Verdict::Unknown { why } }
     }
 }

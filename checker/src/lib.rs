@@ -54,6 +54,7 @@
 
 mod coverage;
 mod explain;
+pub mod forward;
 pub mod history;
 pub mod linear;
 mod linearizable;

@@ -33,7 +33,7 @@ pub fn check_key(history: &History, partition: &Partition<'_>, budget: &Budget) 
     };
     let case = explain::Case { history, part: &part, key: partition.key_text() };
     match plan::decide(&part, budget.states_max) {
-        Decision::Legal(_) => Verdict::Valid,
+        Decision::Legal => Verdict::Valid,
         Decision::Illegal(proof) => Verdict::Invalid { anomalies: vec![case.proven(&proof)] },
         Decision::Exhausted(deepest) => Verdict::Invalid { anomalies: vec![case.searched(deepest, budget)] },
         Decision::Unknown(deepest) => Verdict::unknown(case.undecided(deepest, budget)),

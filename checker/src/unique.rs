@@ -16,7 +16,7 @@
 //! and no backward zone lies inside a forward one. An indefinite operation that was seen is as good as
 //! definite, one that nobody saw may be left out. Bases: Gibbons and Korach 1997 (reads mapped to writes),
 //! Golab, Li and Shah 2011 (zones). Compare-and-set that failed on a mismatch is an observation of its own
-//! and is fitted in afterwards; see [`observe`].
+//! and is fitted in afterwards.
 
 mod clash;
 mod observe;
@@ -33,8 +33,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// What the engine found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unique {
-    /// A legal order: places in the entries, in that order. Indefinite operations not in it never took effect.
-    Legal(Vec<usize>),
+    /// A legal order exists; [`witness`] gives one.
+    Legal,
     /// No legal order, and why.
     Illegal(Proof),
     /// Some value is written twice, or the initial one is written: not a case for this engine.
@@ -62,17 +62,39 @@ const EMPTY: Group = Group { writer: NONE, read_min: NONE, read_max: NONE, succ:
 
 /// Decides one partition; `values_len` is one more than the largest value number.
 pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
-    let Some(mut groups) = Groups::new(entries, values_len) else { return Unique::NotUnique };
-    let blocks = match groups.seen().and_then(|()| groups.link()).and_then(|()| zone::blocks(&groups)) {
-        Ok(blocks) => blocks,
-        Err(proof) => return Unique::Illegal(proof),
+    let solved = match Solved::new(entries, values_len) {
+        Ok(solved) => solved,
+        Err(answer) => return answer,
     };
-    if let Some(order) = observe::order(&groups, &blocks) {
-        return Unique::Legal(order);
+    let mismatches = entries.iter().any(|entry| matches!(entry.call, RegisterCall::Differs(_)));
+    if !mismatches || observe::fits(&solved.groups, &solved.blocks) {
+        return Unique::Legal;
     }
-    match clash::denied(&groups) {
+    match clash::denied(&solved.groups) {
         Err(proof) => Unique::Illegal(proof),
         Ok(()) => Unique::Undecided,
+    }
+}
+
+/// A legal order where [`check`] says `Legal`: places in the entries. Indefinite operations that are not in it
+/// never took effect.
+pub fn witness(entries: &[Entry<RegisterCall>], values_len: usize) -> Option<Vec<usize>> {
+    let solved = Solved::new(entries, values_len).ok()?;
+    observe::order(&solved.groups, &solved.blocks)
+}
+
+/// What holds without mismatches.
+struct Solved<'e> {
+    groups: Groups<'e>,
+    blocks: Vec<zone::Block>,
+}
+
+impl<'e> Solved<'e> {
+    fn new(entries: &'e [Entry<RegisterCall>], values_len: usize) -> Result<Self, Unique> {
+        let mut groups = Groups::new(entries, values_len).ok_or(Unique::NotUnique)?;
+        groups.seen().and_then(|()| groups.link()).map_err(Unique::Illegal)?;
+        let blocks = zone::blocks(&groups).map_err(Unique::Illegal)?;
+        Ok(Solved { groups, blocks })
     }
 }
 

@@ -9,9 +9,9 @@
 //!
 //! The core is minimal as to these steps, unless the budget ends first.
 
-use crate::linear::{self, Deepest, Search};
 use crate::model::Entry;
-use crate::model::register::{NULL, Register, RegisterCall, ValueId};
+use crate::model::register::{NULL, RegisterCall, ValueId};
+use crate::plan;
 use crate::reduce::reduce;
 use crate::unique::{self, Unique};
 
@@ -53,18 +53,14 @@ impl Judge {
         let entries: Vec<Entry<RegisterCall>> = items.iter().map(|item| item.entry).collect();
         self.left = self.left.saturating_sub(1 + entries.len() as u64);
         match unique::check(&entries, self.values_len) {
-            Unique::Legal(_) => return false,
+            Unique::Legal => return false,
             Unique::Illegal(_) => return true,
             Unique::NotUnique | Unique::Undecided => {}
         }
         let reduced = reduce(&entries, self.values_len);
-        let (illegal, spent) = match linear::search(&Register, &reduced.entries, self.left) {
-            Search::Linearizable { states, .. } => (false, states),
-            Search::Impossible(Deepest { states, .. }) => (true, states),
-            Search::OutOfBudget(_) => (false, self.left),
-        };
-        self.left = self.left.saturating_sub(spent);
-        illegal
+        let settled = plan::settle(&reduced.entries, self.left);
+        self.left = self.left.saturating_sub(settled.spent);
+        settled.legal == Some(false)
     }
 }
 

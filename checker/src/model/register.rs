@@ -107,7 +107,7 @@ pub struct RegisterPart<'h> {
 impl<'h> RegisterPart<'h> {
     /// Reads the operations at `places` of `history.ops`; all must touch the same key.
     pub fn new(history: &'h History, places: &[usize]) -> Result<Self, NotRegister> {
-        let mut reader = Reader { part: RegisterPart::default(), numbers: FxHashMap::default() };
+        let mut reader = Reader { part: RegisterPart::default(), numbers: Numbers::new(places.len()) };
         reader.part.entries.reserve(places.len());
         reader.number(&Value::Null);
         for &place in places {
@@ -124,15 +124,51 @@ impl<'h> RegisterPart<'h> {
 
 struct Reader<'h> {
     part: RegisterPart<'h>,
-    numbers: FxHashMap<&'h Value, ValueId>,
+    numbers: Numbers<'h>,
+}
+
+/// The number of each value met so far. Small integers and text, which is what workloads write, have roads
+/// of their own: hashing a [`Value`] costs more than all the rest of the reading.
+struct Numbers<'h> {
+    /// By the integer itself; 0 where it was not met.
+    small: Vec<ValueId>,
+    texts: FxHashMap<&'h str, ValueId>,
+    others: FxHashMap<&'h Value, ValueId>,
+}
+
+impl<'h> Numbers<'h> {
+    fn new(ops: usize) -> Self {
+        let small = vec![0; ops * 2 + 64];
+        Numbers { small, texts: FxHashMap::default(), others: FxHashMap::default() }
+    }
+
+    /// The value's number; `fresh` if it is new.
+    fn of(&mut self, value: &'h Value, fresh: ValueId) -> ValueId {
+        match value {
+            Value::Null => NULL,
+            Value::String(text) => *self.texts.entry(text).or_insert(fresh),
+            Value::Number(number) => match number.as_u64().and_then(|n| self.small.get_mut(n as usize)) {
+                Some(known) => {
+                    if *known == 0 {
+                        *known = fresh;
+                    }
+                    *known
+                }
+                None => *self.others.entry(value).or_insert(fresh),
+            },
+            _ => *self.others.entry(value).or_insert(fresh),
+        }
+    }
 }
 
 impl<'h> Reader<'h> {
     fn number(&mut self, value: &'h Value) -> ValueId {
-        *self.numbers.entry(value).or_insert_with(|| {
+        let fresh = self.part.values.len() as ValueId;
+        let number = self.numbers.of(value, fresh);
+        if number == fresh {
             self.part.values.push(value);
-            (self.part.values.len() - 1) as ValueId
-        })
+        }
+        number
     }
 
     fn read(&mut self, place: usize, op: &'h Op) -> Result<(), NotRegister> {

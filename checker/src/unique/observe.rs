@@ -27,17 +27,27 @@ struct Mismatch {
     ret: u64,
 }
 
+/// Can every mismatch be fitted in? A no proves nothing.
+pub(super) fn fits(groups: &Groups<'_>, blocks: &[Block]) -> bool {
+    fitted(groups, &Mismatches::new(groups), blocks).is_some()
+}
+
 /// A legal order of all that took effect; none when a mismatch could not be fitted in.
 pub(super) fn order(groups: &Groups<'_>, blocks: &[Block]) -> Option<Vec<usize>> {
     let mismatches = Mismatches::new(groups);
+    let (line, instants) = fitted(groups, &mismatches, blocks)?;
+    Some(line.witness(groups, &mismatches, &instants))
+}
+
+/// An order of the writers and their instants.
+fn fitted(groups: &Groups<'_>, mismatches: &Mismatches, blocks: &[Block]) -> Option<(Line, Vec<u64>)> {
     let mut line = Line::new(groups, blocks);
     let mut spent = 0;
     loop {
-        match line.instants(&mismatches) {
-            Ok(instants) => return Some(line.witness(groups, &mismatches, &instants)),
+        match line.instants(mismatches) {
+            Ok(instants) => return Some((line, instants)),
             Err(stuck) if spent < REPAIR_PLACES_MAX => {
-                if !line.insert_unseen(groups, stuck) && !line.move_neighbour(&mismatches, stuck, &mut spent)
-                {
+                if !line.insert_unseen(groups, stuck) && !line.move_neighbour(mismatches, stuck, &mut spent) {
                     return None;
                 }
                 spent += line.places.len();
