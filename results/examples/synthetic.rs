@@ -1,6 +1,6 @@
 //! Writes the pictures and the report of a run that never was into a folder, to look at them.
 //!
-//! `cargo run -p results --example synthetic -- <folder> [operations]`
+//! `cargo run -p results --example synthetic -- <folder> [<operations>|empty|crowded]`
 
 #[path = "../tests/it/synthetic.rs"]
 #[expect(dead_code, reason = "shared with the tests, which use the rest")]
@@ -15,9 +15,13 @@ use results::{Report, RunFile, RunFolder, explain};
 fn main() -> Result<(), Box<dyn error::Error>> {
     let mut args = env::args().skip(1);
     let store = PathBuf::from(args.next().ok_or("give a folder to write to")?);
-    let ops = args.next().map_or(Ok(6_000), |count| count.parse())?;
+    let run = match args.next().as_deref() {
+        None => synthetic::run(6_000),
+        Some("empty") => synthetic::empty(),
+        Some("crowded") => synthetic::crowded(),
+        Some(count) => synthetic::run(count.parse()?),
+    };
     let folder = RunFolder::create(&store, "synthetic")?;
-    let run = if ops == 0 { synthetic::empty() } else { synthetic::run(ops) };
     let spec = run.summary.spec.clone();
     folder.write_run(&RunFile::new(
         spec,

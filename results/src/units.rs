@@ -27,10 +27,11 @@ pub fn duration(ns: u64) -> String {
     format!("{short} {unit}")
 }
 
-/// Milliseconds without their unit, for columns that name it: `0.42`, `3.1`, `1,240`.
+/// Milliseconds without their unit, for columns that name it: `0`, `0.42`, `3.1`, `1,240`.
 pub fn ms(ns: u64) -> String {
     let value = ns as f64 / 1e6;
     match value {
+        0.0 => "0".to_owned(),
         v if v >= 9.95 => count(v.round() as u64),
         v if v >= 0.995 => format!("{v:.1}"),
         v => format!("{v:.2}"),
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn columns_keep_their_unit() {
         let cases =
-            [(0, "0.00"), (420_000, "0.42"), (3_100_000, "3.1"), (9_960_000, "10"), (1_240_400_000, "1,240")];
+            [(0, "0"), (420_000, "0.42"), (3_100_000, "3.1"), (9_960_000, "10"), (1_240_400_000, "1,240")];
         for (ns, text) in cases {
             assert_eq!(ms(ns), text);
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::frame::{self, Frame, Key};
-use super::picture::{Anchor, Picture, Rect, text_width};
+use super::lettering::text_width;
+use super::picture::{Anchor, Picture, Rect};
 use super::theme::{self, Tone};
 use super::{Data, faults};
 use crate::availability::{GAP_NS_MIN, ShardAvailability, availability, write_span};
@@ -76,7 +77,8 @@ fn draw_masters(picture: &mut Picture, frame: &Frame, data: &Data<'_>, shard: u3
     reigns.sort_unstable();
     for (i, &(since_ns, node, epoch)) in reigns.iter().enumerate() {
         let x = frame.x(since_ns as f64);
-        let until = reigns.get(i + 1).map_or(theme::WIDTH, |next| frame.x(next.0 as f64) - 4.0);
+        let until =
+            reigns.get(i + 1).map_or(theme::WIDTH - theme::PAD / 2.0, |next| frame.x(next.0 as f64) - 4.0);
         picture.line(&[(x, y - 15.0), (x, y + 5.0)], 1, Tone::Muted, 1.0);
         let words = [format!("{node} · epoch {epoch}"), format!("{node} · {epoch}"), format!("{epoch}")];
         let fits = |word: &&String| x + 4.0 + text_width(word, theme::SMALL, false) <= until;

@@ -3,7 +3,8 @@
 use checker::FaultRecord;
 
 use super::frame::{Entry, Frame, Key};
-use super::picture::{Anchor, Picture, Rect, Shape, fit, text_width};
+use super::lettering::text_width;
+use super::picture::{Anchor, Picture, Rect, Shape, fit};
 use super::theme::{self, Tone};
 
 /// Rows a strip may have before its words get shorter.
@@ -36,13 +37,13 @@ pub fn strip_height(frame: &Frame, faults: &[FaultRecord]) -> f64 {
 /// Draws the strip so that it ends at the frame's upper edge, and the bands of what took effect.
 pub fn draw(picture: &mut Picture, frame: &Frame, faults: &[FaultRecord]) {
     let top = frame.area.y0 - strip_height(frame, faults);
-    for placed in pack(frame, faults) {
+    let packed = pack(frame, faults);
+    draw_bands(picture, frame, &packed);
+    for placed in packed {
         let y = top + placed.row as f64 * ROW;
         let bar = Rect::new(placed.from, y, placed.to, y + ROW - 3.0);
         if placed.installed {
             picture.bar(bar, Tone::Violet, 0.3);
-            let band = Rect::new(placed.from, frame.area.y0, placed.to, frame.area.y1);
-            picture.bar(band, Tone::Violet, 0.08);
             picture.line(&[(placed.from, bar.y1), (placed.from, frame.area.y1)], 1, Tone::Violet, 0.5);
         } else {
             picture.mark(Shape::Outline(bar), Tone::Violet, 0.6);
@@ -50,6 +51,22 @@ pub fn draw(picture: &mut Picture, frame: &Frame, faults: &[FaultRecord]) {
         if !placed.word.is_empty() {
             let middle = (placed.word_at, (bar.y0 + bar.y1) / 2.0);
             picture.text(middle, &placed.word, theme::SMALL, Tone::Ink, Anchor::Start);
+        }
+    }
+}
+
+/// Shades the frame where faults are in effect, deeper where several are, but never so deep that it hides
+/// what is drawn upon it.
+fn draw_bands(picture: &mut Picture, frame: &Frame, packed: &[Placed]) {
+    let mut edges: Vec<(f64, i32)> =
+        packed.iter().filter(|placed| placed.installed).flat_map(|p| [(p.from, 1), (p.to, -1)]).collect();
+    edges.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut depth = 0;
+    for pair in edges.windows(2) {
+        depth += pair[0].1;
+        let band = Rect::new(pair[0].0, frame.area.y0, pair[1].0, frame.area.y1);
+        if depth > 0 && band.x1 > band.x0 {
+            picture.bar(band, Tone::Violet, 0.08 * f64::from(depth.min(3)));
         }
     }
 }
@@ -64,19 +81,15 @@ struct Placed {
     installed: bool,
 }
 
-/// With the longest words that need no more than [`ROWS_MAX`] rows.
+/// With the longest words that need no more than [`ROWS_MAX`] rows, or than bars alone would.
 fn pack(frame: &Frame, faults: &[FaultRecord]) -> Vec<Placed> {
     let long = |fault: &FaultRecord| format!("{} {} · {}", number(fault), fault.kind, fault.target);
     let short = |fault: &FaultRecord| format!("{} {}", number(fault), fault.kind);
-    let wordings: [&dyn Fn(&FaultRecord) -> String; 4] = [&long, &short, &number, &|_| String::new()];
-    let mut packed = Vec::new();
-    for wording in wordings {
-        packed = pack_with(frame, faults, wording);
-        if packed.iter().all(|placed| placed.row < ROWS_MAX) {
-            break;
-        }
-    }
-    packed
+    let bare = pack_with(frame, faults, &|_| String::new());
+    let rows_max = bare.iter().map(|placed| placed.row + 1).max().unwrap_or(0).max(ROWS_MAX);
+    let wordings: [&dyn Fn(&FaultRecord) -> String; 3] = [&long, &short, &number];
+    let worded = wordings.into_iter().map(|wording| pack_with(frame, faults, wording));
+    worded.into_iter().find(|packed| packed.iter().all(|placed| placed.row < rows_max)).unwrap_or(bare)
 }
 
 fn pack_with(frame: &Frame, faults: &[FaultRecord], wording: &dyn Fn(&FaultRecord) -> String) -> Vec<Placed> {

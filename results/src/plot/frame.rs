@@ -1,6 +1,7 @@
 //! What pictures have in common: a head with title and legend, axes with a grid, words where there is no data.
 
-use super::picture::{Anchor, Picture, Point, Rect, Shape, text_width};
+use super::lettering::text_width;
+use super::picture::{Anchor, Picture, Point, Rect, Shape};
 use super::theme::{self, Tone};
 use crate::units;
 

@@ -2,7 +2,8 @@
 
 use super::Data;
 use super::frame::{self, Axis, Frame, Key};
-use super::picture::{Anchor, Picture, Rect, fit, text_width};
+use super::lettering::text_width;
+use super::picture::{Anchor, Picture, Rect, fit};
 use super::theme::{self, Tone};
 use crate::failover::{Phase, kind_of};
 use crate::summary::Failover;
@@ -84,9 +85,6 @@ fn length_ns(failover: &Failover) -> u64 {
 /// What stands behind the bar: its length, then what it lacks and the phases too short to hold their number.
 fn end_words(failover: &Failover, scale: f64) -> (String, String) {
     let mut rest = Vec::new();
-    if failover.fault_ns.is_none() {
-        rest.push("no fault found".to_owned());
-    }
     if failover.first_ack_ns.is_none() {
         rest.push("no write yet".to_owned());
     }

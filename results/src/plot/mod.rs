@@ -6,6 +6,7 @@ mod faults;
 pub mod frame;
 mod gantt;
 mod latency;
+mod lettering;
 pub mod picture;
 mod rate;
 pub mod theme;

@@ -9,10 +9,8 @@ use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, ShapeStyle, TextStyle};
 
+use super::lettering::{LINE_PER_EM, Lettered, text_width};
 use super::theme::{self, Tone};
-
-/// By how much of an em the library's bitmaps set text too high, compared with its SVG.
-const BITMAP_DROP: f64 = 0.17;
 
 /// A point, pixels from the upper left corner.
 pub type Point = (f64, f64);
@@ -124,7 +122,6 @@ pub struct Picture {
 impl Picture {
     /// An empty sheet as wide as all pictures; its height is set once it is known.
     pub fn new() -> Self {
-        theme::install_font();
         Picture { width: theme::WIDTH, height: 0.0, marks: Vec::new() }
     }
 
@@ -178,7 +175,7 @@ impl Picture {
     /// As an SVG document.
     pub fn to_svg(&self) -> Result<String, String> {
         let mut svg = String::new();
-        self.replay(&SVGBackend::with_string(&mut svg, self.size(1)).into_drawing_area(), 1, 0.0)
+        self.replay(&SVGBackend::with_string(&mut svg, self.size(1)).into_drawing_area(), 1)
             .map_err(|err| err.to_string())?;
         Ok(svg)
     }
@@ -186,7 +183,7 @@ impl Picture {
     /// As a PNG file, [`theme::PNG_SCALE`] times as large.
     pub fn to_png(&self, path: &Path) -> Result<(), String> {
         let scale = theme::PNG_SCALE;
-        self.replay(&BitMapBackend::new(path, self.size(scale)).into_drawing_area(), scale, BITMAP_DROP)
+        self.replay(&Lettered(BitMapBackend::new(path, self.size(scale))).into_drawing_area(), scale)
             .map_err(|err| err.to_string())
     }
 
@@ -199,7 +196,6 @@ impl Picture {
         &self,
         area: &DrawingArea<B, Shift>,
         scale: u32,
-        text_drop: f64,
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         area.fill(&Tone::Paper.light())?;
         let px = |length: f64| (length * f64::from(scale)).round() as i32;
@@ -233,8 +229,7 @@ impl Picture {
                     let style = TextStyle::from(font(label.size * f64::from(scale), label.bold))
                         .color(&colour)
                         .pos(Pos::new(h, VPos::Center));
-                    let centre = (label.at.0, label.at.1 + text_drop * label.size);
-                    area.draw(&Text::new(label.text.as_str(), at(centre), style))?;
+                    area.draw(&Text::new(label.text.as_str(), at(label.at), style))?;
                 }
             }
         }
@@ -246,14 +241,6 @@ impl Default for Picture {
     fn default() -> Self {
         Picture::new()
     }
-}
-
-/// Pixels a line of text takes.
-pub fn text_width(text: &str, size: f64, bold: bool) -> f64 {
-    theme::install_font();
-    // Measured large, since the library rounds to whole pixels.
-    let measured = font(size * 8.0, bold).box_size(text).map(|(width, _)| f64::from(width) / 8.0);
-    measured.unwrap_or(size * 0.6 * text.chars().count() as f64)
 }
 
 /// The longest beginning of a text that fits, with an ellipsis where something was cut.
@@ -274,8 +261,7 @@ pub fn fit(text: &str, size: f64, width_max: f64) -> String {
 
 fn font(size: f64, bold: bool) -> FontDesc<'static> {
     let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
-    // The library's unit is the line's height, 1.24 em in its SVG.
-    FontDesc::new(FontFamily::SansSerif, size * 1.24, style)
+    FontDesc::new(FontFamily::SansSerif, size * LINE_PER_EM, style)
 }
 
 /// XML has no place for control characters, escaped or not.

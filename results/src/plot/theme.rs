@@ -3,9 +3,7 @@
 //! Colours are those of Okabe and Ito ("Color Universal Design", 2008), which stay apart for colour-blind
 //! readers, and where two kinds of mark meet in one picture they differ in shape or place as well.
 
-use std::sync::Once;
-
-use plotters::style::{FontStyle, RGBColor, register_font};
+use plotters::style::RGBColor;
 
 /// Width of every picture, in its own pixels.
 pub const WIDTH: f64 = 1000.0;
@@ -25,10 +23,6 @@ pub const SMALL: f64 = 11.0;
 
 /// Pixels of a bitmap per pixel of the picture.
 pub const PNG_SCALE: u32 = 2;
-
-/// The family under which the embedded font is known. Viewers of SVG put their own sans-serif in its place;
-/// the embedded one is wider than most, so what was laid out by it fits.
-pub const FONT: &str = "sans-serif";
 
 /// What a colour means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,21 +124,6 @@ pub fn dark_css(within: &str) -> String {
         ));
     }
     css
-}
-
-/// Makes the embedded font known to the drawing library, once.
-pub fn install_font() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let faces: [(FontStyle, &'static [u8]); 2] = [
-            (FontStyle::Normal, include_bytes!("../../assets/DejaVuSans.ttf")),
-            (FontStyle::Bold, include_bytes!("../../assets/DejaVuSans-Bold.ttf")),
-        ];
-        for (style, bytes) in faces {
-            let known = register_font(FONT, style, bytes).is_ok();
-            assert!(known, "the embedded font is a font");
-        }
-    });
 }
 
 #[cfg(test)]

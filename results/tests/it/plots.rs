@@ -4,12 +4,11 @@ use std::fs;
 
 use checker::{History, OpEnd};
 use results::RunFolder;
-use results::failover::failovers;
 use results::plot::picture::{Picture, Rect, Shape};
 use results::plot::{Data, Plot, write_all};
 use tempfile::TempDir;
 
-use crate::synthetic::{self, MS, Run, S, fault, step, write};
+use crate::synthetic::{self, MS, Run, S, write};
 
 fn data(run: &Run) -> Data<'_> {
     Data {
@@ -35,36 +34,6 @@ fn assert_legible(name: &str, picture: &Picture) {
     }
 }
 
-/// Faults and failovers by the dozen, with long names.
-fn crowded() -> Run {
-    let mut run = synthetic::run(2_000);
-    run.summary.faults.clear();
-    run.events.clear();
-    for i in 0..60u64 {
-        let (shard, start) = ((i % 2) as u32, 400 * MS * i + S);
-        let target = "majorities ring around the master of a shard with a very long name indeed";
-        let nodes = [(format!("s{shard}r{}", i % 3 + 1), "master")];
-        let nodes: Vec<(&str, &str)> = nodes.iter().map(|(node, role)| (node.as_str(), *role)).collect();
-        let stop = (i % 7 != 0).then_some(start + 3 * S);
-        run.summary.faults.push(fault(i, "partition", target, &nodes, start, stop));
-        let at = start as i64;
-        for (name, after_ms) in [("suspected", 3), ("lease_lost", 40), ("elected", 55), ("promoted", 300)] {
-            let epoch = if name.starts_with(['s', 'l']) { i / 2 + 1 } else { i / 2 + 2 };
-            let time = at + after_ms * MS as i64;
-            run.events.push(step(
-                time,
-                shard,
-                &format!("redis-node-of-shard-{shard}-number-{i}"),
-                name,
-                epoch,
-            ));
-        }
-    }
-    run.summary.failovers = failovers(&run.events, &run.history, &run.summary.faults);
-    assert!(run.summary.failovers.len() > 50);
-    run
-}
-
 #[test]
 fn no_label_lies_on_another_in_any_picture() {
     let early = {
@@ -76,7 +45,7 @@ fn no_label_lies_on_another_in_any_picture() {
     };
     let runs = [
         ("usual", synthetic::run(6_000)),
-        ("crowded", crowded()),
+        ("crowded", synthetic::crowded()),
         ("empty", synthetic::empty()),
         ("early", early),
     ];

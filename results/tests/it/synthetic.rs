@@ -163,6 +163,36 @@ pub fn empty() -> Run {
     run
 }
 
+/// Faults and failovers by the dozen, with long names.
+pub fn crowded() -> Run {
+    let mut run = run(2_000);
+    run.summary.faults.clear();
+    run.events.clear();
+    for i in 0..60u64 {
+        let (shard, start) = ((i % 2) as u32, 400 * MS * i + S);
+        let target = "majorities ring around the master of a shard with a very long name indeed";
+        let nodes = [(format!("s{shard}r{}", i % 3 + 1), "master")];
+        let nodes: Vec<(&str, &str)> = nodes.iter().map(|(node, role)| (node.as_str(), *role)).collect();
+        let stop = (i % 7 != 0).then_some(start + 3 * S);
+        run.summary.faults.push(fault(i, "partition", target, &nodes, start, stop));
+        let at = start as i64;
+        for (name, after_ms) in [("suspected", 3), ("lease_lost", 40), ("elected", 55), ("promoted", 300)] {
+            let epoch = if name.starts_with(['s', 'l']) { i / 2 + 1 } else { i / 2 + 2 };
+            let time = at + after_ms * MS as i64;
+            run.events.push(step(
+                time,
+                shard,
+                &format!("redis-node-of-shard-{shard}-number-{i}"),
+                name,
+                epoch,
+            ));
+        }
+    }
+    run.summary.failovers = failovers(&run.events, &run.history, &run.summary.faults);
+    assert!(run.summary.failovers.len() > 50);
+    run
+}
+
 fn troubles() -> Vec<Trouble> {
     let trouble =
         |id: u64, kind: &str, shard: u32, epoch, from, to, start_ms: u64, long_ms: u64, at_ms| Trouble {
