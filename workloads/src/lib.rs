@@ -91,7 +91,8 @@ pub trait Workload {
     fn client(&self, worker: u32) -> Self::Client;
 
     /// What to ask once the cluster has converged, so that a lost acknowledged write shows: every part of
-    /// the state that any client has touched since this workload was made, in a stable order. Each should be tried until it succeeds.
+    /// the state that any client has touched since this workload was made, in a stable order. Each should be
+    /// tried until it succeeds.
     fn final_reads(&self) -> Vec<Self::Input>;
 
     /// What judges the history.

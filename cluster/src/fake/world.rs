@@ -54,7 +54,7 @@ pub(super) struct World {
     pub shards: Vec<Shard>,
     pub late: Vec<Late>,
     pub events: Vec<AgentEvent>,
-    next_heartbeat_ns: u64,
+    pub next_heartbeat_ns: u64,
 }
 
 impl World {
