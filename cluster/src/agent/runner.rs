@@ -189,6 +189,7 @@ impl Runner {
         match action {
             Action::Note { step, epoch, detail } => {
                 self.journal.note(*step, *epoch, detail);
+                self.course.noted(*step, *epoch);
                 Ok(())
             }
             Action::HoldLease { config_version, epoch, replace } => {
