@@ -115,7 +115,7 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<PathBuf>) -> Result<()> {
-    let redis_count = shards.checked_mul(replicas).unwrap_or(u32::MAX);
+    let redis_count = shards.saturating_mul(replicas);
     if redis_count == 0 || redis_count > 10 {
         bail!("{shards} shards of {replicas} servers: give 1 to 10 servers in all");
     }
