@@ -17,6 +17,8 @@
 //! - *No lost acknowledged writes.* Offsets are compared, not histories: the offset of a deposed master with
 //!   a long unacknowledged tail, or that of another replication history altogether, may beat that of the
 //!   replica that holds the acknowledged writes. `WAIT` compares the same plain numbers.
+//!   And bids are read while the old master may still be serving: when only its agent or its way to
+//!   ZooKeeper has failed, what it acknowledges between the bids and its fencing is lost.
 //!   A candidate that is slow to publish its offset (longer than the window) is passed over, and with it
 //!   what only it held. A restarted Redis is empty: if all restart, everything is gone.
 //! - *No dirty values.* A write is visible at the master before any replica has it; if the master is lost,

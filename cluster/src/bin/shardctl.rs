@@ -1,12 +1,13 @@
 //! A cluster by hand, on loopback and without a harness: see `cluster/README.md`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -71,6 +72,16 @@ enum Verb {
         /// The key
         key: String,
     },
+    /// Write for some seconds, one write after the other, and tell of every gap of more than 100 ms
+    /// between two acknowledged ones
+    Load {
+        /// For how long
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Deadline of a write, milliseconds
+        #[arg(long, default_value_t = 300)]
+        deadline_ms: u64,
+    },
     /// Write a key, acknowledged by one replica
     Set {
         /// The key
@@ -103,6 +114,11 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Prepare { dir, shards, replicas, port, agent } => prepare(&dir, shards, replicas, port, agent),
         Verb::Bootstrap { dir } => runtime.block_on(write_records(&cli.zookeeper, &dir)),
         Verb::Status { watch } => runtime.block_on(show_status(&cli.zookeeper, watch)),
+        Verb::Load { seconds, deadline_ms } => runtime.block_on(load(
+            &cli.zookeeper,
+            Duration::from_secs(seconds),
+            Duration::from_millis(deadline_ms),
+        )),
         Verb::Get { key } => runtime.block_on(async {
             let reply = connect(&cli.zookeeper).await?.read(&key).await;
             show(reply, |value| value.unwrap_or_else(|| "(never written)".into()))
@@ -240,6 +256,48 @@ async fn connect(zookeeper: &str) -> Result<Client> {
     let view = ClusterView::open(zookeeper);
     connected(&view, zookeeper).await?;
     Ok(Client::new(view, ClientOptions::default()))
+}
+
+async fn load(zookeeper: &str, length: Duration, deadline: Duration) -> Result<()> {
+    let mut client = connect(zookeeper).await?;
+    let started = Instant::now();
+    let (mut acked_at, mut acked) = (started, 0u64);
+    let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
+    for n in 0u64.. {
+        if started.elapsed() >= length {
+            break;
+        }
+        let (key, value) = (format!("load-{}", n % 100), n.to_string());
+        let why = match tokio::time::timeout(deadline, client.write(&key, &value)).await {
+            Err(_) => "unknown: deadline".to_owned(),
+            Ok(Reply { result: Err(e), .. }) if e.definite => format!("failed: {e}"),
+            Ok(Reply { result: Err(e), .. }) => format!("unknown: {e}"),
+            Ok(Reply { result: Ok(()), served_by }) => {
+                acked += 1;
+                let gap = acked_at.elapsed();
+                if gap > Duration::from_millis(100) {
+                    let epoch = served_by.map_or(0, |by| by.epoch);
+                    let counts: Vec<String> = reasons.iter().map(|(why, n)| format!("{n} {why}")).collect();
+                    let at = (started.elapsed() - gap).as_millis();
+                    println!(
+                        "at {at} ms: gap of {} ms, now in epoch {epoch}; {}",
+                        gap.as_millis(),
+                        counts.join(", ")
+                    );
+                }
+                acked_at = Instant::now();
+                reasons.clear();
+                continue;
+            }
+        };
+        *reasons.entry(why).or_default() += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    println!("{acked} writes acknowledged in {} s", length.as_secs());
+    if acked_at.elapsed() > Duration::from_secs(1) {
+        bail!("no write was acknowledged for the last {} ms: {reasons:?}", acked_at.elapsed().as_millis());
+    }
+    Ok(())
 }
 
 fn show<T>(reply: Reply<T>, text: impl FnOnce(T) -> String) -> Result<()> {
