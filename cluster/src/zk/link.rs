@@ -99,6 +99,7 @@ impl Mirror {
                 .with_session_timeout(self.options.session_timeout)
                 .with_connection_timeout(patience)
                 .with_fail_eagerly();
+            let started = Instant::now();
             match connector.connect(&self.options.connect).await {
                 Ok(client) => {
                     patience = self.options.connection_timeout;
@@ -106,8 +107,12 @@ impl Mirror {
                     self.client.send_replace(None);
                     self.set_connected(false);
                 }
-                // On a busy machine a new session may take longer than an established one may be silent.
-                Err(_) => patience = (patience * 2).min(self.options.session_timeout / 2),
+                // On a busy machine a new session may take longer than an established one may be silent. A
+                // server that refuses at once is no reason for more patience.
+                Err(_) if started.elapsed() >= patience => {
+                    patience = (patience * 2).min(self.options.session_timeout / 2);
+                }
+                Err(_) => {}
             }
             sleep(Duration::from_millis(50)).await;
         }
