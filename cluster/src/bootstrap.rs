@@ -94,7 +94,8 @@ fn validate(map: &ShardMap) -> Result<(), BootstrapError> {
 }
 
 async fn attempt(connect: &str, paths: &Paths, map: &ShardMap) -> Result<(), Error> {
-    let client = Client::connector().with_session_timeout(Duration::from_secs(4)).connect(connect).await?;
+    let connector = Client::connector().with_session_timeout(Duration::from_secs(4)).with_fail_eagerly();
+    let client = connector.connect(connect).await?;
     let mut dirs = String::new();
     for part in paths.root().split('/').filter(|part| !part.is_empty()) {
         dirs = format!("{dirs}/{part}");

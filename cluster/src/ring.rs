@@ -87,7 +87,7 @@ mod tests {
     const OWNERS_OF_K0_TO_K7: [u32; 8] = [2, 2, 1, 2, 2, 0, 0, 0];
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn every_shard_gets_a_fair_share(shards in 2u32..9) {

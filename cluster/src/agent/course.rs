@@ -17,6 +17,8 @@
 //! - *No lost acknowledged writes.* Offsets are compared, not histories: the offset of a deposed master with
 //!   a long unacknowledged tail, or that of another replication history altogether, may beat that of the
 //!   replica that holds the acknowledged writes. `WAIT` compares the same plain numbers.
+//!   And bids are read while the old master may still be serving: when only its agent or its way to
+//!   ZooKeeper has failed, what it acknowledges between the bids and its fencing is lost.
 //!   A candidate that is slow to publish its offset (longer than the window) is passed over, and with it
 //!   what only it held. A restarted Redis is empty: if all restart, everything is gone.
 //! - *No dirty values.* A write is visible at the master before any replica has it; if the master is lost,
@@ -190,6 +192,13 @@ impl Course {
         actions
     }
 
+    /// Tells that a [`Action::Note`] was performed.
+    pub fn noted(&mut self, step: Step, epoch: u64) {
+        if let (Step::LeaseLost, Some(suspicion)) = (step, &mut self.suspicion) {
+            suspicion.lease_lost |= suspicion.epoch == epoch;
+        }
+    }
+
     /// Whether this agent has lost sight of the shard's master, for the others to know.
     pub fn sees_master(&self, o: &Observation) -> bool {
         let Some(master) = o.config.as_ref().and_then(|c| c.value.master.as_ref()) else { return true };
@@ -232,14 +241,11 @@ impl Course {
             self.suspicion = Some(Suspicion { epoch, lease_lost: false });
             self.standdown_until = Some(o.now + Duration::from_millis(self.timing.standdown_ms));
             actions.push(note(Step::Suspected, epoch, trouble));
-            actions.push(Action::GiveUpLease { config_version: config.version });
-            return;
         }
-        if o.lease.is_none() {
-            self.note_lease_lost(epoch, "given up", actions);
-        } else {
+        if o.lease.is_some() {
             actions.push(Action::GiveUpLease { config_version: config.version });
         }
+        self.note_lease_lost(epoch, "given up", actions);
         if self.standdown_until.is_none_or(|until| o.now >= until) {
             self.return_from_standdown(o, config, actions);
         }
@@ -438,9 +444,11 @@ impl Course {
             if let Some(lease) = &o.lease {
                 let (config_version, lease_version) = (config.version, lease.version);
                 actions.push(Action::DropLease { config_version, lease_version });
-                return;
             }
             self.note_lease_lost(epoch, &trouble, actions);
+            if o.lease.is_some() {
+                return;
+            }
         }
         let (run_id, replication) = (run_id.clone(), replication.clone());
         self.campaign(o, config, &run_id, &replication, actions);
@@ -476,11 +484,9 @@ impl Course {
         agreed.then(|| "master unreachable from every replica".into())
     }
 
-    fn note_lease_lost(&mut self, epoch: u64, why: &str, actions: &mut Vec<Action>) {
-        if let Some(suspicion) = &mut self.suspicion
-            && !suspicion.lease_lost
-        {
-            suspicion.lease_lost = true;
+    /// Comes after the action that makes it true: if that fails, it is not performed, and comes again.
+    fn note_lease_lost(&self, epoch: u64, why: &str, actions: &mut Vec<Action>) {
+        if self.suspicion.as_ref().is_some_and(|suspicion| !suspicion.lease_lost) {
             actions.push(note(Step::LeaseLost, epoch, why));
         }
     }
@@ -504,14 +510,17 @@ impl Course {
         let open =
             self.bid.as_ref().filter(|bid| bid.candidate.epoch == target && bid.candidate.run_id == run_id);
         let Some(bid) = open.filter(|bid| o.now < bid.retry_at) else {
-            let first = self.bid.as_ref().is_none_or(|bid| bid.candidate.epoch != target);
-            if first {
+            // A later bid for the same epoch does not make the others wait again.
+            let opened_at =
+                self.bid.as_ref().filter(|bid| bid.candidate.epoch == target).map(|bid| bid.opened_at);
+            if opened_at.is_none() {
                 actions.push(note(Step::Proposed, target, format!("offset {offset}")));
             }
             let candidate = Candidate { epoch: target, offset, run_id: run_id.to_owned() };
             let retry_at = o.now + Duration::from_millis(self.timing.patience_ms) + self.jitter();
             actions.push(Action::Bid(candidate.clone()));
-            self.bid = Some(Bid { candidate, opened_at: o.now, retry_at, claimed_at: None });
+            let opened_at = opened_at.unwrap_or(o.now);
+            self.bid = Some(Bid { candidate, opened_at, retry_at, claimed_at: None });
             return;
         };
         let claimable =

@@ -189,6 +189,7 @@ impl Runner {
         match action {
             Action::Note { step, epoch, detail } => {
                 self.journal.note(*step, *epoch, detail);
+                self.course.noted(*step, *epoch);
                 Ok(())
             }
             Action::HoldLease { config_version, epoch, replace } => {
@@ -295,11 +296,15 @@ impl Runner {
         run_id: &str,
     ) -> Result<(), String> {
         self.journal.note_once(Step::Elected, epoch, "");
+        let mut stopped = None;
         let fenced = match predecessor {
             None => "no predecessor".to_owned(),
             Some(node) if node.node == self.me.node => "predecessor is this node".to_owned(),
             Some(node) => match fence(node.addr, Duration::from_millis(self.config.timing.fence_ms)).await {
-                Ok(()) => format!("{} stopped", node.node),
+                Ok(()) => {
+                    stopped = Some(node.addr);
+                    format!("{} stopped", node.node)
+                }
                 Err(e) => format!("{} not reached: {e}", node.node),
             },
         };
@@ -311,6 +316,11 @@ impl Runner {
         within(ZK_LIMIT, client.set_data(&path, &encode(&config), Some(config_version))).await?;
         self.journal.note_once(Step::Promoted, epoch, "");
         self.learn(config, config_version + 1);
+        if let Some(old) = stopped {
+            // Its own agent may be dead or cut off; if it is not, it says the same.
+            let me = self.me.addr;
+            tokio::spawn(async move { attach(old, me).await });
+        }
         Ok(())
     }
 
@@ -354,6 +364,13 @@ async fn fence(addr: SocketAddr, limit: Duration) -> Result<(), LinkError> {
         }
     };
     timeout(limit, attempt).await.unwrap_or(Err(LinkError::Silent(limit.as_millis())))
+}
+
+/// Makes a stopped predecessor a replica of the new master; best effort.
+async fn attach(addr: SocketAddr, master: SocketAddr) {
+    if let Ok(mut link) = RedisLink::connect(addr, REDIS_LIMIT).await {
+        let _ = link.command(&replicaof_command(Some(master)), REDIS_LIMIT).await;
+    }
 }
 
 /// Makes the own Redis a master, if it still is the incarnation that was elected.

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::sleep};
 use zookeeper_client::{AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, Stat};
 
 use super::{AbortOnDrop, Snapshot, Znode};
@@ -94,16 +91,28 @@ struct Mirror {
 
 impl Mirror {
     async fn run(self) {
+        let mut patience = self.options.connection_timeout;
         loop {
+            // Eagerly: the library's own retries back off for seconds, which a cluster that is just coming
+            // up, or back, does not deserve.
             let connector = Client::connector()
                 .with_session_timeout(self.options.session_timeout)
-                .with_connection_timeout(self.options.connection_timeout);
-            // The library's own retries back off up to its deadline; start afresh earlier than that.
-            let attempt = timeout(Duration::from_secs(2), connector.connect(&self.options.connect)).await;
-            if let Ok(Ok(client)) = attempt {
-                self.serve(client).await;
-                self.client.send_replace(None);
-                self.set_connected(false);
+                .with_connection_timeout(patience)
+                .with_fail_eagerly();
+            let started = Instant::now();
+            match connector.connect(&self.options.connect).await {
+                Ok(client) => {
+                    patience = self.options.connection_timeout;
+                    self.serve(client).await;
+                    self.client.send_replace(None);
+                    self.set_connected(false);
+                }
+                // On a busy machine a new session may take longer than an established one may be silent. A
+                // server that refuses at once is no reason for more patience.
+                Err(_) if started.elapsed() >= patience => {
+                    patience = (patience * 2).min(self.options.session_timeout / 2);
+                }
+                Err(_) => {}
             }
             sleep(Duration::from_millis(50)).await;
         }

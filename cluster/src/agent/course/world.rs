@@ -47,10 +47,24 @@ struct Node {
     answered_ms: u64,
     acked_ms: Option<u64>,
     probe: (Option<usize>, u64),
-    lease_seen: Option<(i32, u64)>,
-    config_seen: (i32, u64),
+    mirror: Mirror,
+    /// Ticks before the mirror is right again after a pause.
+    stale_ticks: u64,
     holds: Option<u64>,
     member: Option<Member>,
+}
+
+/// ZooKeeper as an agent sees it: late.
+#[derive(Clone, Default)]
+struct Mirror {
+    config: ShardConfig,
+    version: i32,
+    config_ms: u64,
+    /// Record, version, first sight.
+    lease: Option<(LeaseRecord, i32, u64)>,
+    /// Bid, its serial, first sight.
+    bids: BTreeMap<usize, (Candidate, u64, u64)>,
+    members: BTreeMap<usize, Member>,
 }
 
 struct World {
@@ -62,10 +76,16 @@ struct World {
     lease: Option<(usize, LeaseRecord, i32)>,
     lease_serial: i32,
     bids: BTreeMap<usize, (Candidate, u64)>,
+    bid_serial: u64,
     nodes: Vec<Node>,
+    dice: u64,
+    /// Actions fail, take effect although they seem to fail, and agents are slow.
+    rough: bool,
     notes: Vec<(u64, usize, Step, u64)>,
     /// Largest offset that a master and a linked replica had at once.
     acked: u64,
+    /// Promotions of a Redis that lacked some of it: epoch, its offset, what was acknowledged.
+    losses: Vec<(u64, u64, u64)>,
 }
 
 fn name(i: usize) -> String {
@@ -101,8 +121,8 @@ impl World {
             answered_ms: 0,
             acked_ms: None,
             probe: (None, 0),
-            lease_seen: None,
-            config_seen: (0, 0),
+            mirror: Mirror::default(),
+            stale_ticks: 0,
             holds: None,
             member: None,
         };
@@ -114,9 +134,13 @@ impl World {
             lease: None,
             lease_serial: 0,
             bids: BTreeMap::new(),
+            bid_serial: 0,
+            dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            rough: false,
             nodes: (0..NODES).map(node).collect(),
             notes: Vec::new(),
             acked: 0,
+            losses: Vec::new(),
         }
     }
 
@@ -130,18 +154,28 @@ impl World {
         }
     }
 
+    /// True in `percent` of a hundred.
+    fn chance(&mut self, percent: u64) -> bool {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice % 100 < percent
+    }
+
     fn tick(&mut self) {
         self.now_ms += TICK_MS;
         self.replicate();
         self.sessions();
         for i in 0..NODES {
-            if self.nodes[i].agent_runs && !self.nodes[i].agent_paused {
+            let idle = self.rough && self.chance(30);
+            if self.nodes[i].agent_runs && !self.nodes[i].agent_paused && !idle {
                 self.look(i);
                 let o = self.observe(i);
                 let actions = self.nodes[i].course.step(&o);
                 self.publish(i, &o);
                 for action in actions {
-                    if !self.perform(i, action) {
+                    let fails = self.rough && !matches!(action, Action::Note { .. }) && self.chance(10);
+                    if fails || !self.perform(i, action) || self.rough && self.chance(5) {
                         break;
                     }
                 }
@@ -169,7 +203,8 @@ impl World {
                 Some(j) => self.answers(i) && self.answers(j) && self.nodes[j].master && self.reach(i, j),
                 None => false,
             };
-            if linked {
+            // A replica lags by some ticks, one more than the other.
+            if linked && self.chance(if i == 0 { 80 } else { 40 }) {
                 let j = self.nodes[i].of.unwrap();
                 self.nodes[i].offset = self.nodes[j].offset;
                 self.nodes[j].acked_ms = Some(now);
@@ -200,7 +235,7 @@ impl World {
                 }
             }
             let node = &mut self.nodes[i];
-            let renews = node.agent_runs && !node.agent_paused && !node.zk_cut && now % 100 == 0;
+            let renews = node.agent_runs && !node.agent_paused && !node.zk_cut && now.is_multiple_of(100);
             if let (true, Some(epoch)) = (renews, node.holds) {
                 match &mut self.lease {
                     Some((owner, record, version)) if *owner == i && record.epoch == epoch => *version += 1,
@@ -223,15 +258,30 @@ impl World {
             node.probe = (master, now);
         }
         node.connected_ms = if node.zk_cut { None } else { node.connected_ms.or(Some(now)) };
-        if !node.zk_cut {
-            let version = self.lease.as_ref().map(|(_, _, version)| *version);
-            if version != node.lease_seen.map(|(version, _)| version) {
-                node.lease_seen = version.map(|version| (version, now));
-            }
-            if node.config_seen.0 != self.version {
-                node.config_seen = (self.version, now);
-            }
+        if node.stale_ticks > 0 {
+            node.stale_ticks -= 1;
+        } else if !node.zk_cut && self.chance(60) {
+            self.refresh(i);
         }
+    }
+
+    fn refresh(&mut self, i: usize) {
+        let now = self.now_ms;
+        let members = (0..NODES).filter_map(|j| Some((j, self.nodes[j].member.clone()?))).collect();
+        let mirror = &mut self.nodes[i].mirror;
+        if mirror.version != self.version {
+            (mirror.config, mirror.version, mirror.config_ms) = (self.config.clone(), self.version, now);
+        }
+        mirror.lease = self.lease.as_ref().map(|(_, record, version)| match &mirror.lease {
+            Some((_, known, at)) if known == version => (record.clone(), *version, *at),
+            _ => (record.clone(), *version, now),
+        });
+        let known = std::mem::take(&mut mirror.bids);
+        for (j, (bid, serial)) in &self.bids {
+            let at = known.get(j).filter(|(_, s, _)| s == serial).map_or(now, |(_, _, at)| *at);
+            mirror.bids.insert(*j, (bid.clone(), *serial, at));
+        }
+        mirror.members = members;
     }
 
     fn observe(&self, i: usize) -> Observation {
@@ -253,32 +303,31 @@ impl World {
             let (since, refused) = (self.at(node.answered_ms), !node.redis_runs);
             RedisSight::Down { since, refused, why: "down".into() }
         };
-        let lease = self.lease.as_ref().map(|(_, record, version)| Seen {
+        let mirror = &node.mirror;
+        let lease = mirror.lease.as_ref().map(|(record, version, at)| Seen {
             value: Some(record.clone()),
             version: *version,
-            seen_at: self.at(node.lease_seen.map_or(self.now_ms, |(_, at)| at)),
+            seen_at: self.at(*at),
         });
-        let bids = self
-            .bids
-            .iter()
-            .map(|(j, (bid, at))| (name(*j), Seen { value: bid.clone(), version: 0, seen_at: self.at(*at) }));
-        let members = self.nodes.iter().enumerate().filter_map(|(j, n)| Some((name(j), n.member.clone()?)));
+        let bids = mirror.bids.iter().map(|(j, (bid, _, at))| {
+            (name(*j), Seen { value: bid.clone(), version: 0, seen_at: self.at(*at) })
+        });
         Observation {
             now: self.at(self.now_ms),
             connected: node.connected_ms.is_some(),
             connected_since: self.at(node.connected_ms.unwrap_or(self.now_ms)),
             config: Some(Seen {
-                value: self.config.clone(),
-                version: self.version,
-                seen_at: self.at(node.config_seen.1),
+                value: mirror.config.clone(),
+                version: mirror.version,
+                seen_at: self.at(mirror.config_ms),
             }),
             lease,
-            lease_held: node.holds == Some(self.config.epoch),
+            lease_held: node.holds == Some(mirror.config.epoch),
             own,
             heartbeat: HeartbeatSight { acked_at: node.acked_ms.map(|ms| self.at(ms)), replicas: 0 },
             probe: ProbeSight { target: node.probe.0.map(addr), answered_at: self.at(node.probe.1) },
             candidates: bids.collect(),
-            members: members.collect(),
+            members: mirror.members.iter().map(|(j, member)| (name(*j), member.clone())).collect(),
             nodes: (0..NODES).map(redis_node).collect(),
         }
     }
@@ -295,16 +344,24 @@ impl World {
             (true, true) => Role::Master,
             (true, false) => Role::Replica,
         };
-        let epoch = self.config.epoch;
+        let epoch = o.config.as_ref().map_or(0, |c| c.value.epoch);
         let fit = up && node.offset > 0;
         node.member = Some(Member { role, epoch, addr: addr(i), fit, linked: node.linked, sees_master });
     }
 
     /// Does what agent `i` has decided; false if it fails.
     fn perform(&mut self, i: usize, action: Action) -> bool {
+        if self.nodes[i].zk_cut
+            && !matches!(action, Action::Note { .. } | Action::Demote(_) | Action::Follow(_))
+        {
+            return false;
+        }
         let current = |version: i32| version == self.version;
         match action {
-            Action::Note { step, epoch, .. } => self.notes.push((self.now_ms, i, step, epoch)),
+            Action::Note { step, epoch, .. } => {
+                self.notes.push((self.now_ms, i, step, epoch));
+                self.nodes[i].course.noted(step, epoch);
+            }
             Action::HoldLease { config_version, epoch, replace } => {
                 let same = self.lease.as_ref().map(|(_, _, version)| *version) == replace;
                 if !current(config_version) || !same {
@@ -327,13 +384,16 @@ impl World {
                 }
                 self.lease = None;
             }
-            Action::Bid(candidate) => _ = self.bids.insert(i, (candidate, self.now_ms)),
+            Action::Bid(candidate) => {
+                self.bid_serial += 1;
+                self.bids.insert(i, (candidate, self.bid_serial));
+            }
             Action::Claim { config_version, epoch, .. } => {
                 if !current(config_version) || self.lease.is_some() {
                     return false;
                 }
                 assert_eq!(epoch, self.config.epoch + 1);
-                self.set_config(ShardConfig { epoch, master: Some(redis_node(i)), serving: false });
+                self.set_config(i, ShardConfig { epoch, master: Some(redis_node(i)), serving: false });
                 self.grant(i, epoch);
                 self.notes.push((self.now_ms, i, Step::Elected, epoch));
             }
@@ -349,7 +409,12 @@ impl World {
                     return false;
                 }
                 (self.nodes[i].master, self.nodes[i].of) = (true, None);
-                self.set_config(ShardConfig { epoch, master: Some(redis_node(i)), serving: true });
+                if self.nodes[i].offset < self.acked {
+                    self.losses.push((epoch, self.nodes[i].offset, self.acked));
+                }
+                // What is lost is lost once.
+                self.acked = self.acked.min(self.nodes[i].offset);
+                self.set_config(i, ShardConfig { epoch, master: Some(redis_node(i)), serving: true });
                 self.notes.push((self.now_ms, i, Step::Promoted, epoch));
             }
             Action::Demote(to) => return self.replicaof(i, to),
@@ -366,9 +431,12 @@ impl World {
         self.nodes[i].holds = Some(epoch);
     }
 
-    fn set_config(&mut self, config: ShardConfig) {
+    fn set_config(&mut self, i: usize, config: ShardConfig) {
         self.config = config;
         self.version += 1;
+        // Who writes knows at once.
+        let mirror = &mut self.nodes[i].mirror;
+        (mirror.config, mirror.version, mirror.config_ms) = (self.config.clone(), self.version, self.now_ms);
     }
 
     fn replicaof(&mut self, i: usize, to: Option<RedisNode>) -> bool {
@@ -404,11 +472,20 @@ impl World {
         self.nodes[i].holds = None;
     }
 
+    /// A resumed agent sees the world of before for a moment.
+    fn pause_agent(&mut self, i: usize, paused: bool) {
+        let node = &mut self.nodes[i];
+        if node.agent_paused && !paused {
+            node.stale_ticks = 5;
+        }
+        node.agent_paused = paused;
+    }
+
     fn revive_agent(&mut self, i: usize) {
         if !self.nodes[i].agent_runs {
             self.nodes[i].agent_runs = true;
             self.nodes[i].connected_ms = None;
-            self.nodes[i].lease_seen = None;
+            self.nodes[i].mirror = Mirror::default();
             self.nodes[i].course = Course::new(name(i), Timing::default(), self.now_ms + i as u64);
         }
     }
@@ -417,6 +494,7 @@ impl World {
         for i in 0..NODES {
             self.revive(i);
             self.revive_agent(i);
+            self.pause_agent(i, false);
             let node = &mut self.nodes[i];
             (node.agent_paused, node.zk_cut, node.redis_paused, node.net_cut) = (false, false, false, false);
         }
@@ -473,11 +551,10 @@ fn a_quiet_cluster_keeps_its_master() {
 fn a_killed_master_is_replaced_at_once_and_its_empty_successor_follows() {
     let mut world = World::settled();
     let old = world.master().unwrap();
-    let acked = world.acked;
     world.kill(old);
     world.run(300);
     let new = world.master().unwrap();
-    assert!(new != old && world.nodes[new].offset >= acked, "{:?}", world.notes);
+    assert!(new != old && world.losses.is_empty(), "{:?}", world.notes);
     assert_eq!(world.steps_of(2), WINNING);
     world.revive(old);
     world.run(2000);
@@ -495,7 +572,7 @@ fn a_master_that_restarts_within_a_blink_is_replaced_although_it_answers() {
     world.revive(old);
     world.run(1000);
     let new = world.master().unwrap();
-    assert!(new != old && world.nodes[new].offset > world.acked / 2, "{:?}", world.notes);
+    assert!(new != old && world.losses.is_empty(), "{:?} {:?}", world.losses, world.notes);
 }
 
 #[test]
@@ -559,6 +636,8 @@ fn a_master_whose_replicas_are_all_dead_stays() {
     }
     world.run(10_000);
     assert_eq!((world.config.epoch, world.master()), (1, Some(master)));
+    let suspected = world.notes.iter().any(|(_, _, step, _)| *step == Step::Suspected);
+    assert!(!suspected, "giving up helps nobody: {:?}", world.notes);
     world.heal();
     world.run(2000);
     assert!(world.well() && world.config.epoch == 1);
@@ -583,11 +662,13 @@ fn an_agent_that_was_stopped_looks_before_it_judges() {
     let mut world = World::settled();
     let master = world.master().unwrap();
     let other = (0..NODES).find(|i| *i != master).unwrap();
-    world.nodes[other].agent_paused = true;
-    world.run(5000);
-    world.nodes[other].agent_paused = false;
+    world.pause_agent(other, true);
+    world.run(1000);
+    world.pause_agent(other, false);
     world.run(2000);
     assert_eq!((world.config.epoch, world.well()), (1, true), "{:?}", world.notes);
+    let suspected = world.notes.iter().any(|(_, _, step, _)| *step == Step::Suspected);
+    assert!(!suspected, "{:?}", world.notes);
 }
 
 #[test]
@@ -612,12 +693,14 @@ fn an_empty_redis_does_not_win_against_one_with_data() {
     world.kill(first);
     world.nodes[first].net_cut = true;
     world.revive(first);
-    world.nodes[second].agent_paused = true;
+    world.pause_agent(second, true);
     world.kill(master);
     world.run(800);
-    world.nodes[second].agent_paused = false;
+    world.pause_agent(second, false);
     world.run(3000);
     assert_eq!(world.master(), Some(second), "{:?}", world.notes);
+    let stood = world.notes.iter().any(|(_, i, step, e)| *i == first && *step == Step::Proposed && *e == 2);
+    assert!(!stood, "{:?}", world.notes);
 }
 
 #[test]
@@ -630,6 +713,37 @@ fn when_all_have_lost_everything_the_shard_starts_over() {
     world.heal();
     world.run(6000);
     assert!(world.well(), "{:?}", world.notes);
+}
+
+#[test]
+fn a_lone_survivor_that_lost_everything_stands_again() {
+    let mut world = World::settled();
+    let master = world.master().unwrap();
+    for i in (0..NODES).filter(|i| *i != master) {
+        world.kill(i);
+        world.kill_agent(i);
+    }
+    world.run(2000);
+    world.kill(master);
+    world.revive(master);
+    world.run(5000);
+    assert!(world.config.epoch > 1 && world.nodes[master].master, "{:?}", world.notes);
+}
+
+#[test]
+fn the_biggest_offset_wins_and_a_dead_bidder_is_passed_over() {
+    let mut world = World::settled();
+    let master = world.master().unwrap();
+    let best = (0..NODES).filter(|i| *i != master).max_by_key(|i| world.nodes[*i].offset).unwrap();
+    world.kill(master);
+    while !world.bids.contains_key(&best) {
+        world.tick();
+    }
+    world.nodes[best].agent_paused = true;
+    world.nodes[best].redis_paused = true;
+    world.run(2500);
+    let new = world.master().unwrap();
+    assert!(new != master && world.nodes[new].master, "{:?}", world.notes);
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -655,6 +769,10 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
+fn stopping_harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![Just(Harm::KillRedis), Just(Harm::PauseRedis), Just(Harm::CutNetwork), Just(Harm::Isolate)]
+}
+
 impl World {
     fn set(&mut self, harm: Harm, i: usize, on: bool) {
         match harm {
@@ -664,7 +782,7 @@ impl World {
             Harm::CutNetwork => self.nodes[i].net_cut = on,
             Harm::CutZooKeeper => self.nodes[i].zk_cut = on,
             Harm::Isolate => (self.nodes[i].net_cut, self.nodes[i].zk_cut) = (on, on),
-            Harm::PauseAgent => self.nodes[i].agent_paused = on,
+            Harm::PauseAgent => self.pause_agent(i, on),
             Harm::KillAgent if on => self.kill_agent(i),
             Harm::KillAgent => self.revive_agent(i),
         }
@@ -672,7 +790,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happened, once all is healed the shard serves again with every Redis in place.
     #[test]
@@ -681,7 +799,8 @@ proptest! {
         faults in prop::collection::vec((harm(), 0..NODES, 0u64..4000, 50u64..3000), 1..10),
     ) {
         let mut world = World::new(seed);
-        world.run(2000);
+        world.rough = true;
+        world.run(3000);
         let mut edges: Vec<(u64, Harm, usize, bool)> = Vec::new();
         for &(harm, node, from, length) in &faults {
             edges.push((from, harm, node, true));
@@ -696,17 +815,20 @@ proptest! {
         }
         world.heal();
         world.run(10_000);
+        world.rough = false;
+        world.run(500);
         prop_assert!(world.well(), "{:?} {:?} {:?}", world.config, world.lease, world.notes);
         let epoch = world.config.epoch;
         world.run(5000);
         prop_assert_eq!(world.config.epoch, epoch, "it does not settle: {:?}", world.notes);
     }
 
-    /// One fault at a time, healed before the next: what was acknowledged is never lost.
+    /// One fault at a time, healed before the next: what was acknowledged is not lost, provided that the
+    /// fault stops the master. (One that goes on acknowledging while the others bid does lose writes.)
     #[test]
-    fn single_faults_lose_nothing_that_was_acknowledged(
+    fn single_faults_that_stop_the_master_lose_nothing_acknowledged(
         seed in 1u64..1000,
-        faults in prop::collection::vec((harm(), 0..NODES, 50u64..3000), 1..5),
+        faults in prop::collection::vec((stopping_harm(), 0..NODES, 50u64..3000), 1..5),
     ) {
         let mut world = World::new(seed);
         world.run(2000);
@@ -716,8 +838,7 @@ proptest! {
             world.set(harm, node, false);
             world.run(6000);
             prop_assert!(world.well(), "{:?} {:?}", world.config, world.notes);
-            let master = world.master().unwrap();
-            prop_assert!(world.nodes[master].offset >= world.acked, "{:?}", world.notes);
+            prop_assert!(world.losses.is_empty(), "{:?} {:?}", world.losses, world.notes);
         }
     }
 }
