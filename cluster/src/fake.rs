@@ -1,15 +1,16 @@
 //! The cluster in memory, behind the same client API: no servers, no privileges, any machine.
 //!
-//! A small model of the real thing. Shards of servers with a log each, an agent beside each server, a
-//! ZooKeeper ensemble that is nothing but its majority, links that can be cut, delayed or made to lose, and an
-//! election that goes through the same steps and says so in the same events. Time is real: an operation takes
+//! A small model of the real thing: shards of servers with a log each, an agent beside each server, a
+//! ZooKeeper ensemble that is nothing but its majority, links that can be cut, delayed or made to lose, and
+//! an election that goes through the same steps and says so in the same events. Time is real: an operation takes
 //! a few milliseconds, a lease about 300 ms.
 //!
 //! Without a [`FakeBug`] it is linearizable under any of its faults, because a step counts only when a
 //! majority of the shard has it: every read and every write is brought to a majority that follows the
 //! master, a new epoch begins when a majority has left the old one, and its master takes over the newest data
 //! of those. Servers keep on disk what they have acknowledged, so one that was killed comes back with it, but
-//! has no say until it has started, and no part in any acknowledgement until it has caught up with the master.
+//! has no say until it has started, and no part in any acknowledgement until it has caught up with its
+//! master.
 //!
 //! What it leaves out: the packet level (loss shows as retransmission), delays on ZooKeeper's links, what a
 //! disk may do.

@@ -1,7 +1,7 @@
 //! `register`: read, write and compare-and-set over many keys, every written value unique.
 //!
-//! At any time a fixed number of keys is in use. Each lives for a few seconds and is then replaced by the next
-//! generation, one key at a time, so that no key's history grows beyond what a checker can settle.
+//! At any time a fixed number of keys is in use. Each lives for a few seconds and is then replaced by the
+//! next generation, one key at a time, so that no key's history grows beyond what a checker can settle.
 
 use std::collections::BTreeMap;
 use std::fmt;

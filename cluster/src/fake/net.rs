@@ -213,7 +213,7 @@ impl Links {
         Fate::Arrives { after }
     }
 
-    /// Sends a message and its answer over links that are open; how long that takes, retransmissions included.
+    /// Sends a message and its answer over links that are open; how long that takes, sending again included.
     pub fn round_trip(&mut self, a: NodeId, b: NodeId, rng: &mut ChaCha8Rng) -> Duration {
         let mut total = Duration::ZERO;
         for (from, to) in [(a, b), (b, a)] {
