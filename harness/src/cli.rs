@@ -76,13 +76,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub seed: Option<u64>,
     /// Seconds of load
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, allow_negative_numbers = true)]
     pub time_limit: f64,
     /// Client processes at work at once
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub concurrency: u32,
     /// Operations per second over all clients; 0 = as fast as it goes
-    #[arg(long, default_value_t = 400.0)]
+    #[arg(long, default_value_t = 400.0, allow_negative_numbers = true)]
     pub rate: f64,
     /// Replicas that must acknowledge a write before it counts (`WAIT n`)
     #[arg(long, default_value_t = 1)]
@@ -94,7 +94,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 500)]
     pub op_timeout_ms: u64,
     /// Seconds after the last heal within which every shard must take writes again
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, allow_negative_numbers = true)]
     pub converge: f64,
     /// Capture all packets to capture.pcapng in the run folder
     #[arg(long)]

@@ -186,11 +186,12 @@ fn keep_faults_file(plan: &Plan, folder: &RunFolder) -> Result<Option<std::path:
 
 /// Judges the folder, writes verdict and report, tells the user.
 fn conclude(folder: &RunFolder, story: Story) -> Result<Exit> {
-    let (since, mut outcome) = (story.phase.1, story.outcome);
-    outcome.phases_s.push(("judge".into(), since.elapsed().as_secs_f64()));
-    let failed = outcome.error.clone();
-    let judged = match judge(folder, outcome, &Budget::default()) {
-        Ok(judged) => judged,
+    let failed = story.outcome.error.clone();
+    let judged = match judge(folder, story.outcome, &Budget::default()) {
+        Ok(mut judged) => {
+            judged.summary.phases_s.push((story.phase.0.into(), story.phase.1.elapsed().as_secs_f64()));
+            judged
+        }
         Err(error) => {
             eprintln!("shardstorm: failed to judge {}: {error:#}", folder.path().display());
             return Ok(Exit::Harness);
