@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::world::{NODES, Note, World};
+use super::world::{NODES, Note, TICK_MS, World};
 use crate::event::Step;
 
 /// `fenced` is written by the runner, between these.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub const NODES: usize = 3;
-const TICK_MS: u64 = 10;
+pub const TICK_MS: u64 = 10;
 /// After this long without ZooKeeper, what a session owns is gone.
 const SESSION_MS: u64 = 1500;
 
