@@ -5,6 +5,8 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use redis::{Pipeline, Value, pipe};
 
 pub mod outcome;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use view::{ClusterState, ClusterView, Route, ShardView};
