@@ -9,6 +9,7 @@ pub mod agent;
 pub mod bootstrap;
 pub mod client;
 pub mod event;
+pub mod fake;
 pub mod provision;
 pub mod redis_link;
 pub mod ring;
