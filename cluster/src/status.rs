@@ -8,6 +8,7 @@ use std::{
 };
 
 use redis::{Value, pipe};
+use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -120,6 +121,25 @@ pub async fn zk_ready(servers: &[SocketAddr], limit: Duration) -> Result<(), Str
 /// Key that readiness checks write. It lives beside the users' keys.
 pub const READY_KEY: &str = "__shardstorm:ready";
 
+/// Why a cluster does not take writes yet.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", self.sentence())]
+pub struct NotReady {
+    /// Reason by shard; empty if not even the ring is known.
+    pub shards: BTreeMap<u32, String>,
+}
+
+impl NotReady {
+    fn sentence(&self) -> String {
+        if self.shards.is_empty() {
+            return "zookeeper shows no cluster yet".into();
+        }
+        let reasons: Vec<String> =
+            self.shards.iter().map(|(shard, why)| format!("shard {shard}: {why}")).collect();
+        reasons.join("; ")
+    }
+}
+
 /// Waits until every shard of the ring has a serving master that takes a write which `wait_replicas`
 /// replicas acknowledge. Comes back with the epoch of each shard, or, after `limit`, with the reason for
 /// each shard that is not ready.
@@ -127,7 +147,7 @@ pub async fn ready(
     view: &ClusterView,
     wait_replicas: u32,
     limit: Duration,
-) -> Result<BTreeMap<u32, u64>, BTreeMap<u32, String>> {
+) -> Result<BTreeMap<u32, u64>, NotReady> {
     let started = Instant::now();
     loop {
         let ids: Vec<u32> = view.state().shards.keys().copied().collect();
@@ -143,7 +163,7 @@ pub async fn ready(
             return Ok(epochs);
         }
         if started.elapsed() >= limit {
-            return Err(reasons);
+            return Err(NotReady { shards: reasons });
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -170,6 +190,14 @@ async fn shard_ready(view: &ClusterView, shard: u32, wait_replicas: u32) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_ready_is_one_sentence() {
+        let none = NotReady { shards: BTreeMap::new() };
+        assert_eq!(none.to_string(), "zookeeper shows no cluster yet");
+        let shards = [(0, "no serving master".to_owned()), (2, "r2a: wait 0 of 1".to_owned())].into();
+        assert_eq!(NotReady { shards }.to_string(), "shard 0: no serving master; shard 2: r2a: wait 0 of 1");
+    }
 
     #[test]
     fn srvr_tells_the_role() {

@@ -580,4 +580,6 @@ fn offsets(o: &Observation, epoch: u64) -> String {
 }
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod world;

@@ -5,6 +5,8 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use redis::{Pipeline, Value, pipe};
 
 pub mod outcome;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use view::{ClusterState, ClusterView, Route, ShardView};
@@ -117,9 +119,15 @@ impl Client {
         // Out of the map while in use: if this future is dropped, so is the connection.
         let mut link = match self.links.remove(&route.addr) {
             Some((epoch, link)) if epoch == route.epoch && !link.is_closed() => link,
-            _ => RedisLink::connect(route.addr, self.options.connect_timeout)
-                .await
-                .map_err(|e| outcome::not_connected(&e))?,
+            _ => tokio::select! {
+                biased;
+                link = RedisLink::connect(route.addr, self.options.connect_timeout) => {
+                    link.map_err(|e| outcome::not_connected(&e))?
+                }
+                () = self.view.epoch_after(route.shard, route.epoch) => {
+                    return Err(CallError::definite("master changed"));
+                }
+            },
         };
         let replies = tokio::select! {
             // Replies that are there count, also in the moment the master changes.

@@ -2,7 +2,7 @@
 //!
 //! | what happened | answer |
 //! |---|---|
-//! | no master known, connect refused, unreachable or timed out | definite: nothing was sent |
+//! | no master known, connect refused, unreachable or timed out, a newer epoch while connecting | definite: nothing was sent |
 //! | error reply to the operation itself (`READONLY`, `LOADING`, `MOVED`, `NOPERM`, …) | definite: it was not executed |
 //! | operation done, `WAIT` short or `UNBLOCKED` or an error | indefinite: the master has it, perhaps alone |
 //! | connection lost, odd reply, a newer epoch after sending | indefinite |

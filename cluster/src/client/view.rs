@@ -95,7 +95,7 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub struct ClusterView {
     state: watch::Receiver<Arc<ClusterState>>,
-    _link: Arc<(Link, AbortOnDrop)>,
+    _link: Option<Arc<(Link, AbortOnDrop)>>,
 }
 
 impl ClusterView {
@@ -126,7 +126,12 @@ impl ClusterView {
                 }
             }
         });
-        ClusterView { state, _link: Arc::new((link, AbortOnDrop(task))) }
+        ClusterView { state, _link: Some(Arc::new((link, AbortOnDrop(task)))) }
+    }
+
+    /// A view that shows what its owner puts into `state`: for clients that do not ask ZooKeeper.
+    pub fn of(state: watch::Receiver<Arc<ClusterState>>) -> Self {
+        ClusterView { state, _link: None }
     }
 
     /// The cluster as last seen. Cheap.

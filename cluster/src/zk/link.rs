@@ -6,10 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use zookeeper_client::{AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, Stat};
 
 use super::{AbortOnDrop, Snapshot, Znode};
+
+/// How long a session may be disconnected before it is given up.
+const REJOIN: Duration = Duration::from_millis(400);
 
 /// How to reach ZooKeeper and what to mirror.
 #[derive(Debug, Clone)]
@@ -110,7 +116,7 @@ impl Mirror {
                 // On a busy machine a new session may take longer than an established one may be silent. A
                 // server that refuses at once is no reason for more patience.
                 Err(_) if started.elapsed() >= patience => {
-                    patience = (patience * 2).min(self.options.session_timeout / 2);
+                    patience = (patience * 3 / 2).min(self.options.session_timeout / 2);
                 }
                 Err(_) => {}
             }
@@ -118,15 +124,23 @@ impl Mirror {
         }
     }
 
-    /// Mirrors through one session until it is over.
+    /// Mirrors through one session until it is over, or until it is given up for a new one.
     async fn serve(&self, client: Client) {
         self.client.send_replace(Some(client.clone()));
-        let Some(mut watcher) = self.watch(&client).await else { return };
+        tokio::select! {
+            () = self.follow(&client) => {}
+            () = self.mind(&client) => {}
+        }
+    }
+
+    /// Follows the changes of the subtree; comes back when the session is over.
+    async fn follow(&self, client: &Client) {
+        let Some(mut watcher) = self.watch(client).await else { return };
         loop {
             let event = watcher.changed().await;
             if event.event_type != EventType::Session {
                 if self.options.wants(&event.path) {
-                    self.refresh(&client, &event.path).await;
+                    self.refresh(client, &event.path).await;
                 }
                 continue;
             }
@@ -137,10 +151,26 @@ impl Mirror {
                     // zookeeper-client 0.11.2 does not set persistent watches again after a reconnect
                     // (`resend_watches` keeps its index at 0, so SetWatches2 is never used); and changes
                     // made meanwhile are not reported in any case (ZOOKEEPER-4698).
-                    match self.watch(&client).await {
+                    match self.watch(client).await {
                         Some(fresh) => watcher = fresh,
                         None => return,
                     }
+                }
+            }
+        }
+    }
+
+    /// Comes back when the session has been disconnected for too long. The library would try for longer, with
+    /// growing pauses and requests that wait; a new session is quicker, and whatever the old one owns is
+    /// replaced by its owner.
+    async fn mind(&self, client: &Client) {
+        let mut states = client.state_watcher();
+        loop {
+            let state = states.changed().await;
+            if state == SessionState::Disconnected {
+                self.set_connected(false);
+                if timeout(REJOIN, states.changed()).await.is_err() {
+                    return;
                 }
             }
         }

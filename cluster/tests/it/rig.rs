@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -97,7 +98,11 @@ pub struct Rig {
     pub connect: String,
     pub redis: provision::redis::Installation,
     _dir: Dir,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One cluster at a time: eight servers are plenty for two cores.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The directory: kept if the test fails, for its logs.
 struct Dir(Option<tempfile::TempDir>);
@@ -112,10 +117,13 @@ impl Drop for Dir {
     }
 }
 
-/// Ports that were free a moment ago, all different.
+/// Ports that were free a moment ago, all different, and below those that the system gives to outgoing
+/// connections.
 fn free_ports<const N: usize>() -> [u16; N] {
+    use std::hash::{BuildHasher, Hasher};
+    let start = 12_000 + (std::hash::RandomState::new().build_hasher().finish() % 18_000) as u16;
     let listeners: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")).collect();
+        (start..).filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).take(N).collect();
     let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("bound").port()).collect();
     assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), N);
     ports.try_into().expect("as many as asked for")
@@ -131,6 +139,7 @@ impl Rig {
                 return None;
             }
         };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
         let ports: [u16; 12] = free_ports();
         let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9]);
@@ -140,7 +149,7 @@ impl Rig {
             .zip(&ports[9..])
             .map(|(letter, port)| node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect))
             .collect();
-        let mut rig = Rig { nodes, zookeepers, zk_addrs, connect, redis, _dir: Dir(Some(dir)) };
+        let mut rig = Rig { nodes, zookeepers, zk_addrs, connect, redis, _dir: Dir(Some(dir)), _turn: turn };
         for node in &mut rig.nodes {
             node.start_redis(&rig.redis);
             node.start_agent();

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proptest::prelude::*;
-
 use super::{Action, Course};
 use crate::{
     agent::{
@@ -20,72 +18,75 @@ use crate::{
     znodes::{Candidate, LeaseRecord, Member, RedisNode, Role, ShardConfig},
 };
 
-const NODES: usize = 3;
-const TICK_MS: u64 = 10;
+pub const NODES: usize = 3;
+pub const TICK_MS: u64 = 10;
 /// After this long without ZooKeeper, what a session owns is gone.
 const SESSION_MS: u64 = 1500;
 
+/// An event: when, by whom, what, of which epoch.
+pub type Note = (u64, usize, Step, u64);
+
 /// One Redis with its agent.
-struct Node {
-    course: Course,
-    agent_runs: bool,
-    agent_paused: bool,
+pub struct Node {
+    pub course: Course,
+    pub agent_runs: bool,
+    pub agent_paused: bool,
     /// The agent cannot reach ZooKeeper.
-    zk_cut: bool,
-    zk_seen_ms: u64,
-    connected_ms: Option<u64>,
-    redis_runs: bool,
-    redis_paused: bool,
+    pub zk_cut: bool,
+    pub zk_seen_ms: u64,
+    pub connected_ms: Option<u64>,
+    pub redis_runs: bool,
+    pub redis_paused: bool,
     /// The Redis is cut off from the other Redis servers.
-    net_cut: bool,
-    run: u32,
-    master: bool,
-    of: Option<usize>,
-    offset: u64,
-    linked: bool,
-    link_ms: u64,
-    answered_ms: u64,
-    acked_ms: Option<u64>,
-    probe: (Option<usize>, u64),
-    mirror: Mirror,
+    pub net_cut: bool,
+    pub run: u32,
+    pub master: bool,
+    pub of: Option<usize>,
+    pub offset: u64,
+    pub linked: bool,
+    pub link_ms: u64,
+    pub answered_ms: u64,
+    pub acked_ms: Option<u64>,
+    pub probe: (Option<usize>, u64),
+    pub mirror: Mirror,
     /// Ticks before the mirror is right again after a pause.
-    stale_ticks: u64,
-    holds: Option<u64>,
-    member: Option<Member>,
+    pub stale_ticks: u64,
+    pub holds: Option<u64>,
+    pub member: Option<Member>,
 }
 
 /// ZooKeeper as an agent sees it: late.
 #[derive(Clone, Default)]
-struct Mirror {
-    config: ShardConfig,
-    version: i32,
-    config_ms: u64,
+pub struct Mirror {
+    pub config: ShardConfig,
+    pub version: i32,
+    pub config_ms: u64,
     /// Record, version, first sight.
-    lease: Option<(LeaseRecord, i32, u64)>,
+    pub lease: Option<(LeaseRecord, i32, u64)>,
     /// Bid, its serial, first sight.
-    bids: BTreeMap<usize, (Candidate, u64, u64)>,
-    members: BTreeMap<usize, Member>,
+    pub bids: BTreeMap<usize, (Candidate, u64, u64)>,
+    pub members: BTreeMap<usize, Member>,
 }
 
-struct World {
-    base: Instant,
-    now_ms: u64,
-    config: ShardConfig,
-    version: i32,
+pub struct World {
+    pub base: Instant,
+    pub now_ms: u64,
+    pub config: ShardConfig,
+    pub version: i32,
     /// Owner, record, version.
-    lease: Option<(usize, LeaseRecord, i32)>,
-    lease_serial: i32,
-    bids: BTreeMap<usize, (Candidate, u64)>,
-    bid_serial: u64,
-    nodes: Vec<Node>,
-    dice: u64,
+    pub lease: Option<(usize, LeaseRecord, i32)>,
+    pub lease_serial: i32,
+    pub bids: BTreeMap<usize, (Candidate, u64)>,
+    pub bid_serial: u64,
+    pub nodes: Vec<Node>,
+    pub dice: u64,
     /// Actions fail, take effect although they seem to fail, and agents are slow.
-    rough: bool,
-    notes: Vec<(u64, usize, Step, u64)>,
+    pub rough: bool,
+    pub notes: Vec<Note>,
     /// Largest offset that a master and a linked replica had at once.
-    acked: u64,
+    pub acked: u64,
     /// Promotions of a Redis that lacked some of it: epoch, its offset, what was acknowledged.
-    losses: Vec<(u64, u64, u64)>,
+    pub losses: Vec<(u64, u64, u64)>,
 }
 
 fn name(i: usize) -> String {
@@ -101,7 +102,7 @@ fn redis_node(i: usize) -> RedisNode {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let node = |i: usize| Node {
             course: Course::new(name(i), Timing::default(), seed.wrapping_mul(31).wrapping_add(i as u64 + 1)),
             agent_runs: true,
@@ -144,25 +145,25 @@ impl World {
         }
     }
 
-    fn at(&self, ms: u64) -> Instant {
+    pub fn at(&self, ms: u64) -> Instant {
         self.base + Duration::from_millis(ms)
     }
 
-    fn run(&mut self, ms: u64) {
+    pub fn run(&mut self, ms: u64) {
         for _ in 0..ms / TICK_MS {
             self.tick();
         }
     }
 
     /// True in `percent` of a hundred.
-    fn chance(&mut self, percent: u64) -> bool {
+    pub fn chance(&mut self, percent: u64) -> bool {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
         self.dice % 100 < percent
     }
 
-    fn tick(&mut self) {
+    pub fn tick(&mut self) {
         self.now_ms += TICK_MS;
         self.replicate();
         self.sessions();
@@ -183,15 +184,15 @@ impl World {
         }
     }
 
-    fn answers(&self, i: usize) -> bool {
+    pub fn answers(&self, i: usize) -> bool {
         self.nodes[i].redis_runs && !self.nodes[i].redis_paused
     }
 
-    fn reach(&self, i: usize, j: usize) -> bool {
+    pub fn reach(&self, i: usize, j: usize) -> bool {
         i == j || !self.nodes[i].net_cut && !self.nodes[j].net_cut
     }
 
-    fn replicate(&mut self) {
+    pub fn replicate(&mut self) {
         let now = self.now_ms;
         for i in 0..NODES {
             if self.answers(i) && self.nodes[i].master {
@@ -219,7 +220,7 @@ impl World {
         }
     }
 
-    fn sessions(&mut self) {
+    pub fn sessions(&mut self) {
         let now = self.now_ms;
         for i in 0..NODES {
             let node = &mut self.nodes[i];
@@ -246,7 +247,7 @@ impl World {
     }
 
     /// What node `i` sees by itself.
-    fn look(&mut self, i: usize) {
+    pub fn look(&mut self, i: usize) {
         let now = self.now_ms;
         if self.answers(i) {
             self.nodes[i].answered_ms = now;
@@ -265,7 +266,7 @@ impl World {
         }
     }
 
-    fn refresh(&mut self, i: usize) {
+    pub fn refresh(&mut self, i: usize) {
         let now = self.now_ms;
         let members = (0..NODES).filter_map(|j| Some((j, self.nodes[j].member.clone()?))).collect();
         let mirror = &mut self.nodes[i].mirror;
@@ -284,7 +285,7 @@ impl World {
         mirror.members = members;
     }
 
-    fn observe(&self, i: usize) -> Observation {
+    pub fn observe(&self, i: usize) -> Observation {
         let node = &self.nodes[i];
         let own = if self.answers(i) {
             RedisSight::Up {
@@ -332,7 +333,7 @@ impl World {
         }
     }
 
-    fn publish(&mut self, i: usize, o: &Observation) {
+    pub fn publish(&mut self, i: usize, o: &Observation) {
         if self.nodes[i].zk_cut {
             return;
         }
@@ -350,7 +351,7 @@ impl World {
     }
 
     /// Does what agent `i` has decided; false if it fails.
-    fn perform(&mut self, i: usize, action: Action) -> bool {
+    pub fn perform(&mut self, i: usize, action: Action) -> bool {
         if self.nodes[i].zk_cut
             && !matches!(action, Action::Note { .. } | Action::Demote(_) | Action::Follow(_))
         {
@@ -423,7 +424,7 @@ impl World {
         true
     }
 
-    fn grant(&mut self, i: usize, epoch: u64) {
+    pub fn grant(&mut self, i: usize, epoch: u64) {
         // Every lease znode starts with version 0; a serial keeps them apart as the transaction id does.
         self.lease_serial += 1_000_000;
         let record = LeaseRecord { epoch, node: name(i), n: 0 };
@@ -431,7 +432,7 @@ impl World {
         self.nodes[i].holds = Some(epoch);
     }
 
-    fn set_config(&mut self, i: usize, config: ShardConfig) {
+    pub fn set_config(&mut self, i: usize, config: ShardConfig) {
         self.config = config;
         self.version += 1;
         // Who writes knows at once.
@@ -439,7 +440,7 @@ impl World {
         (mirror.config, mirror.version, mirror.config_ms) = (self.config.clone(), self.version, self.now_ms);
     }
 
-    fn replicaof(&mut self, i: usize, to: Option<RedisNode>) -> bool {
+    pub fn replicaof(&mut self, i: usize, to: Option<RedisNode>) -> bool {
         if !self.answers(i) {
             return false;
         }
@@ -448,17 +449,17 @@ impl World {
         true
     }
 
-    fn master(&self) -> Option<usize> {
+    pub fn master(&self) -> Option<usize> {
         let serving = self.config.master.as_ref().filter(|_| self.config.serving)?;
         (0..NODES).find(|j| name(*j) == serving.node)
     }
 
     /// Kills a Redis; it comes back parked and empty with `revive`.
-    fn kill(&mut self, i: usize) {
+    pub fn kill(&mut self, i: usize) {
         self.nodes[i].redis_runs = false;
     }
 
-    fn revive(&mut self, i: usize) {
+    pub fn revive(&mut self, i: usize) {
         let node = &mut self.nodes[i];
         if !node.redis_runs {
             node.redis_runs = true;
@@ -467,13 +468,13 @@ impl World {
         }
     }
 
-    fn kill_agent(&mut self, i: usize) {
+    pub fn kill_agent(&mut self, i: usize) {
         self.nodes[i].agent_runs = false;
         self.nodes[i].holds = None;
     }
 
     /// A resumed agent sees the world of before for a moment.
-    fn pause_agent(&mut self, i: usize, paused: bool) {
+    pub fn pause_agent(&mut self, i: usize, paused: bool) {
         let node = &mut self.nodes[i];
         if node.agent_paused && !paused {
             node.stale_ticks = 5;
@@ -481,7 +482,7 @@ impl World {
         node.agent_paused = paused;
     }
 
-    fn revive_agent(&mut self, i: usize) {
+    pub fn revive_agent(&mut self, i: usize) {
         if !self.nodes[i].agent_runs {
             self.nodes[i].agent_runs = true;
             self.nodes[i].connected_ms = None;
@@ -490,7 +491,7 @@ impl World {
         }
     }
 
-    fn heal(&mut self) {
+    pub fn heal(&mut self) {
         for i in 0..NODES {
             self.revive(i);
             self.revive_agent(i);
@@ -501,7 +502,7 @@ impl World {
     }
 
     /// Whether the shard is as it should be: one serving master with its lease, all others linked to it.
-    fn well(&self) -> bool {
+    pub fn well(&self) -> bool {
         let Some(m) = self.master() else { return false };
         let followers = (0..NODES).filter(|i| *i != m);
         self.nodes[m].master
@@ -510,335 +511,21 @@ impl World {
             && followers.into_iter().all(|i| self.nodes[i].linked && self.nodes[i].of == Some(m))
     }
 
-    fn settled() -> World {
+    pub fn settled() -> World {
         let mut world = World::new(1);
         world.run(2000);
         assert!(world.well(), "{:?} {:?}", world.config, world.notes);
         world
     }
 
-    fn steps_of(&self, epoch: u64) -> Vec<Step> {
+    pub fn steps_of(&self, epoch: u64) -> Vec<Step> {
         let won = self
             .notes
             .iter()
             .find(|(_, _, step, e)| *step == Step::Elected && *e == epoch)
             .expect("a winner");
         let ends = |step: Step, e: u64| e + 1 == epoch && matches!(step, Step::Suspected | Step::LeaseLost);
-        let of = |(_, i, step, e): &&(u64, usize, Step, u64)| *i == won.1 && (*e == epoch || ends(*step, *e));
+        let of = |(_, i, step, e): &&Note| *i == won.1 && (*e == epoch || ends(*step, *e));
         self.notes.iter().filter(of).map(|(_, _, step, _)| *step).collect()
-    }
-}
-
-/// `fenced` is written by the runner, between these.
-const WINNING: [Step; 5] = [Step::Suspected, Step::LeaseLost, Step::Proposed, Step::Elected, Step::Promoted];
-
-#[test]
-fn the_first_master_is_elected_without_suspicion() {
-    let world = World::settled();
-    assert_eq!(world.config.epoch, 1);
-    let steps: Vec<Step> = world.notes.iter().map(|(_, _, step, _)| *step).collect();
-    assert!(!steps.contains(&Step::Suspected), "{steps:?}");
-}
-
-#[test]
-fn a_quiet_cluster_keeps_its_master() {
-    let mut world = World::settled();
-    world.run(60_000);
-    assert_eq!((world.config.epoch, world.well()), (1, true));
-}
-
-#[test]
-fn a_killed_master_is_replaced_at_once_and_its_empty_successor_follows() {
-    let mut world = World::settled();
-    let old = world.master().unwrap();
-    world.kill(old);
-    world.run(300);
-    let new = world.master().unwrap();
-    assert!(new != old && world.losses.is_empty(), "{:?}", world.notes);
-    assert_eq!(world.steps_of(2), WINNING);
-    world.revive(old);
-    world.run(2000);
-    assert!(world.well() && world.config.epoch == 2);
-    for step in [Step::Demoted, Step::Following] {
-        assert!(world.notes.iter().any(|(_, i, s, e)| *i == old && *s == step && *e == 2), "{step:?}");
-    }
-}
-
-#[test]
-fn a_master_that_restarts_within_a_blink_is_replaced_although_it_answers() {
-    let mut world = World::settled();
-    let old = world.master().unwrap();
-    world.kill(old);
-    world.revive(old);
-    world.run(1000);
-    let new = world.master().unwrap();
-    assert!(new != old && world.losses.is_empty(), "{:?} {:?}", world.losses, world.notes);
-}
-
-#[test]
-fn a_paused_master_is_replaced_after_the_lease_time() {
-    let mut world = World::settled();
-    let old = world.master().unwrap();
-    world.nodes[old].redis_paused = true;
-    world.run(390);
-    assert_eq!(world.config.epoch, 1);
-    world.run(400);
-    assert!(world.master().is_some_and(|new| new != old), "{:?}", world.notes);
-    world.nodes[old].redis_paused = false;
-    world.run(2000);
-    assert!(world.well());
-}
-
-#[test]
-fn an_isolated_master_is_replaced_by_others_and_demoted_after_healing() {
-    let mut world = World::settled();
-    let old = world.master().unwrap();
-    (world.nodes[old].net_cut, world.nodes[old].zk_cut) = (true, true);
-    world.run(900);
-    let new = world.master().unwrap();
-    assert!(new != old && world.nodes[old].master, "the old one cannot know");
-    world.heal();
-    world.run(3000);
-    assert!(world.well() && world.master() == Some(new), "{:?}", world.notes);
-}
-
-#[test]
-fn a_master_cut_off_from_its_replicas_only_gives_up_its_lease() {
-    let mut world = World::settled();
-    let old = world.master().unwrap();
-    world.nodes[old].net_cut = true;
-    world.run(900);
-    assert!(world.master().is_some_and(|new| new != old), "{:?}", world.notes);
-    let gave_up =
-        |(_, i, step, e): &(u64, usize, Step, u64)| *i == old && *step == Step::LeaseLost && *e == 1;
-    assert!(world.notes.iter().any(gave_up));
-}
-
-#[test]
-fn a_replica_cut_off_alone_changes_nothing() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    let replica = (0..NODES).find(|i| *i != master).unwrap();
-    (world.nodes[replica].net_cut, world.nodes[replica].zk_cut) = (true, true);
-    world.run(5000);
-    assert_eq!(world.config.epoch, 1);
-    world.nodes[replica].zk_cut = false;
-    world.run(5000);
-    assert_eq!((world.config.epoch, world.master()), (1, Some(master)));
-}
-
-#[test]
-fn a_master_whose_replicas_are_all_dead_stays() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    for i in (0..NODES).filter(|i| *i != master) {
-        world.kill(i);
-    }
-    world.run(10_000);
-    assert_eq!((world.config.epoch, world.master()), (1, Some(master)));
-    let suspected = world.notes.iter().any(|(_, _, step, _)| *step == Step::Suspected);
-    assert!(!suspected, "giving up helps nobody: {:?}", world.notes);
-    world.heal();
-    world.run(2000);
-    assert!(world.well() && world.config.epoch == 1);
-}
-
-#[test]
-fn without_zookeeper_nothing_changes() {
-    let mut world = World::settled();
-    for node in &mut world.nodes {
-        node.zk_cut = true;
-    }
-    world.run(1000);
-    let master = world.master().unwrap();
-    assert!(world.config.epoch == 1 && world.nodes[master].master);
-    world.heal();
-    world.run(3000);
-    assert!(world.well() && world.config.epoch == 1, "{:?}", world.notes);
-}
-
-#[test]
-fn an_agent_that_was_stopped_looks_before_it_judges() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    let other = (0..NODES).find(|i| *i != master).unwrap();
-    world.pause_agent(other, true);
-    world.run(1000);
-    world.pause_agent(other, false);
-    world.run(2000);
-    assert_eq!((world.config.epoch, world.well()), (1, true), "{:?}", world.notes);
-    let suspected = world.notes.iter().any(|(_, _, step, _)| *step == Step::Suspected);
-    assert!(!suspected, "{:?}", world.notes);
-}
-
-#[test]
-fn a_restarted_agent_of_a_healthy_master_carries_on() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    world.kill_agent(master);
-    world.run(100);
-    world.revive_agent(master);
-    world.run(3000);
-    assert_eq!((world.config.epoch, world.well()), (1, true), "{:?}", world.notes);
-}
-
-#[test]
-fn an_empty_redis_does_not_win_against_one_with_data() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    let [first, second] = [0, 1, 2].into_iter().filter(|i| *i != master).collect::<Vec<_>>()[..] else {
-        panic!()
-    };
-    // One replica is empty and cannot copy, the other has data but its agent is slow to come back.
-    world.kill(first);
-    world.nodes[first].net_cut = true;
-    world.revive(first);
-    world.pause_agent(second, true);
-    world.kill(master);
-    world.run(800);
-    world.pause_agent(second, false);
-    world.run(3000);
-    assert_eq!(world.master(), Some(second), "{:?}", world.notes);
-    let stood = world.notes.iter().any(|(_, i, step, e)| *i == first && *step == Step::Proposed && *e == 2);
-    assert!(!stood, "{:?}", world.notes);
-}
-
-#[test]
-fn when_all_have_lost_everything_the_shard_starts_over() {
-    let mut world = World::settled();
-    for i in 0..NODES {
-        world.kill(i);
-    }
-    world.run(500);
-    world.heal();
-    world.run(6000);
-    assert!(world.well(), "{:?}", world.notes);
-}
-
-#[test]
-fn a_lone_survivor_that_lost_everything_stands_again() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    for i in (0..NODES).filter(|i| *i != master) {
-        world.kill(i);
-        world.kill_agent(i);
-    }
-    world.run(2000);
-    world.kill(master);
-    world.revive(master);
-    world.run(5000);
-    assert!(world.config.epoch > 1 && world.nodes[master].master, "{:?}", world.notes);
-}
-
-#[test]
-fn the_biggest_offset_wins_and_a_dead_bidder_is_passed_over() {
-    let mut world = World::settled();
-    let master = world.master().unwrap();
-    let best = (0..NODES).filter(|i| *i != master).max_by_key(|i| world.nodes[*i].offset).unwrap();
-    world.kill(master);
-    while !world.bids.contains_key(&best) {
-        world.tick();
-    }
-    world.nodes[best].agent_paused = true;
-    world.nodes[best].redis_paused = true;
-    world.run(2500);
-    let new = world.master().unwrap();
-    assert!(new != master && world.nodes[new].master, "{:?}", world.notes);
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Harm {
-    KillRedis,
-    PauseRedis,
-    CutNetwork,
-    CutZooKeeper,
-    Isolate,
-    PauseAgent,
-    KillAgent,
-}
-
-fn harm() -> impl Strategy<Value = Harm> {
-    prop_oneof![
-        Just(Harm::KillRedis),
-        Just(Harm::PauseRedis),
-        Just(Harm::CutNetwork),
-        Just(Harm::CutZooKeeper),
-        Just(Harm::Isolate),
-        Just(Harm::PauseAgent),
-        Just(Harm::KillAgent),
-    ]
-}
-
-fn stopping_harm() -> impl Strategy<Value = Harm> {
-    prop_oneof![Just(Harm::KillRedis), Just(Harm::PauseRedis), Just(Harm::CutNetwork), Just(Harm::Isolate)]
-}
-
-impl World {
-    fn set(&mut self, harm: Harm, i: usize, on: bool) {
-        match harm {
-            Harm::KillRedis if on => self.kill(i),
-            Harm::KillRedis => self.revive(i),
-            Harm::PauseRedis => self.nodes[i].redis_paused = on,
-            Harm::CutNetwork => self.nodes[i].net_cut = on,
-            Harm::CutZooKeeper => self.nodes[i].zk_cut = on,
-            Harm::Isolate => (self.nodes[i].net_cut, self.nodes[i].zk_cut) = (on, on),
-            Harm::PauseAgent => self.pause_agent(i, on),
-            Harm::KillAgent if on => self.kill_agent(i),
-            Harm::KillAgent => self.revive_agent(i),
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Whatever happened, once all is healed the shard serves again with every Redis in place.
-    #[test]
-    fn a_healed_shard_always_recovers(
-        seed in 1u64..1000,
-        faults in prop::collection::vec((harm(), 0..NODES, 0u64..4000, 50u64..3000), 1..10),
-    ) {
-        let mut world = World::new(seed);
-        world.rough = true;
-        world.run(3000);
-        let mut edges: Vec<(u64, Harm, usize, bool)> = Vec::new();
-        for &(harm, node, from, length) in &faults {
-            edges.push((from, harm, node, true));
-            edges.push((from + length, harm, node, false));
-        }
-        edges.sort_by_key(|(at, ..)| *at);
-        let mut passed = 0;
-        for (at, harm, node, on) in edges {
-            world.run(at - passed);
-            passed = at - (at - passed) % TICK_MS;
-            world.set(harm, node, on);
-        }
-        world.heal();
-        world.run(10_000);
-        world.rough = false;
-        world.run(500);
-        prop_assert!(world.well(), "{:?} {:?} {:?}", world.config, world.lease, world.notes);
-        let epoch = world.config.epoch;
-        world.run(5000);
-        prop_assert_eq!(world.config.epoch, epoch, "it does not settle: {:?}", world.notes);
-    }
-
-    /// One fault at a time, healed before the next: what was acknowledged is not lost, provided that the
-    /// fault stops the master. (One that goes on acknowledging while the others bid does lose writes.)
-    #[test]
-    fn single_faults_that_stop_the_master_lose_nothing_acknowledged(
-        seed in 1u64..1000,
-        faults in prop::collection::vec((stopping_harm(), 0..NODES, 50u64..3000), 1..5),
-    ) {
-        let mut world = World::new(seed);
-        world.run(2000);
-        for (harm, node, length) in faults {
-            world.set(harm, node, true);
-            world.run(length);
-            world.set(harm, node, false);
-            world.run(6000);
-            prop_assert!(world.well(), "{:?} {:?}", world.config, world.notes);
-            prop_assert!(world.losses.is_empty(), "{:?} {:?}", world.losses, world.notes);
-        }
     }
 }
