@@ -3,6 +3,17 @@
 //! One [`Event`] is one line of `history.jsonl`. The order of the lines is the order of the events; times
 //! are for people. Keys follow Jepsen's: `index`, `time`, `process`, `type`, `f`, `value`.
 
+mod draw;
+mod form;
+mod pair;
+mod parse;
+pub mod sketch;
+
+pub use draw::draw;
+pub use form::FormError;
+pub use pair::HistoryBuilder;
+pub use parse::{CutLine, ParseError, ParsedHistory, parse_bytes, parse_line, parse_lines};
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};

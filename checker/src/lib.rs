@@ -3,11 +3,74 @@
 //! A [`History`] is what was seen from outside: every call with the interval in which it ran and how it
 //! ended, and every fault with the evidence that it took effect. A [`Checker`] turns it into a [`Verdict`]
 //! within a [`Budget`].
+//!
+//! ```
+//! use checker::{Budget, Checker, Linearizable, history::sketch};
+//!
+//! let history = sketch::history(
+//!     "
+//! p0 |--w1--|  |--w2--|
+//! p1                     |--r1--|
+//! ",
+//! )?;
+//! let verdict = Linearizable.check(&history, &Budget::default());
+//! assert_eq!(verdict.word(), "invalid");
+//! # Ok::<(), checker::history::sketch::SketchError>(())
+//! ```
+//!
+//! # What a history means
+//! Events are ordered by their position in the log; times are for people. An operation that ended
+//! - `ok` took effect at one instant between its call and its return;
+//! - `fail` had no effect, and never will have; a `cas` that failed with `mismatch` says besides that at some
+//!   instant of its interval the register did not hold what it expected;
+//! - `info`, or never, took effect at any instant after its call, even years later, or not at all. Its process
+//!   is retired.
+//!
+//! Linearizability (Herlihy and Wing 1990) asks for one such instant per operation, so that the results are
+//! those of a single register that does one thing after another. Keys are judged alone: that is sound.
+//!
+//! # How it is decided
+//! 1. [`unique`]: where no value is written twice, exactly and in O(n log n), at any concurrency and with any
+//!    number of indefinite operations. Workloads here write unique values for that reason.
+//! 2. [`linear`]: everything else, by a search whose memory is bounded by the budget. Past the budget the
+//!    answer is `Unknown`, never a guess.
+//!
+//! Every "yes" of either is an order that [`replay`] accepts, every "no" comes with a few operations that are
+//! contradictory on their own.
+//!
+//! # What it answers
+//! | anomaly | meaning |
+//! |---|---|
+//! | `fabricated-value` | a value was seen that nobody wrote |
+//! | `aborted-read` | the value of an operation that had failed was seen |
+//! | `value-of-another-key` | a value was seen that was only written elsewhere |
+//! | `stale-read` | a value was seen after a newer one was known |
+//! | `lost-update` | an acknowledged write left no trace where it had to, or was overwritten unseen |
+//! | `split-cas` | two compare-and-sets replaced one and the same value |
+//! | `cas-cycle` | compare-and-sets each built on another one's value, with no beginning |
+//! | `future-read` | a value was seen before its write was called |
+//! | `false-mismatch` | a compare-and-set was refused though its expected value was there all the while |
+//! | `non-linearizable` | none of these, and yet no order exists |
 
+mod coverage;
+mod explain;
+pub mod forward;
 pub mod history;
+pub mod linear;
+mod linearizable;
+pub mod model;
+pub mod plan;
+mod reduce;
+mod replay;
+mod stats;
+pub mod unique;
 pub mod verdict;
 
+pub use coverage::Coverage;
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};
+pub use linearizable::{Linearizable, check_key};
+pub use replay::replay;
+pub use stats::{Counts, FaultCounts, Stats};
 pub use verdict::{Anomaly, Verdict};
 
 /// How much a checker may spend before it has to answer [`Verdict::Unknown`].

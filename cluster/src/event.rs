@@ -26,6 +26,23 @@ pub enum Step {
     Demoted,
 }
 
+impl Step {
+    /// As it stands in an event line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Started => "started",
+            Step::Suspected => "suspected",
+            Step::LeaseLost => "lease_lost",
+            Step::Proposed => "proposed",
+            Step::Elected => "elected",
+            Step::Fenced => "fenced",
+            Step::Promoted => "promoted",
+            Step::Following => "following",
+            Step::Demoted => "demoted",
+        }
+    }
+}
+
 /// One event line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentEvent {

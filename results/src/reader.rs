@@ -58,9 +58,6 @@ impl RunFolder {
         noted(agents.note);
 
         let summary = self.read_summary()?;
-        if summary.is_none() {
-            noted(Some("there is no verdict.json: the run was killed before it was judged".into()));
-        }
         let schedule = or_absent(read_json(&self.schedule()))?;
         Ok(RunRecord { run, schedule, events: history.items, node_events: agents.items, summary, notes })
     }

@@ -1,0 +1,260 @@
+//! A contradiction as an [`Anomaly`]: its name, the operations that prove it, a sentence, a drawing.
+
+mod provenance;
+mod shrink;
+
+use serde_json::Value;
+
+use crate::history::draw;
+use crate::linear::Deepest;
+use crate::model::Entry;
+use crate::model::register::{RegisterCall, RegisterPart, ValueId};
+use crate::unique::{self, Hold, Proof, Unique};
+use crate::{Anomaly, Budget, History, Op};
+
+/// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
+const OPS_MAX: usize = 24;
+
+/// One partition, with what is needed to speak about it.
+pub(crate) struct Case<'c, 'h> {
+    pub(crate) history: &'h History,
+    pub(crate) part: &'c RegisterPart<'h>,
+    pub(crate) key: String,
+}
+
+/// A name from the literature and a sentence.
+type Told = (&'static str, String);
+
+impl Case<'_, '_> {
+    /// A proof from unique values.
+    pub(crate) fn proven(&self, proof: &Proof) -> Anomaly {
+        let told = match proof {
+            Proof::NoWriter { entry, support } => return self.no_writer(*entry, support),
+            Proof::TwoCas { first, second, .. } => self.two_cas(*first, *second),
+            Proof::CasCycle { entries, .. } => self.cas_cycle(entries),
+            Proof::Order { early, late, .. } => self.order(*early, *late),
+            Proof::Denied { entry, hold } => self.denied(*entry, hold),
+            Proof::Torn { older, newer } => self.torn(older, newer),
+        };
+        let entries = proof.entries();
+        let entries = if entries.len() > OPS_MAX { proof.bare_entries() } else { entries };
+        self.build(told, entries.into_iter().map(|i| self.part.entries[i].op).collect())
+    }
+
+    /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
+    /// unique.
+    pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
+        let core = shrink::core(&self.part.entries, self.part.values_len(), budget.states_max);
+        let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
+        if let Unique::Illegal(proof) = unique::check(&entries, self.part.values_len()) {
+            return self.proven(&proof.renumbered(&core));
+        }
+        let stuck = deepest.stuck.filter(|stuck| core.contains(stuck));
+        let told = self.exhausted(&core, stuck);
+        self.build(told, core.into_iter().map(|i| self.part.entries[i].op).collect())
+    }
+
+    /// Why there is no answer.
+    pub(crate) fn undecided(&self, deepest: Deepest, budget: &Budget) -> String {
+        let place = if self.key.is_empty() { String::new() } else { format!("key {}: ", self.key) };
+        let Deepest { placed, definite, stuck, .. } = deepest;
+        let stop = match stuck {
+            Some(entry) => {
+                format!("; it stopped before operation {}, the {}", self.op(entry).index, self.subject(entry))
+            }
+            None => String::new(),
+        };
+        format!(
+            "{place}no answer within the budget of {} search states; the longest order found has {placed} of \
+             {definite} definite operations{stop}",
+            budget.states_max
+        )
+    }
+
+    fn two_cas(&self, first: usize, second: usize) -> Told {
+        let expected = self.call(first).needs().map(|value| self.value(value)).unwrap_or_default();
+        let (first, second) = (self.subject(first), self.subject(second));
+        let reason = format!(
+            "the {first} and the {second} both took effect, although {expected} was there only once to be replaced"
+        );
+        ("split-cas", reason)
+    }
+
+    fn cas_cycle(&self, entries: &[usize]) -> Told {
+        let values: Vec<String> =
+            entries.iter().filter_map(|&i| self.call(i).needs()).map(|value| self.value(value)).collect();
+        let reason = format!(
+            "compare-and-sets replaced each of {} by the next, and nobody else wrote any of them: none can have \
+             been the first",
+            values.join(", ")
+        );
+        ("cas-cycle", reason)
+    }
+
+    fn order(&self, early: usize, late: usize) -> Told {
+        if self.call(late).writes().is_some() {
+            let reason = format!(
+                "the {} had returned before the {} began, on which it depends",
+                self.subject(early),
+                self.subject(late)
+            );
+            return ("future-read", reason);
+        }
+        let reason = format!("{}, although {} before it began", self.claim(late), self.outcome(early));
+        let held = self.call(late).needs().map(|value| self.value(value)).unwrap_or_default();
+        ("stale-read", format!("{reason}, and that came after {held} by compare-and-set"))
+    }
+
+    fn torn(&self, older: &Hold, newer: &Hold) -> Told {
+        // Zones that clash have a last call: a register's mere beginning clashes with nothing.
+        let (Some(witness), Some(known), Some(began)) =
+            (older.last_called, newer.first_back, newer.last_called)
+        else {
+            return ("non-linearizable", "the blocks of two values cannot be ordered".to_string());
+        };
+        let mut reason = format!("{}, although {} before it began", self.claim(witness), self.outcome(known));
+        if let Some(before) = older.first_back {
+            let began = if began == known {
+                format!("that {} itself", self.noun(began))
+            } else {
+                format!("the {}", self.subject(began))
+            };
+            reason.push_str(&format!(
+                ", and {began} began only after the {} had returned",
+                self.subject(before)
+            ));
+        }
+        let is_update = matches!(self.call(witness), RegisterCall::Cas(..));
+        (if newer.is_unseen || is_update { "lost-update" } else { "stale-read" }, reason)
+    }
+
+    fn denied(&self, entry: usize, hold: &Hold) -> Told {
+        let mut reason = format!("the {} failed on a mismatch", self.subject(entry));
+        match (hold.first_back, hold.last_called) {
+            (Some(before), Some(after)) => {
+                let after = self.claim(after);
+                reason.push_str(&format!(
+                    ", although {} before it began, and after it {after}",
+                    self.outcome(before)
+                ));
+            }
+            (None, Some(after)) => {
+                reason.push_str(&format!(
+                    ", although that was there from the start, and after it {}",
+                    self.claim(after)
+                ));
+            }
+            _ => {}
+        }
+        ("false-mismatch", reason)
+    }
+
+    fn exhausted(&self, core: &[usize], stuck: Option<usize>) -> Told {
+        let refused = core.iter().copied().find(|&i| matches!(self.call(i), RegisterCall::Differs(_)));
+        if let Some(entry) = refused {
+            let held = match self.call(entry) {
+                RegisterCall::Differs(value) => self.value(value),
+                _ => String::new(),
+            };
+            let reason = format!(
+                "the {} failed on a mismatch, although by what the others saw the register held {held} all the \
+                 while",
+                self.subject(entry)
+            );
+            return ("false-mismatch", reason);
+        }
+        let stop = match stuck {
+            Some(entry) => format!(", and the {} fits into none", self.subject(entry)),
+            None => String::new(),
+        };
+        (
+            "non-linearizable",
+            format!("no order of these {} operations explains what they saw{stop}", core.len()),
+        )
+    }
+
+    /// An anomaly from places in `History::ops`.
+    fn build(&self, told: Told, mut places: Vec<usize>) -> Anomaly {
+        places.sort_unstable();
+        places.dedup();
+        let ops: Vec<&Op> = places.iter().map(|&i| &self.history.ops[i]).collect();
+        Anomaly {
+            name: told.0.to_string(),
+            key: self.key.clone(),
+            ops: ops.iter().map(|op| op.index).collect(),
+            reason: told.1,
+            drawing: draw(&ops),
+        }
+    }
+}
+
+/// How operations are spoken of.
+impl Case<'_, '_> {
+    fn op(&self, entry: usize) -> &Op {
+        &self.history.ops[self.part.entries[entry].op]
+    }
+
+    fn call(&self, entry: usize) -> RegisterCall {
+        self.part.entries[entry].call
+    }
+
+    fn value(&self, value: ValueId) -> String {
+        spoken(self.part.values[value as usize])
+    }
+
+    /// The operation as a noun.
+    fn subject(&self, entry: usize) -> String {
+        let process = self.op(entry).process;
+        match self.call(entry) {
+            RegisterCall::Read(value) => format!("read of {} by process {process}", self.value(value)),
+            RegisterCall::Write(value) => format!("write of {} by process {process}", self.value(value)),
+            RegisterCall::Cas(expected, new) => {
+                let (expected, new) = (self.value(expected), self.value(new));
+                format!("compare-and-set from {expected} to {new} by process {process}")
+            }
+            RegisterCall::Differs(expected) => {
+                format!("compare-and-set from {} by process {process}", self.value(expected))
+            }
+        }
+    }
+
+    fn noun(&self, entry: usize) -> &'static str {
+        match self.call(entry) {
+            RegisterCall::Read(_) => "read",
+            RegisterCall::Write(_) => "write",
+            RegisterCall::Cas(..) | RegisterCall::Differs(_) => "compare-and-set",
+        }
+    }
+
+    /// What it says, in the past.
+    fn claim(&self, entry: usize) -> String {
+        match self.call(entry) {
+            RegisterCall::Read(value) => {
+                format!("read by process {} returned {}", self.op(entry).process, self.value(value))
+            }
+            _ => format!("the {} took effect", self.subject(entry)),
+        }
+    }
+
+    /// What was known once it had returned.
+    fn outcome(&self, entry: usize) -> String {
+        match self.call(entry) {
+            RegisterCall::Read(value) => {
+                format!(
+                    "{} had already been returned to process {}",
+                    self.value(value),
+                    self.op(entry).process
+                )
+            }
+            _ => format!("the {} had returned", self.subject(entry)),
+        }
+    }
+}
+
+/// A value as people say it: text without quotes.
+fn spoken(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

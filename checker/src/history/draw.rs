@@ -1,0 +1,161 @@
+//! Operations drawn as a timeline in the language of [`sketch`](super::sketch).
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Op, OpEnd, Process};
+
+/// Longest value shown in full, in characters.
+const VALUE_CHARS_MAX: usize = 12;
+
+/// Draws register operations, one line per process, in order of their events.
+///
+/// The order of calls and returns is exact; distances are only as long as the labels need. Keys are left
+/// out: draw one partition at a time. Values longer than 12 characters are cut short with `…`, and anything
+/// that is not `read`, `write` or `cas` is labelled by its name.
+pub fn draw(ops: &[&Op]) -> String {
+    let labels: Vec<String> = ops.iter().map(|op| label(op)).collect();
+    let columns = columns(ops, &labels);
+    let mut rows: BTreeMap<Process, Vec<usize>> = BTreeMap::new();
+    for (i, op) in ops.iter().enumerate() {
+        rows.entry(op.process).or_default().push(i);
+    }
+    let name_width = rows.keys().map(|process| process.to_string().len() + 1).max().unwrap_or(0);
+    let mut drawing = String::new();
+    for (process, mut bars) in rows {
+        bars.sort_by_key(|&i| ops[i].call);
+        let mut row = format!("{:<name_width$} ", format!("p{process}"));
+        for i in bars {
+            let (call, ret) = columns[i];
+            let width = row.chars().count();
+            row.extend(std::iter::repeat_n(' ', (name_width + 1 + call).saturating_sub(width)));
+            row.push_str(&bar(ops[i], &labels[i], ret - call + 1));
+        }
+        drawing.push_str(row.trim_end());
+        drawing.push('\n');
+    }
+    drawing
+}
+
+/// First and last column of each bar. Events keep their order; each bar is wide enough for its label.
+fn columns(ops: &[&Op], labels: &[String]) -> Vec<(usize, usize)> {
+    let width = |i: usize| labels[i].chars().count() + 6;
+    // (position, what): calls and definite returns, in order.
+    let mut edges: Vec<(u64, usize, bool)> = Vec::new();
+    for (i, op) in ops.iter().enumerate() {
+        edges.push((op.call, i, false));
+        if op.ret != u64::MAX {
+            edges.push((op.ret, i, true));
+        }
+    }
+    edges.sort_unstable();
+    let mut columns = vec![(0, 0); ops.len()];
+    let mut free_from: BTreeMap<Process, usize> = BTreeMap::new();
+    let mut next = 0;
+    for (_, i, returns) in edges {
+        if returns {
+            let column = next.max(columns[i].0 + width(i) - 1);
+            columns[i].1 = column;
+            free_from.insert(ops[i].process, column + 2);
+            next = column + 1;
+        } else {
+            let column = next.max(free_from.get(&ops[i].process).copied().unwrap_or(0));
+            columns[i] = (column, column + width(i) - 1);
+            next = column + 1;
+        }
+    }
+    columns
+}
+
+fn bar(op: &Op, label: &str, width: usize) -> String {
+    let end = match (op.end, op.ret_ns) {
+        (OpEnd::Ok, _) => "|",
+        (OpEnd::Fail, _) if op.error.as_deref() == Some("mismatch") => "#",
+        (OpEnd::Fail, _) => "x",
+        (OpEnd::Info, Some(_)) => "?",
+        (OpEnd::Info, None) => "-",
+    };
+    let dashes = width.saturating_sub(2 + label.chars().count());
+    let before = dashes / 2;
+    format!("|{}{label}{}{end}", "-".repeat(before), "-".repeat(dashes - before))
+}
+
+fn label(op: &Op) -> String {
+    match (&*op.f, &op.input) {
+        ("read", _) if op.end == OpEnd::Ok => format!("r{}", value(&op.output)),
+        ("write", input) => format!("w{}", value(input)),
+        ("cas", Value::Array(pair)) if pair.len() == 2 => format!("c{}>{}", value(&pair[0]), value(&pair[1])),
+        (f, Value::Null) => f.to_string(),
+        (f, input) => format!("{f}:{}", value(input)),
+    }
+}
+
+/// A value as [`sketch`](super::sketch) reads it back, cut short when it is long.
+fn value(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "_".to_string(),
+        Value::String(word) if is_bare(word) => word.clone(),
+        Value::Number(number) if number.is_i64() && !number.to_string().starts_with('-') => {
+            number.to_string()
+        }
+        Value::String(word) => Value::from(shorten(word)).to_string(),
+        other => Value::from(shorten(&other.to_string())).to_string(),
+    };
+    if text.starts_with('"') { text } else { shorten(&text) }
+}
+
+fn is_bare(word: &str) -> bool {
+    word.chars().next().is_some_and(char::is_alphabetic)
+        && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/'))
+}
+
+fn shorten(text: &str) -> String {
+    if text.chars().count() <= VALUE_CHARS_MAX {
+        return text.to_string();
+    }
+    // The end tells values of one writer apart.
+    let tail = text.chars().skip(text.chars().count() - (VALUE_CHARS_MAX - 1));
+    std::iter::once('…').chain(tail).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch;
+    use super::*;
+    use serde_json::json;
+
+    fn redraw(drawing: &str) -> String {
+        let history = sketch::history(drawing).expect("it is well drawn");
+        draw(&history.ops.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_drawing_is_drawn_again_the_same() {
+        let drawing = "p0 |--w1--?\n\
+                       p1              |--r1--| |--c1>2--#\n\
+                       p12     |--c_>ab--|\n";
+        let again = redraw(drawing);
+        assert_eq!(redraw(&again), again, "\n{again}");
+        let shape = |text: &str| {
+            let ops = sketch::history(text).expect("it is well drawn").ops;
+            ops.into_iter().map(|op| (op.call, op.ret, op.f, op.input, op.output)).collect::<Vec<_>>()
+        };
+        let mut drawn_order = shape(drawing);
+        drawn_order.iter_mut().for_each(|op| op.1 = op.1.min(99));
+        let mut again_order = shape(&again);
+        again_order.iter_mut().for_each(|op| op.1 = op.1.min(99));
+        assert_eq!(
+            drawn_order.iter().map(|op| &op.2).collect::<Vec<_>>(),
+            again_order.iter().map(|op| &op.2).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn long_and_odd_values_stay_readable() {
+        assert_eq!(value(&json!("a-1")), "\"a-1\"");
+        assert_eq!(value(&json!(-1)), "\"-1\"");
+        assert_eq!(value(&json!("abcdefghijklmnop")), "…fghijklmnop");
+        assert_eq!(value(&json!(null)), "_");
+    }
+}

@@ -1,0 +1,143 @@
+//! The engines against each other and against exhaustive search.
+
+use checker::History;
+use checker::forward::{self, Forward};
+use checker::model::register::{Register, RegisterPart};
+use checker::plan::{self, Decision};
+use checker::replay;
+use checker::unique::{self, Unique};
+
+use crate::oracle;
+use crate::random::{Shape, history};
+
+const STATES_MAX: u64 = 1_000_000;
+
+fn part(history: &History) -> RegisterPart<'_> {
+    let places: Vec<usize> = (0..history.ops.len()).collect();
+    RegisterPart::new(history, &places).expect("a register")
+}
+
+fn explains(part: &RegisterPart<'_>, order: &[usize], what: &str) {
+    if let Err(why) = replay(&Register, &part.entries, order) {
+        panic!("{what}: the witness is no witness: {why}\n{:?}\n{order:?}", part.entries);
+    }
+}
+
+/// The answer, its witness looked at.
+fn yes(part: &RegisterPart<'_>, decision: Decision, witness: Option<Vec<usize>>, what: &str) -> bool {
+    match decision {
+        Decision::Legal => {
+            explains(part, &witness.expect("a yes has a witness"), what);
+            true
+        }
+        Decision::Illegal(_) | Decision::Exhausted(_) => false,
+        Decision::Unknown(deepest) => panic!("{what}: small, and yet undecided: {deepest:?}"),
+    }
+}
+
+/// Compares everything with everything on `count` random histories; returns how many were legal, and how
+/// many had unique values that could not be decided by the fast road.
+fn compare(count: u64, shapes: impl Fn(u64) -> Shape) -> (u64, u64) {
+    let (mut legal, mut undecided) = (0, 0);
+    for seed in 0..count {
+        let shape = shapes(seed);
+        let history = history(shape, seed);
+        let part = part(&history);
+        let expected = oracle::linearizable(&history);
+        let what = format!("seed {seed}, {shape:?}");
+        let picture = || checker::history::draw(&history.ops.iter().collect::<Vec<_>>());
+        assert_eq!(
+            yes(&part, plan::by_search(&part, STATES_MAX), plan::witness_by_search(&part, STATES_MAX), &what),
+            expected,
+            "search, {what}\n{}",
+            picture()
+        );
+        match unique::check(&part.entries, part.values_len()) {
+            Unique::Legal => {
+                let order = unique::witness(&part.entries, part.values_len()).expect("a yes has a witness");
+                assert!(expected, "unique says yes, {what}\n{}", picture());
+                explains(&part, &order, &what);
+            }
+            Unique::Illegal(proof) => assert!(!expected, "unique says no, {what}: {proof:?}\n{}", picture()),
+            Unique::NotUnique => assert!(!shape.unique, "{what}"),
+            Unique::Undecided => undecided += 1,
+        }
+        legal += u64::from(expected);
+    }
+    (legal, undecided)
+}
+
+fn small(seed: u64, unique: bool) -> Shape {
+    Shape {
+        ops: 4 + (seed % 5) as usize,
+        concurrency: 2 + (seed / 7 % 3) as usize,
+        unique,
+        info: [0, 10, 25][(seed / 3 % 3) as usize],
+        fail: [0, 8][(seed / 5 % 2) as usize],
+        wrong: [0, 40, 90][(seed / 11 % 3) as usize],
+        reads: 35,
+        cas: [0, 20, 45][(seed / 13 % 3) as usize],
+    }
+}
+
+/// Histories compared per kind; the nightly campaign sets a larger number.
+fn count() -> u64 {
+    std::env::var("CHECKER_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
+}
+
+#[test]
+fn unique_values_are_judged_as_by_exhaustive_search() {
+    let (legal, undecided) = compare(count(), |seed| small(seed, true));
+    println!("{legal} legal, {undecided} undecided of {}", count());
+    assert!(legal > count() / 4 && legal < count() * 4 / 5, "{legal} legal of {}", count());
+    assert!(undecided < count() / 20, "{undecided} undecided of {}", count());
+}
+
+#[test]
+fn repeated_values_are_judged_as_by_exhaustive_search() {
+    let (legal, _) = compare(count(), |seed| small(seed, false));
+    assert!(legal > count() / 4 && legal < count() * 4 / 5, "{legal} legal of {}", count());
+}
+
+#[test]
+fn the_forward_pass_never_says_no_wrongly_and_seldom_misses_one() {
+    let (mut missed, mut found, mut proven) = (0, 0, 0);
+    for seed in 0..count() {
+        let shape = small(seed, seed % 4 == 0);
+        let history = history(shape, seed);
+        let part = part(&history);
+        let picture = || checker::history::draw(&history.ops.iter().collect::<Vec<_>>());
+        match (forward::pass(&part.entries, 100_000).0, oracle::linearizable(&history)) {
+            (Forward::Impossible { .. }, true) => panic!("a wrong no, seed {seed}, {shape:?}\n{}", picture()),
+            (Forward::Possible { exact: true }, false) => panic!("a wrong yes, seed {seed}\n{}", picture()),
+            (Forward::TooLarge, _) => panic!("too large, seed {seed}, {shape:?}"),
+            (Forward::Impossible { .. }, false) => found += 1,
+            (Forward::Possible { exact }, legal) => {
+                missed += u64::from(!legal);
+                proven += u64::from(exact);
+            }
+        }
+    }
+    println!("{found} found, {missed} missed, {proven} proven legal");
+    assert!(found > count() / 10 && missed < found / 10 && proven > count() / 10);
+}
+
+#[test]
+fn the_history_of_an_atomic_register_is_legal_at_any_length() {
+    for seed in 0..60 {
+        let shape = Shape {
+            ops: 300,
+            concurrency: 2 + (seed % 12) as usize,
+            unique: true,
+            info: (seed % 4) as u32,
+            fail: 5,
+            wrong: 0,
+            reads: 40,
+            cas: 30,
+        };
+        let history = history(shape, seed);
+        let part = part(&history);
+        let (decision, witness) = (plan::decide(&part, STATES_MAX), plan::witness(&part, STATES_MAX));
+        assert!(yes(&part, decision, witness, &format!("seed {seed}")), "seed {seed}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Every promise of the crate, a module per theme.
+
+mod corpus;
+mod drawings;
+mod engines;
+mod laws;
+mod oracle;
+mod random;
+mod shared;
