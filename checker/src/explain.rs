@@ -15,6 +15,9 @@ use crate::{Anomaly, Budget, History, Op};
 /// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
 const OPS_MAX: usize = 24;
 
+/// Most search states that are spent on making a proof small.
+const SHRINK_STATES_MAX: u64 = 2_000_000;
+
 /// One partition, with what is needed to speak about it.
 pub(crate) struct Case<'c, 'h> {
     pub(crate) history: &'h History,
@@ -44,14 +47,23 @@ impl Case<'_, '_> {
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
-        let core = shrink::core(&self.part.entries, self.part.values_len(), budget.states_max);
+        let budget = budget.states_max.min(SHRINK_STATES_MAX);
+        let shrink::Core { places: core, is_window } =
+            shrink::core(&self.part.entries, self.part.values_len(), budget);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
-        if let Unique::Illegal(proof) = unique::check(&entries, self.part.values_len()) {
+        if !is_window && let Unique::Illegal(proof) = unique::check(&entries, self.part.values_len()) {
             return self.proven(&proof.renumbered(&core));
         }
         let stuck = deepest.stuck.filter(|stuck| core.contains(stuck));
-        let told = self.exhausted(&core, stuck);
-        self.build(told, core.into_iter().map(|i| self.part.entries[i].op).collect())
+        let (mut told, shown) = if core.len() <= OPS_MAX {
+            (self.exhausted(&core, stuck), core)
+        } else {
+            self.at_the_end(&core, stuck)
+        };
+        if is_window {
+            told.1.insert_str(0, "whatever the register held before, ");
+        }
+        self.build(told, shown.into_iter().map(|i| self.part.entries[i].op).collect())
     }
 
     /// Why there is no answer.
@@ -171,6 +183,29 @@ impl Case<'_, '_> {
             "non-linearizable",
             format!("no order of these {} operations explains what they saw{stop}", core.len()),
         )
+    }
+
+    /// A core too large to show: the operations around the place where every order ends.
+    fn at_the_end(&self, core: &[usize], stuck: Option<usize>) -> (Told, Vec<usize>) {
+        let last_back =
+            |&i: &usize| (!self.part.entries[i].is_optional()).then_some(self.part.entries[i].ret);
+        let end = match stuck {
+            Some(entry) => self.part.entries[entry].ret,
+            None => core.iter().filter_map(last_back).max().unwrap_or(u64::MAX),
+        };
+        let mut shown: Vec<usize> =
+            core.iter().copied().filter(|&i| self.part.entries[i].inv < end).collect();
+        // Those that were back last before the end, or were still open then, decide what is possible there.
+        shown.sort_by_key(|&i| (self.part.entries[i].ret.min(end), self.part.entries[i].inv));
+        let shown = shown.split_off(shown.len().saturating_sub(OPS_MAX / 2));
+        let stop =
+            stuck.map_or(String::new(), |entry| format!(" before the {} returned", self.subject(entry)));
+        let reason = format!(
+            "no order of {} operations explains what they saw{stop}; these are the last {} of them",
+            core.len(),
+            shown.len()
+        );
+        (("non-linearizable", reason), shown)
     }
 
     /// An anomaly from places in `History::ops`.

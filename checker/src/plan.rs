@@ -7,6 +7,9 @@ use crate::model::register::{Register, RegisterCall, RegisterPart};
 use crate::reduce::reduce;
 use crate::unique::{self, Proof, Unique};
 
+/// Configurations kept while a yes is sought by a forward pass.
+const BEAM_WIDTHS: [usize; 2] = [64, 1024];
+
 /// States that depth-first search may visit before the forward pass is asked.
 const FIRST_TRY_STATES: u64 = 200_000;
 
@@ -59,7 +62,7 @@ pub(crate) struct Settled {
 }
 
 /// Asks the searches in turn: depth first finds most orders quickly; where it does not, there often is none,
-/// and the forward pass knows that soonest; then depth first again with all that is left.
+/// and the relaxed pass knows that soonest; then beams, and depth first again with all that is left.
 pub(crate) fn settle(entries: &[Entry<RegisterCall>], states_max: u64) -> Settled {
     let first_try = states_max.min(FIRST_TRY_STATES);
     let first = depth_first(entries, first_try);
@@ -67,19 +70,25 @@ pub(crate) fn settle(entries: &[Entry<RegisterCall>], states_max: u64) -> Settle
         return first;
     }
     let forward_max = (states_max - first_try) / 2;
-    let (found, visited) = forward::pass(entries, forward_max);
-    let spent = first_try + visited;
+    let (found, visited) = forward::relaxed(entries, forward_max);
+    let mut spent = first_try + visited;
     match found {
         Forward::Impossible { at } => {
             let deepest = Deepest { stuck: Some(at), ..first.deepest };
-            Settled { legal: Some(false), deepest, spent }
+            return Settled { legal: Some(false), deepest, spent };
         }
-        Forward::Possible { exact: true } => Settled { legal: Some(true), spent, ..first },
-        Forward::Possible { exact: false } | Forward::TooLarge => {
-            let rest = depth_first(entries, states_max - spent);
-            Settled { spent: rest.spent + spent, ..rest }
+        Forward::Possible { exact: true } => return Settled { legal: Some(true), spent, ..first },
+        Forward::Possible { exact: false } | Forward::TooLarge => {}
+    }
+    for width in BEAM_WIDTHS {
+        let (legal, visited) = forward::beam(entries, width, (states_max - spent) / 2);
+        spent += visited;
+        if legal {
+            return Settled { legal: Some(true), spent, ..first };
         }
     }
+    let rest = depth_first(entries, states_max - spent);
+    Settled { spent: rest.spent + spent, ..rest }
 }
 
 fn depth_first(entries: &[Entry<RegisterCall>], states_max: u64) -> Settled {

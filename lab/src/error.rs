@@ -94,7 +94,7 @@ pub enum LabError {
 fn mend_for(step: &str, source: &io::Error) -> &'static str {
     let denied = matches!(source.raw_os_error(), Some(libc::EPERM | libc::EACCES));
     match (step, source.raw_os_error()) {
-        (s, _) if denied && s.contains("/dev/net/tun") => {
+        (s, _) if denied && s.starts_with("open /dev/net/tun") => {
             "; give this user access to it: sudo chmod 0666 /dev/net/tun"
         }
         (s, Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) if s.contains("/dev/net/tun") => {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
@@ -187,29 +187,49 @@ impl Node {
             Some(alive) => alive.spawner.clone(),
             None => return Err(self.down_error()),
         };
-        let spawner = spawner.lock().unwrap_or_else(PoisonError::into_inner);
-        spawner.run(job).ok_or_else(|| self.down_error())
+        lock_spawner(&spawner).run(job).ok_or_else(|| self.down_error())
     }
 
-    /// Kills everything inside and lets the namespaces go. Repeatable.
-    pub(crate) fn down(&self) {
-        let Some(alive) = self.lock().take() else { return };
-        // PID 1 cannot end before every process of its namespace is reaped, and those we started are
-        // ours to reap, not its.
-        let _ = sys::signal(self.init_pid(), libc::SIGKILL);
-        for process in &alive.processes {
-            process.reap();
+    /// Kills everything inside, without waiting. The first of three steps down, which a lab takes with
+    /// all its nodes at a time, because each takes the kernel a while.
+    pub(crate) fn strike(&self) {
+        // The lock is held, so PID 1 is not reaped yet and its pid is still its own.
+        if let Some(_alive) = self.lock().as_ref() {
+            let _ = sys::signal(self.init_pid(), libc::SIGKILL);
         }
-        alive.spawner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+    }
+
+    /// Reaps the processes we started, for PID 1 cannot end before, and tells the spawner to go.
+    pub(crate) fn let_go(&self) {
+        // Not under the lock: a process that is being restarted right now wants it.
+        let parts = self.lock().as_ref().map(|alive| (alive.spawner.clone(), alive.processes.clone()));
+        if let Some((spawner, processes)) = parts {
+            processes.iter().for_each(Process::reap);
+            lock_spawner(&spawner).close();
+        }
+    }
+
+    /// Waits until PID 1 is gone. Repeatable.
+    pub(crate) fn down(&self) {
+        self.strike();
+        self.let_go();
+        let Some(alive) = self.lock().take() else { return };
+        // Those that were started after the first look; whoever comes later reaps for himself.
+        alive.processes.iter().for_each(Process::reap);
+        lock_spawner(&alive.spawner).stop();
     }
 
     fn down_error(&self) -> LabError {
         LabError::NodeDown { node: self.name().to_owned() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Alive>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Alive>> {
         self.inner.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lock_spawner(spawner: &Mutex<Spawner>) -> MutexGuard<'_, Spawner> {
+    spawner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Node {

@@ -212,6 +212,7 @@ impl Process {
     }
 
     fn kill_tree(&self, life: &mut Life) -> Result<()> {
+        life.signal_group(libc::SIGKILL);
         let deadline = Instant::now() + SIGNAL_DEADLINE;
         let mut pause = Pause::new();
         while !life.tree_gone {
@@ -233,7 +234,8 @@ impl Process {
         Ok(())
     }
 
-    /// Sends `signal` to every member not yet `settled`, again and again, until two looks in a row find
+    /// Signals the leader's group at once, so that the harm has a sharp edge in time; then looks through
+    /// `/proc` and signals every member not yet `settled`, again and again, until two looks in a row find
     /// all settled: a fork that slipped between the signal and the look is caught by the second.
     fn signal_tree(
         &self,
@@ -245,6 +247,7 @@ impl Process {
         let deadline = Instant::now() + SIGNAL_DEADLINE;
         let mut pause = Pause::new();
         let mut calm_looks = 0;
+        life.signal_group(signal);
         while calm_looks < 2 {
             if life.poll_exit().is_some() {
                 return Err(self.signal_error(action, life.pid, "it has already ended".to_owned()));
@@ -295,6 +298,13 @@ impl Life {
             self.tree_gone = tree::members(self.pid).is_empty();
         }
         self.exit
+    }
+
+    /// Reaches most of the tree without a look at `/proc`, as long as the leader's pid is surely its own.
+    fn signal_group(&mut self, signal: libc::c_int) {
+        if self.poll_exit().is_none() {
+            let _ = sys::signal_group(self.pid, signal);
+        }
     }
 
     fn members(&mut self) -> Vec<tree::Member> {

@@ -64,6 +64,12 @@ pub(crate) fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::kill(pid as libc::pid_t, signal) }).map(drop)
 }
 
+/// Sends `signal` to every process of the group led by `leader`, in one call.
+pub(crate) fn signal_group(leader: u32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: no pointers; a pid below -1 addresses exactly one process group.
+    check(unsafe { libc::kill(-(leader as libc::pid_t), signal) }).map(drop)
+}
+
 /// True if the calling thread's effective capabilities hold CAP_SYS_ADMIN.
 pub(crate) fn has_cap_sys_admin() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;

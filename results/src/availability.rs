@@ -50,8 +50,8 @@ pub fn write_span(history: &History) -> Option<(u64, u64)> {
 /// How every shard that was written to served within [`write_span`].
 ///
 /// An outage is a time longer than `gap_ns_min` between two acknowledged writes (or the ends of the span) in
-/// which at least one write to the shard was under way that was neither acknowledged nor turned down by its
-/// precondition: a shard that nobody asks is idle, not down.
+/// which at least one write to the shard was asked for in vain: it was neither acknowledged nor turned down by
+/// its precondition, or it waited longer than `gap_ns_min`. A shard that nobody asks is idle, not down.
 pub fn availability(history: &History, gap_ns_min: u64) -> Vec<ShardAvailability> {
     let Some(span) = write_span(history) else { return Vec::new() };
     let mut shards: BTreeMap<u32, Vec<&Op>> = BTreeMap::new();
@@ -68,9 +68,15 @@ fn of_shard(shard: u32, writes: &[&Op], (start, end): (u64, u64), gap_ns_min: u6
         writes.iter().filter(|op| is_acked_write(op)).filter_map(|op| op.ret_ns).collect();
     acks.sort_unstable();
     let asked_in_vain = |gap: &Gap| {
-        writes.iter().filter(|op| !is_answered(op)).any(|op| {
+        writes.iter().any(|op| {
             // A call whose end was never recorded is only known to have been under way when it began.
-            op.call_ns < gap.to_ns && op.ret_ns.unwrap_or(op.call_ns) > gap.from_ns
+            let (from_ns, to_ns) =
+                (op.call_ns.max(gap.from_ns), op.ret_ns.unwrap_or(op.call_ns).min(gap.to_ns));
+            if is_answered(op) {
+                to_ns.saturating_sub(from_ns) > gap_ns_min
+            } else {
+                op.call_ns < gap.to_ns && op.ret_ns.unwrap_or(op.call_ns) > gap.from_ns
+            }
         })
     };
     let edges_from = std::iter::once(start).chain(acks.iter().copied());

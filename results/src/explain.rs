@@ -107,7 +107,7 @@ pub fn meaning(name: &str) -> Option<&'static str> {
 pub fn liveness(liveness: &Liveness) -> String {
     match liveness {
         Liveness::Live { after_s } => {
-            format!("every shard took writes again {after_s:.1} s after the last heal")
+            format!("every shard took writes again {} after the last heal", units::seconds(*after_s))
         }
         Liveness::NotLive { bound_s, why } if why.is_empty() => {
             format!("not every shard took writes again within {bound_s} s of the last heal")

@@ -112,8 +112,9 @@ impl Failover {
         self.segments().iter().find(|segment| segment.phase == phase).map(Segment::length_ns)
     }
 
-    /// From fault to first acknowledged write: how long the shard was without service. None when either end
-    /// was not seen.
+    /// From the fault to the first write acknowledged in the new epoch. None when either end was not seen.
+    /// Not the time without service: a master that was cut off from its agents may serve on for a while;
+    /// [`crate::availability`] tells what clients saw.
     pub fn total_ns(&self) -> Option<u64> {
         Some(self.first_ack_ns?.saturating_sub(self.fault_ns?))
     }

@@ -20,6 +20,9 @@ use crate::writer::write_whole;
 /// Anomalies the page tells; the rest are in `verdict.json`.
 const ANOMALIES_TOLD: usize = 20;
 
+/// Of those, how many stand open.
+const ANOMALIES_OPEN: usize = 3;
+
 /// What a report is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
@@ -60,6 +63,8 @@ impl Report<'_> {
 
     fn page(&self) -> Result<Page> {
         let summary = self.summary;
+        let mut anomalies = self.anomalies();
+        let more_anomalies = anomalies.split_off(ANOMALIES_OPEN.min(anomalies.len()));
         let svgs: Result<Vec<Figure>> = Plot::ALL.into_iter().map(|plot| self.figure(plot)).collect();
         Ok(Page {
             dark_css: theme::dark_css(".plot"),
@@ -68,7 +73,8 @@ impl Report<'_> {
             headline: explain::headline(summary),
             notes: self.notes(),
             reasons: unknown_reasons(summary),
-            anomalies: self.anomalies(),
+            anomalies,
+            more_anomalies,
             untold: match &summary.verdict {
                 Verdict::Invalid { anomalies } => anomalies.len().saturating_sub(ANOMALIES_TOLD),
                 _ => 0,
@@ -90,7 +96,7 @@ impl Report<'_> {
             checkers: summary.checkers.iter().map(|(name, verdict)| CheckerRow::new(name, verdict)).collect(),
             spec: spec_rows(summary),
             versions: summary.versions.clone(),
-            phases: summary.phases_s.iter().map(|(name, s)| (name.clone(), format!("{s:.1} s"))).collect(),
+            phases: summary.phases_s.iter().map(|(name, s)| (name.clone(), units::seconds(*s))).collect(),
             capture: self.summary.spec.capture.then_some(layout::CAPTURE),
             command: summary.command.clone(),
         })
@@ -107,9 +113,13 @@ impl Report<'_> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let cut = self.summary.cut_short.iter().map(|why| format!("The run was cut short: {why}."));
-        let error = self.summary.error.iter().map(|why| format!("The harness failed: {why}."));
-        cut.chain(error).chain(self.notes.iter().cloned()).collect()
+        // The verdict may give these as its own reasons.
+        let told = unknown_reasons(self.summary).join("\n");
+        let cut = self.summary.cut_short.iter().map(|why| (why, format!("The run was cut short: {why}.")));
+        let error = self.summary.error.iter().map(|why| (why, format!("The harness failed: {why}.")));
+        let folder = self.notes.iter().map(|note| (note, note.clone()));
+        let notes = cut.chain(error).chain(folder);
+        notes.filter(|(why, _)| !told.contains(why.as_str())).map(|(_, note)| note).collect()
     }
 
     fn anomalies(&self) -> Vec<AnomalyView> {
@@ -190,6 +200,7 @@ struct Page {
     notes: Vec<String>,
     reasons: Vec<String>,
     anomalies: Vec<AnomalyView>,
+    more_anomalies: Vec<AnomalyView>,
     untold: usize,
     facts: Vec<Fact>,
     failover_head: Vec<Cell>,
@@ -306,7 +317,7 @@ fn liveness_fact(summary: &RunSummary) -> Fact {
     use crate::summary::Liveness::{Live, NotJudged, NotLive};
     match &summary.liveness {
         Live { after_s } => {
-            Fact::new("Live again", format!("{after_s:.1} s"), "after the last heal, every shard".to_owned())
+            Fact::new("Live again", units::seconds(*after_s), "after the last heal, every shard".to_owned())
         }
         NotLive { bound_s, .. } => {
             Fact::new("Live again", "no".to_owned(), format!("within {bound_s} s of the last heal"))

@@ -27,6 +27,11 @@ pub fn duration(ns: u64) -> String {
     format!("{short} {unit}")
 }
 
+/// Seconds, as summaries keep them, in the unit that suits them. Less than nothing counts as nothing.
+pub fn seconds(s: f64) -> String {
+    duration((s * 1e9) as u64)
+}
+
 /// Milliseconds without their unit, for columns that name it: `0`, `0.42`, `3.1`, `1,240`.
 pub fn ms(ns: u64) -> String {
     let value = ns as f64 / 1e6;
@@ -102,6 +107,7 @@ mod tests {
             assert_eq!(ms(ns), text);
         }
         assert_eq!(clock_s(12_304_999_999), "12.304");
+        assert_eq!([seconds(0.0341), seconds(-1.0), seconds(f64::NAN)], ["34.1 ms", "0 ns", "0 ns"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Only steps that keep a legal history legal are taken, so a core that is illegal proves that the whole was:
 //! - cutting off everything after some event (what was open then becomes indefinite);
+//! - cutting off everything that had returned before some event: then the register may have held anything, and
+//!   what was open may have been done or not, so the rest must be illegal from every value;
 //! - leaving out a read or a mismatch;
 //! - leaving out an indefinite write that nobody wants, where there are no mismatches;
 //! - leaving out every operation on some values, where there are no mismatches and no compare-and-set leads
@@ -9,17 +11,23 @@
 //!
 //! The core is minimal as to these steps, unless the budget ends first.
 
+use crate::forward::{self, Forward};
 use crate::model::Entry;
 use crate::model::register::{NULL, RegisterCall, ValueId};
 use crate::plan;
 use crate::reduce::reduce;
 use crate::unique::{self, Unique};
 
-/// Places of the operations of a small illegal core, ascending. Spends about as much again as `states_max`.
-pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, states_max: u64) -> Vec<usize> {
-    let mut judge = Judge { values_len, left: states_max };
+/// A small illegal core. Spends about `states_max`.
+pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, states_max: u64) -> Core {
+    let mut judge = Judge { values_len, left: states_max, relaxed: true, starts: Vec::new() };
     let all: Vec<Item> = (0..entries.len()).map(|place| Item { place, entry: entries[place] }).collect();
+    judge.relaxed = judge.illegal(&all);
     let mut core = shortest_prefix(all, &mut judge);
+    drop_mismatches(&mut core, &mut judge);
+    if core.len() > WINDOW_MIN {
+        core = shortest_suffix(core, &mut judge);
+    }
     loop {
         let before = core.len();
         drop_mismatches(&mut core, &mut judge);
@@ -28,8 +36,22 @@ pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, states_ma
             break;
         }
     }
-    core.into_iter().map(|item| item.place).collect()
+    Core { places: core.into_iter().map(|item| item.place).collect(), is_window: !judge.starts.is_empty() }
 }
+
+/// What is left of an illegal partition.
+pub(super) struct Core {
+    /// Places in the entries, ascending.
+    pub(super) places: Vec<usize>,
+    /// True when they are illegal whatever the register held before them.
+    pub(super) is_window: bool,
+}
+
+/// Most different values for which all starts are tried.
+const STARTS_MAX: usize = 24;
+
+/// Smaller cores are left with their beginning: it makes for better stories.
+const WINDOW_MIN: usize = 12;
 
 /// An entry and where it came from.
 #[derive(Clone, Copy)]
@@ -42,6 +64,10 @@ struct Judge {
     values_len: usize,
     /// Search states that may still be spent.
     left: u64,
+    /// Is the relaxed pass enough to see it? It says no much sooner than the searches.
+    relaxed: bool,
+    /// What the register may hold at the beginning; empty for nothing but the initial value.
+    starts: Vec<ValueId>,
 }
 
 impl Judge {
@@ -50,17 +76,37 @@ impl Judge {
         if self.left == 0 {
             return false;
         }
-        let entries: Vec<Entry<RegisterCall>> = items.iter().map(|item| item.entry).collect();
+        if self.starts.is_empty() {
+            return self.illegal_from(None, items);
+        }
+        // Not a question of some start: of every one.
+        (0..self.starts.len()).all(|i| self.illegal_from(Some(self.starts[i]), items))
+    }
+
+    fn illegal_from(&mut self, start: Option<ValueId>, items: &[Item]) -> bool {
+        let later = |at: u64| at.saturating_add(2);
+        let write = |value| Entry { call: RegisterCall::Write(value), inv: 0, ret: 1, op: 0 };
+        let mut entries: Vec<Entry<RegisterCall>> = start.map(write).into_iter().collect();
+        entries.extend(items.iter().map(|item| {
+            let entry = item.entry;
+            Entry { inv: later(entry.inv), ret: later(entry.ret), ..entry }
+        }));
         self.left = self.left.saturating_sub(1 + entries.len() as u64);
-        match unique::check(&entries, self.values_len) {
+        match unique::check(&entries, self.values_len + 1) {
             Unique::Legal => return false,
             Unique::Illegal(_) => return true,
             Unique::NotUnique | Unique::Undecided => {}
         }
-        let reduced = reduce(&entries, self.values_len);
-        let settled = plan::settle(&reduced.entries, self.left);
-        self.left = self.left.saturating_sub(settled.spent);
-        settled.legal == Some(false)
+        let reduced = reduce(&entries, self.values_len + 1);
+        let (illegal, spent) = if self.relaxed {
+            let (found, visited) = forward::relaxed(&reduced.entries, self.left);
+            (matches!(found, Forward::Impossible { .. }), visited)
+        } else {
+            let settled = plan::settle(&reduced.entries, self.left);
+            (settled.legal == Some(false), settled.spent)
+        };
+        self.left = self.left.saturating_sub(spent);
+        illegal
     }
 }
 
@@ -82,6 +128,55 @@ fn shortest_prefix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
         }
     }
     core
+}
+
+/// The items of the shortest suffix of events that is illegal whatever the register held before; all of them
+/// when there is none. From then on the judge asks for every start.
+fn shortest_suffix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
+    let mut starts: Vec<ValueId> = all.iter().filter_map(|item| item.entry.call.needs()).collect();
+    starts.extend(all.iter().filter(|item| is_mismatch(item)).map(|item| match item.entry.call {
+        RegisterCall::Differs(value) => value,
+        _ => NULL,
+    }));
+    // A number that no value has: something that nobody names.
+    starts.extend([NULL, judge.values_len as ValueId]);
+    starts.sort_unstable();
+    starts.dedup();
+    if starts.len() > STARTS_MAX {
+        return all;
+    }
+    judge.starts = starts;
+    let mut calls: Vec<u64> = all.iter().map(|item| item.entry.inv).collect();
+    calls.sort_unstable();
+    let (mut low, mut high) = (0, calls.len());
+    let mut core = None;
+    while low < high && judge.left > 0 {
+        let middle = low + (high - low) / 2;
+        let cut = cut_before(&all, calls[middle]);
+        if judge.illegal(&cut) {
+            core = Some(cut);
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    core.unwrap_or_else(|| {
+        judge.starts.clear();
+        all
+    })
+}
+
+fn cut_before(all: &[Item], start: u64) -> Vec<Item> {
+    let cut = |item: &Item| {
+        let entry = item.entry;
+        if entry.inv >= start {
+            return Some(*item);
+        }
+        // Open at the cut: it may have taken effect before it, or may still do so.
+        let writes = entry.ret > start && entry.call.writes().is_some();
+        writes.then_some(Item { entry: Entry { ret: u64::MAX, ..entry }, ..*item })
+    };
+    all.iter().filter_map(cut).collect()
 }
 
 fn cut_after(all: &[Item], end: u64) -> Vec<Item> {

@@ -100,14 +100,18 @@ fn repeated_values_are_judged_as_by_exhaustive_search() {
 }
 
 #[test]
-fn the_forward_pass_never_says_no_wrongly_and_seldom_misses_one() {
-    let (mut missed, mut found, mut proven) = (0, 0, 0);
+fn the_forward_passes_are_never_wrong_and_seldom_at_a_loss() {
+    let (mut missed, mut found, mut proven, mut survived) = (0, 0, 0, 0);
     for seed in 0..count() {
         let shape = small(seed, seed % 4 == 0);
         let history = history(shape, seed);
         let part = part(&history);
         let picture = || checker::history::draw(&history.ops.iter().collect::<Vec<_>>());
-        match (forward::pass(&part.entries, 100_000).0, oracle::linearizable(&history)) {
+        if forward::beam(&part.entries, 16, 100_000).0 {
+            assert!(oracle::linearizable(&history), "a wrong yes, seed {seed}, {shape:?}\n{}", picture());
+            survived += 1;
+        }
+        match (forward::relaxed(&part.entries, 100_000).0, oracle::linearizable(&history)) {
             (Forward::Impossible { .. }, true) => panic!("a wrong no, seed {seed}, {shape:?}\n{}", picture()),
             (Forward::Possible { exact: true }, false) => panic!("a wrong yes, seed {seed}\n{}", picture()),
             (Forward::TooLarge, _) => panic!("too large, seed {seed}, {shape:?}"),
@@ -118,8 +122,8 @@ fn the_forward_pass_never_says_no_wrongly_and_seldom_misses_one() {
             }
         }
     }
-    println!("{found} found, {missed} missed, {proven} proven legal");
-    assert!(found > count() / 10 && missed < found / 10 && proven > count() / 10);
+    println!("{found} found, {missed} missed, {proven} proven legal, {survived} survived the beam");
+    assert!(found > count() / 10 && missed < found / 10 && proven > count() / 10 && survived > count() / 2);
 }
 
 #[test]

@@ -192,3 +192,41 @@ fn a_verdict_is_the_same_every_time() {
         assert_eq!(judge(&history), judge(&history), "seed {seed}");
     }
 }
+
+#[test]
+fn a_proof_without_its_beginning_holds_from_every_beginning() {
+    let mut windows = 0;
+    for seed in 0..400 {
+        let shape =
+            Shape { ops: 50, concurrency: 3, unique: false, info: 2, fail: 5, wrong: 6, reads: 45, cas: 10 };
+        let history = history(shape, seed);
+        let Verdict::Invalid { anomalies } = judge(&history) else { continue };
+        for anomaly in anomalies.iter().filter(|anomaly| anomaly.reason.starts_with("whatever")) {
+            let core = only(&history, anomaly);
+            if core.ops.len() > 12 || anomaly.reason.contains("these are the last") {
+                continue;
+            }
+            windows += 1;
+            for start in [json!(0), json!(1), json!(2), json!("something else")] {
+                let begun = beginning_with(&core, start.clone());
+                assert!(!oracle::linearizable(&begun), "seed {seed}, from {start}: {anomaly:#?}");
+            }
+        }
+    }
+    assert!(windows > 20, "{windows} proofs looked at");
+}
+
+/// The same operations after a write of `value`.
+fn beginning_with(history: &History, value: Value) -> History {
+    let mut ops = history.ops.clone();
+    for op in &mut ops {
+        op.call += 2;
+        op.ret = op.ret.saturating_add(2);
+    }
+    let Some(mut first) = ops.first().cloned() else { return history.clone() };
+    first.f = "write".into();
+    (first.input, first.end, first.error) = (value, checker::OpEnd::Ok, None);
+    (first.call, first.ret) = (0, 1);
+    ops.insert(0, first);
+    History { ops, ..History::default() }
+}

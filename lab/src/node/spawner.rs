@@ -94,9 +94,14 @@ impl Spawner {
         result.recv().ok()
     }
 
+    /// Takes no more jobs; the thread lets go of the node by itself.
+    pub(crate) fn close(&mut self) {
+        self.jobs = None;
+    }
+
     /// Ends the node: PID 1 dies, with it every process, and with those the namespaces.
     pub(crate) fn stop(&mut self) {
-        self.jobs = None;
+        self.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

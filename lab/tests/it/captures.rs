@@ -44,7 +44,8 @@ fn tshark(path: &std::path::Path, fields: &[&str]) -> Option<Vec<String>> {
     let mut command = Command::new("tshark");
     command.args(["-r", path.to_str()?, "-T", "fields", "-E", "separator=|"]);
     command.args(fields.iter().flat_map(|field| ["-e", field]));
-    let output = command.output().ok()?;
+    // Wireshark insists on reading the user's settings, which may be somebody else's under sudo.
+    let output = command.env("HOME", path.parent()?).output().ok()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }

@@ -1,10 +1,11 @@
 //! This test binary, started again in a role: a harness that is going to be killed, or an ordinary user.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::{hosts, lifetime};
+use crate::{benches, hosts, lifetime};
 
 /// The variable that names the role.
 const ROLE: &str = "LAB_TEST_ROLE";
@@ -18,6 +19,8 @@ pub fn play_role() -> Option<ExitCode> {
     match role.as_str() {
         "victim" => lifetime::be_the_victim(&dir),
         "builder" => lifetime::be_the_builder(&dir),
+        "bench-server" => benches::be_the_server(),
+        "bench-client" => benches::be_the_client(&dir),
         "user" => hosts::be_an_ordinary_user(&dir),
         _ => panic!("no such role: {role}"),
     }
@@ -29,6 +32,12 @@ pub fn command(role: &str, dir: &std::path::Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("our own path"));
     command.env(ROLE, role).env(DIR, dir).stdin(Stdio::null()).stdout(Stdio::piped());
     command
+}
+
+/// The same as an argument list, for what starts programs by those alone.
+pub fn command_line(role: &str, dir: &str) -> Vec<OsString> {
+    let binary = std::env::current_exe().expect("our own path").into_os_string();
+    vec!["env".into(), format!("{ROLE}={role}").into(), format!("{DIR}={dir}").into(), binary]
 }
 
 /// Says one line to the parent, at once.

@@ -3,6 +3,7 @@
 //! `main` is our own because becoming root in a user namespace needs a process that has no second
 //! thread yet, and because some tests start this binary again as a process that is to be killed.
 
+mod benches;
 mod captures;
 mod fabric;
 mod helper;
@@ -81,6 +82,10 @@ fn main() -> ExitCode {
             kill_9_of_the_harness_mid_partition_leaves_nothing_behind,
             kill_9_at_any_moment_of_building_leaves_nothing_behind,
             node_names_are_checked,
+        },
+        benches::{
+            the_bench_races_over_both_networks,
+            a_bench_whose_server_dies_shows_its_last_words,
         },
         hosts::{
             an_unprivileged_user_can_raise_a_lab,

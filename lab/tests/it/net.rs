@@ -14,7 +14,8 @@ pub const SILENCE: Duration = Duration::from_millis(300);
 
 pub fn lab_of(name: &str, count: usize) -> (Lab, Vec<Node>) {
     let mut lab = Lab::up(LabOptions::named(name)).expect("a lab");
-    let nodes = (0..count).map(|i| lab.add_node(&format!("n{i}")).expect("a node")).collect();
+    let names: Vec<String> = (0..count).map(|i| format!("n{i}")).collect();
+    let nodes = lab.add_nodes(&names).expect("nodes");
     (lab, nodes)
 }
 

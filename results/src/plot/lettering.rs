@@ -16,6 +16,8 @@ use plotters_backend::{
 pub const LINE_PER_EM: f64 = 1.24;
 /// From the middle of small letters down to the line they stand on, in em; what SVG calls half an ex.
 const HALF_EX: f64 = 0.27;
+/// Of every DejaVu font.
+const UNITS_PER_EM: f32 = 2048.0;
 
 /// A bitmap with text as the font has it.
 pub struct Lettered<'a>(pub BitMapBackend<'a>);
@@ -118,8 +120,19 @@ impl<'a> DrawingBackend for Lettered<'a> {
 
 /// Pixels a line of text takes, with an em of `size` pixels.
 pub fn text_width(text: &str, size: f64, bold: bool) -> f64 {
-    let scaled = face(bold).as_scaled(px_scale(size, bold));
-    text.chars().map(|c| f64::from(scaled.h_advance(scaled.glyph_id(c)))).sum()
+    size * text.chars().map(|c| advance(c, bold)).sum::<f64>()
+}
+
+/// How far a character moves the pen, in em. Layout asks this very often, and nearly always of Latin-1.
+fn advance(c: char, bold: bool) -> f64 {
+    static LATIN: OnceLock<[Vec<f64>; 2]> = OnceLock::new();
+    let ask = |c: char, bold: bool| {
+        let face = face(bold);
+        f64::from(face.h_advance_unscaled(face.glyph_id(c)) / face.units_per_em().unwrap_or(UNITS_PER_EM))
+    };
+    let latin =
+        LATIN.get_or_init(|| [false, true].map(|bold| (0..=255).map(|c: u8| ask(c.into(), bold)).collect()));
+    latin[usize::from(bold)].get(c as usize).copied().unwrap_or_else(|| ask(c, bold))
 }
 
 /// The glyphs of a line from its left end on, on the line they stand on.
@@ -138,7 +151,7 @@ fn set(text: &str, size: f64, bold: bool) -> Vec<Glyph> {
 
 fn px_scale(size: f64, bold: bool) -> PxScale {
     let face = face(bold);
-    let line_per_em = face.height_unscaled() / face.units_per_em().unwrap_or(2048.0);
+    let line_per_em = face.height_unscaled() / face.units_per_em().unwrap_or(UNITS_PER_EM);
     PxScale::from(size as f32 * line_per_em)
 }
 

@@ -40,6 +40,16 @@ fn a_shard_that_nobody_asks_is_idle_not_down() {
 }
 
 #[test]
+fn a_gap_that_a_write_waited_out_is_an_outage() {
+    let mut ops = steady(0, &[(0, 1_000), (2_000, 3_000)]);
+    ops.push(write(9_001, 0, 2, 1_600 * MS, Some(2_000 * MS), OpEnd::Ok));
+    let shards = availability(&history(ops.clone()), 250 * MS);
+    assert_eq!(shards[0].gaps, [Gap { from_ns: 991 * MS, to_ns: 2_000 * MS }]);
+    ops.last_mut().unwrap().call_ns = 1_900 * MS;
+    assert_eq!(availability(&history(ops), 250 * MS)[0].gaps, [], "it waited no longer than a call may");
+}
+
+#[test]
 fn an_outage_may_last_to_the_end_of_the_load() {
     let mut ops = steady(0, &[(0, 1_000)]);
     ops.extend(steady(1, &[(0, 3_000)]));

@@ -30,6 +30,7 @@ fn assert_in_order(page: &str, words: &[&str]) {
 #[test]
 fn the_page_tells_the_run_from_verdict_to_command() {
     let page = render(&synthetic::run(1_500));
+    assert!(page.starts_with("<!doctype html>\n<html lang"));
     assert_in_order(
         &page,
         &[
@@ -142,7 +143,18 @@ fn hundreds_of_contradictions_are_counted_but_not_all_told() {
     run.summary.verdict = Verdict::Invalid { anomalies: vec![synthetic::anomaly(); 300] };
     let page = render(&run);
     assert_eq!(page.matches("<article").count(), 20);
+    assert!(page.contains("<summary>17 more</summary>"));
     assert!(page.contains("And 280 more"));
+}
+
+#[test]
+fn what_the_verdict_says_is_not_said_again() {
+    let mut run = synthetic::empty();
+    run.summary.cut_short = Some("interrupted".into());
+    run.summary.verdict = Verdict::unknown("the run was cut short: interrupted");
+    assert_eq!(render(&run).matches("interrupted").count(), 1);
+    run.summary.verdict = Verdict::Valid;
+    assert_eq!(render(&run).matches("interrupted").count(), 1);
 }
 
 #[test]
