@@ -90,6 +90,9 @@ pub struct RunArgs {
     /// Where reads go: `master` or `replica`
     #[arg(long, default_value = "master")]
     pub reads: String,
+    /// Milliseconds a master's lease lasts, and after which agents suspect what is silent
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    pub lease_ms: u64,
     /// Milliseconds after which a client gives a call up
     #[arg(long, default_value_t = 500)]
     pub op_timeout_ms: u64,

@@ -46,6 +46,7 @@ impl Plan {
             rate: args.rate,
             wait: args.wait,
             reads: args.reads.clone(),
+            lease_ms: args.lease_ms,
             op_timeout_ms: args.op_timeout_ms,
             converge_s: args.converge,
             capture: args.capture,
@@ -160,12 +161,14 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         spec.shards, spec.replicas, spec.zookeepers, spec.workload, spec.seed
     ));
     words.push(format!(
-        "--time-limit {} --concurrency {} --rate {} --wait {} --reads {} --op-timeout-ms {} --converge {}",
+        "--time-limit {} --concurrency {} --rate {} --wait {} --reads {} --lease-ms {} --op-timeout-ms {} \
+         --converge {}",
         spec.time_limit_s,
         spec.concurrency,
         spec.rate,
         spec.wait,
         spec.reads,
+        spec.lease_ms,
         spec.op_timeout_ms,
         spec.converge_s
     ));

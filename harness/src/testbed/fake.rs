@@ -31,15 +31,8 @@ impl FakeTestbed {
     pub fn up(spec: &RunSpec) -> Result<Self> {
         let bug = spec.bug.as_deref().map(registry::bug).transpose()?;
         let (shards, replicas, zookeepers) = (spec.shards, spec.replicas, spec.zookeepers);
-        let seed = derive(spec.seed, "fake", 0);
-        let cluster = FakeCluster::start(&FakeOptions {
-            shards,
-            replicas,
-            zookeepers,
-            seed,
-            bug,
-            ..Default::default()
-        });
+        let (seed, lease) = (derive(spec.seed, "fake", 0), Duration::from_millis(spec.lease_ms));
+        let cluster = FakeCluster::start(&FakeOptions { shards, replicas, zookeepers, seed, bug, lease });
         let topology = super::topology(spec);
         for client in &topology.clients {
             cluster.client(client)?; // rules may name a client before it first calls

@@ -57,12 +57,13 @@ impl ZkRedis {
         {
             nodes.insert(name.to_string(), lab.add_node(name)?);
         }
-        let mut servers = Servers::new(&topology, &nodes, folder, spec.wait);
+        let mut servers = Servers::new(&topology, &nodes, folder, spec);
         servers.start_zookeeper_and_redis(&installations)?;
         let zookeeper = servers.zookeeper();
         let control = nodes[super::CONTROL].clone();
         in_node(&control, set_up(zookeeper.clone(), shard_map(&topology, &nodes)))
             .map_err(|e| servers.explain(e))?;
+        servers.require_running()?;
         servers.start_agents()?;
         let ensemble =
             topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));

@@ -94,18 +94,6 @@ fn a_store_that_cannot_be_written_is_said_so() {
 }
 
 #[test]
-fn a_missing_server_is_named_with_the_command_that_mends_it() {
-    // A PATH without Redis, and no usual place to find it: as on a bare machine.
-    if ["/usr/bin/redis-server", "/usr/local/bin/redis-server"].iter().any(|path| fs::exists(path).unwrap()) {
-        eprintln!("skipped: redis-server is installed in a place that is always looked at");
-        return;
-    }
-    let done = Store::new().run(&[]);
-    assert_eq!(done.code, 254, "{}", done.said());
-    assert!(done.stderr.contains("apt-get install redis-server"), "{}", done.said());
-}
-
-#[test]
 fn a_full_disk_ends_the_run_with_one_sentence_and_leaves_what_was_recorded() {
     let mount = tempfile::tempdir().unwrap();
     let tmpfs = Tmpfs::mount(mount.path(), "size=256k");

@@ -10,6 +10,7 @@ use cluster::provision::{self, Launch, redis, zookeeper};
 use lab::{Node, Process, ProcessState, Program};
 use nemesis::{Part, Topology, Victim, View};
 use results::RunFolder;
+use results::spec::RunSpec;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
@@ -60,7 +61,12 @@ pub struct Servers {
 
 impl Servers {
     /// Plans them; nothing is started yet. Data lies below the run folder until the run is over, logs stay.
-    pub fn new(topology: &Topology, nodes: &HashMap<String, Node>, folder: &RunFolder, wait: u32) -> Self {
+    pub fn new(
+        topology: &Topology,
+        nodes: &HashMap<String, Node>,
+        folder: &RunFolder,
+        spec: &RunSpec,
+    ) -> Self {
         let logs = folder.path().join(results::layout::NODES);
         let peers: Vec<zookeeper::Peer> = (1..)
             .zip(&topology.zookeepers)
@@ -91,7 +97,11 @@ impl Servers {
                 events: logs.join(name).join("events.jsonl"),
                 variant: cluster::agent::Variant::Course,
                 root: cluster::znodes::ROOT.into(),
-                timing: Timing { wait_replicas: wait.min(1), ..Timing::default() },
+                timing: Timing {
+                    lease_ms: spec.lease_ms,
+                    wait_replicas: spec.wait.min(1),
+                    ..Timing::default()
+                },
             };
             let dir = data_dir(&logs, name, "agent");
             // We are our own agent: one binary, nothing else to install or to find.
@@ -168,6 +178,12 @@ impl Servers {
         Ok(())
     }
 
+    /// An error with its last words if any server has died.
+    pub fn require_running(&self) -> Result<()> {
+        let dead = self.processes.values().any(|process| matches!(process.state(), ProcessState::Exited(_)));
+        if dead { Err(self.explain(anyhow::anyhow!("a server died at its start"))) } else { Ok(()) }
+    }
+
     /// Adds to an error what the servers' own logs say, if any of them has died.
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let dead =
@@ -192,7 +208,7 @@ impl Servers {
             })
             .collect();
         lines.sort();
-        for (name, _) in topology.shards.iter().flatten().map(|name| (name, ())) {
+        for name in topology.shards.iter().flatten() {
             lines.push(format!("{name}: {}", view.role_of(topology, name)));
         }
         lines
