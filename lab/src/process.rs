@@ -2,6 +2,7 @@
 
 mod tree;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -74,9 +75,9 @@ impl fmt::Display for ProcessState {
 /// A handle to a started program and all its descendants, across restarts. Clones mean the same one;
 /// dropping handles changes nothing, the node ends what still runs.
 ///
-/// Signals reach the whole tree: every process of the session the program leads, and every descendant
-/// of those by parentage. Only a daemon that left the session *and* whose parent has died is out of
-/// reach; even that one dies with the node.
+/// Signals reach the whole tree: every process of the session the program leads, every descendant of
+/// those by parentage, and every session such a descendant leads. Only a daemon that opened a session
+/// of its own *and* whose parent has died before is out of reach; even that one dies with the node.
 #[derive(Clone)]
 pub struct Process {
     inner: Arc<Inner>,
@@ -144,7 +145,8 @@ impl Process {
     /// The pids of all living members of the tree, the leader included, as the harness sees them.
     pub fn members(&self) -> Vec<u32> {
         let mut life = self.lock();
-        life.members().into_iter().filter(|m| m.alive()).map(|m| m.pid).collect()
+        let mut sessions = HashSet::from([life.pid]);
+        life.members(&mut sessions).into_iter().filter(|m| m.alive()).map(|m| m.pid).collect()
     }
 
     /// Halts the whole tree (SIGSTOP) and returns when every thread of every member stands still: none
@@ -170,7 +172,8 @@ impl Process {
             let mut life = self.lock();
             if life.poll_exit().is_none() {
                 let _ = sys::signal(life.pid, libc::SIGTERM);
-                for member in life.members() {
+                let mut sessions = HashSet::from([life.pid]);
+                for member in life.members(&mut sessions) {
                     let _ = sys::signal(member.pid, libc::SIGCONT);
                 }
             }
@@ -212,20 +215,25 @@ impl Process {
     }
 
     fn kill_tree(&self, life: &mut Life) -> Result<()> {
-        life.signal_group(libc::SIGKILL);
+        // Frozen first: nobody forks, and no link from parent to child breaks before it was seen.
+        life.signal_group(libc::SIGSTOP);
+        let mut sessions = HashSet::from([life.pid]);
         let deadline = Instant::now() + SIGNAL_DEADLINE;
         let mut pause = Pause::new();
         while !life.tree_gone {
             let exited = life.poll_exit().is_some();
-            let alive: Vec<u32> = life.members().iter().filter(|m| m.alive()).map(|m| m.pid).collect();
-            if exited && alive.is_empty() {
+            let members = life.members(&mut sessions);
+            let alive: Vec<u32> = members.iter().filter(|m| m.alive()).map(|m| m.pid).collect();
+            let late = Instant::now() > deadline;
+            // PID 1 reaps orphans within moments; a zombie that stays all the same does no harm.
+            if exited && alive.is_empty() && (members.is_empty() || late) {
                 life.tree_gone = true;
                 break;
             }
             for pid in &alive {
                 let _ = sys::signal(*pid, libc::SIGKILL);
             }
-            if Instant::now() > deadline {
+            if late {
                 let why = format!("still alive after {SIGNAL_DEADLINE:?}: {alive:?}");
                 return Err(self.signal_error("kill", life.pid, why));
             }
@@ -248,11 +256,12 @@ impl Process {
         let mut pause = Pause::new();
         let mut calm_looks = 0;
         life.signal_group(signal);
+        let mut sessions = HashSet::from([life.pid]);
         while calm_looks < 2 {
             if life.poll_exit().is_some() {
                 return Err(self.signal_error(action, life.pid, "it has already ended".to_owned()));
             }
-            let members = life.members();
+            let members = life.members(&mut sessions);
             let unsettled: Vec<u32> =
                 members.iter().filter(|m| m.alive() && !settled(m)).map(|m| m.pid).collect();
             if unsettled.is_empty() {
@@ -295,7 +304,7 @@ impl Life {
         {
             self.exit = Some(exit_of(status));
             // Once reaped, the pid is free for others as soon as no member of its session is left.
-            self.tree_gone = tree::members(self.pid).is_empty();
+            self.tree_gone = tree::members(&mut HashSet::from([self.pid])).is_empty();
         }
         self.exit
     }
@@ -307,8 +316,8 @@ impl Life {
         }
     }
 
-    fn members(&mut self) -> Vec<tree::Member> {
-        if self.tree_gone { Vec::new() } else { tree::members(self.pid) }
+    fn members(&mut self, sessions: &mut HashSet<u32>) -> Vec<tree::Member> {
+        if self.tree_gone { Vec::new() } else { tree::members(sessions) }
     }
 }
 

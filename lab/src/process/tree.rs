@@ -54,9 +54,11 @@ pub(crate) fn leader_stands_still(leader: u32) -> bool {
     read_stat(leader).is_some_and(|member| member.alive() && member.stands_still())
 }
 
-/// Every process in the session led by `leader`, and every descendant of one, zombies included.
-pub(crate) fn members(leader: u32) -> Vec<Member> {
-    select(leader, all_processes())
+/// Every process of the tree that `sessions` belong to, zombies included: those in one of the sessions,
+/// and all descendants of such. Sessions that descendants opened are added to `sessions`, so that who
+/// looks again finds their members even when the parents between are gone.
+pub(crate) fn members(sessions: &mut HashSet<u32>) -> Vec<Member> {
+    select(sessions, all_processes())
 }
 
 fn all_processes() -> Vec<Member> {
@@ -80,22 +82,21 @@ fn parse_stat(line: &str) -> Option<Member> {
     Some(Member { pid, parent, session, state })
 }
 
-/// The members of `leader`'s tree among `all`.
-fn select(leader: u32, all: Vec<Member>) -> Vec<Member> {
-    let mut inside: HashSet<u32> = HashSet::from([leader]);
+/// See [`members`]. A session is led by the process whose pid it bears, so the leaders need no mention.
+fn select(sessions: &mut HashSet<u32>, all: Vec<Member>) -> Vec<Member> {
+    let mut inside: HashSet<u32> = HashSet::new();
     loop {
         let before = inside.len();
-        inside.extend(
-            all.iter()
-                .filter(|m| m.session == leader || inside.contains(&m.parent))
-                .map(|m| m.pid)
-                .collect::<Vec<_>>(),
-        );
+        for member in &all {
+            if sessions.contains(&member.session) || inside.contains(&member.parent) {
+                inside.insert(member.pid);
+                sessions.insert(member.session);
+            }
+        }
         if inside.len() == before {
-            break;
+            return all.into_iter().filter(|member| inside.contains(&member.pid)).collect();
         }
     }
-    all.into_iter().filter(|m| inside.contains(&m.pid)).collect()
 }
 
 #[cfg(test)]
@@ -131,15 +132,21 @@ mod tests {
             process(5, 1, 5),    // the harness
             process(16, 1, 16),  // a stranger
         ];
-        let mut pids: Vec<u32> = select(10, all).iter().map(|m| m.pid).collect();
+        let mut sessions = HashSet::from([10]);
+        let mut pids: Vec<u32> = select(&mut sessions, all).iter().map(|m| m.pid).collect();
         pids.sort();
         assert_eq!(pids, [10, 12, 13, 14, 15]);
+        assert_eq!(sessions, HashSet::from([10, 13]));
     }
 
     #[test]
-    fn descendants_are_found_after_the_leader_is_gone() {
-        let pids: Vec<u32> =
-            select(10, vec![process(15, 1, 10), process(16, 1, 16)]).iter().map(|m| m.pid).collect();
-        assert_eq!(pids, [15]);
+    fn a_known_session_is_found_after_leader_and_parents_are_gone() {
+        let all = || vec![process(15, 1, 10), process(17, 1, 13), process(16, 1, 16)];
+        let found = |sessions: &[u32]| -> Vec<u32> {
+            let mut sessions = sessions.iter().copied().collect();
+            select(&mut sessions, all()).iter().map(|m| m.pid).collect()
+        };
+        assert_eq!(found(&[10]), [15]);
+        assert_eq!(found(&[10, 13]), [15, 17]);
     }
 }

@@ -19,9 +19,16 @@ fn namespaces(node: &Node) -> BTreeSet<u64> {
     BTreeSet::from([of("net"), of("mnt"), of("pid")])
 }
 
-/// The processes of this machine that live in one of `namespaces`, or whose threads do.
-fn inhabitants(namespaces: &BTreeSet<u64>) -> Vec<String> {
-    let mut found = Vec::new();
+/// When a process or thread started, in clock ticks since boot: with its number, who it is for good.
+fn started(task: &Path) -> String {
+    let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').unwrap_or_default().1;
+    after_name.split_ascii_whitespace().nth(19).unwrap_or("ended").to_owned()
+}
+
+/// The threads of this machine that live in one of `namespaces`.
+fn inhabitants(namespaces: &BTreeSet<u64>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(tasks) = fs::read_dir(entry.path().join("task")) else { continue };
         for task in tasks.flatten() {
@@ -30,16 +37,16 @@ fn inhabitants(namespaces: &BTreeSet<u64>) -> Vec<String> {
                 ns.is_ok_and(|ns| namespaces.contains(&ns.ino()))
             });
             if lives_there {
-                found.push(task.path().display().to_string());
+                found.insert(format!("{} of {}", task.path().display(), started(&task.path())));
             }
         }
     }
     found
 }
 
-/// The open descriptors of this machine's processes that hold one of `namespaces` or its mounts.
-fn holders(namespaces: &BTreeSet<u64>) -> Vec<String> {
-    let mut found = Vec::new();
+/// The open descriptors of this machine's processes that hold one of `namespaces`.
+fn holders(namespaces: &BTreeSet<u64>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(fds) = fs::read_dir(entry.path().join("fd")) else { continue };
         for fd in fds.flatten() {
@@ -48,11 +55,22 @@ fn holders(namespaces: &BTreeSet<u64>) -> Vec<String> {
             let inode = target.split(['[', ']']).nth(1).and_then(|inode| inode.parse().ok());
             let is_namespace = ["net:", "mnt:", "pid:"].iter().any(|kind| target.starts_with(kind));
             if is_namespace && inode.is_some_and(|inode| namespaces.contains(&inode)) {
-                found.push(format!("{} -> {target}", fd.path().display()));
+                found.insert(format!("{} -> {target} of {}", fd.path().display(), started(&entry.path())));
             }
         }
     }
     found
+}
+
+/// All that keeps `namespaces` in being.
+fn keepers(namespaces: &BTreeSet<u64>) -> BTreeSet<String> {
+    inhabitants(namespaces).into_iter().chain(holders(namespaces)).collect()
+}
+
+/// Waits until none of those who kept `namespaces` in being does so any more. Newcomers do not count:
+/// the kernel soon gives the same numbers to namespaces of others.
+fn expect_gone(namespaces: &BTreeSet<u64>, before: &BTreeSet<String>) {
+    eventually("the namespaces are gone", || before.is_disjoint(&keepers(namespaces)));
 }
 
 pub fn a_lab_leaves_nothing_behind() {
@@ -63,11 +81,10 @@ pub fn a_lab_leaves_nothing_behind() {
     }
     let namespaces: BTreeSet<u64> = nodes.iter().flat_map(namespaces).collect();
     assert_eq!(namespaces.len(), 9);
-    assert!(inhabitants(&namespaces).len() >= 9);
-    assert!(!holders(&namespaces).is_empty());
+    let before = keepers(&namespaces);
+    assert!(before.len() >= 12, "PID 1, a shell, a child and a thread of ours in each node: {before:?}");
     drop(lab);
-    assert_eq!(inhabitants(&namespaces), Vec::<String>::new());
-    assert_eq!(holders(&namespaces), Vec::<String>::new());
+    expect_gone(&namespaces, &before);
 }
 
 /// A harness with a partition in force, processes that ignore polite signals, and a mount in a node.
@@ -77,10 +94,13 @@ pub fn be_the_victim(dir: &Path) {
     let _cut = lab.fabric().install(rule("cut", links, Action::Drop)).unwrap();
     let echo = serve_echo(&nodes[0], 7000);
     assert!(reaches(&nodes[2], echo) && !reaches(&nodes[1], echo));
-    let stubborn = "trap '' TERM HUP INT; mount -t tmpfs none /mnt; \
-                    setsid sh -c 'sleep 1000' & (sleep 1000 &) ; echo up; while :; do sleep 1; done";
+    let stubborn = format!(
+        "trap '' TERM HUP INT; mount -t tmpfs {} /mnt; setsid sh -c 'sleep 1000' & (sleep 1000 &); \
+         echo up; while :; do sleep 1; done",
+        dir.display()
+    );
     for node in &nodes {
-        let process = node.spawn(&shell(dir, node.name(), stubborn)).unwrap();
+        let process = node.spawn(&shell(dir, node.name(), &stubborn)).unwrap();
         eventually("it is up", || process.log_tail(1) == "up");
     }
     let (_fleeting, more) = lab_of("second", 1);
@@ -95,20 +115,29 @@ pub fn be_the_victim(dir: &Path) {
     }
 }
 
+/// The processes of this machine that see a mount made from `source`.
+fn seeing_mounts_of(source: &Path) -> Vec<String> {
+    let source = format!(" {} ", source.display());
+    let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("mountinfo"));
+    let sees = |path: &Path| fs::read_to_string(path).is_ok_and(|mounts| mounts.contains(&source));
+    entries.filter(|path| sees(path)).map(|path| path.display().to_string()).collect()
+}
+
 pub fn kill_9_of_the_harness_mid_partition_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let mounts_before = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mut victim = helper::command("victim", dir.path()).spawn().unwrap();
     let lines = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
     let said: Vec<String> = lines.take_while(|line| line != "ready").collect();
     let namespaces: BTreeSet<u64> = said.iter().map(|line| line.parse().unwrap()).collect();
     assert_eq!(namespaces.len(), 12, "{said:?}");
-    assert!(inhabitants(&namespaces).len() >= 12);
+    let before = keepers(&namespaces);
+    assert!(before.len() >= 12, "{before:?}");
+    assert!(!seeing_mounts_of(dir.path()).is_empty());
     victim.kill().unwrap();
     victim.wait().unwrap();
-    eventually("every process of the lab is gone", || inhabitants(&namespaces).is_empty());
-    assert_eq!(holders(&namespaces), Vec::<String>::new());
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts_before);
+    eventually("every process of the lab is gone", || marked(dir.path()).is_empty());
+    expect_gone(&namespaces, &before);
+    assert_eq!(seeing_mounts_of(dir.path()), Vec::<String>::new());
 }
 
 /// A harness that builds and takes down labs for ever.
