@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use checker::Event;
+use checker::history::parse_bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ impl RunFolder {
         let history = history.unwrap_or(Lines { items: Vec::new(), note: None });
         noted(history.note);
 
-        let agents = or_absent(read_lines(&self.events(), parse_json::<NodeEvent>))?;
+        let agents = or_absent(read_lines::<NodeEvent>(&self.events()))?;
         let agents = agents.unwrap_or(Lines { items: Vec::new(), note: None });
         noted(agents.note);
 
@@ -79,21 +80,23 @@ impl RunFolder {
     }
 }
 
-/// Reads a history file, of a run folder or on its own.
+/// Reads a history file, of a run folder or on its own; lines are what [`checker::history::parse_bytes`] takes.
 ///
-/// A last line that has no end and cannot be parsed is left out with a note; any other bad line is an error
-/// that names it.
+/// A last line that breaks off is left out with a note; any other bad line is an error that names it.
 pub fn read_history(path: &Path) -> Result<Lines<Event>> {
-    read_lines(path, parse_event)
+    let bytes = fs::read(path).map_err(Error::doing("read", path))?;
+    let parsed = parse_bytes(&bytes).map_err(|err| Error::Malformed {
+        path: path.to_owned(),
+        line: usize::try_from(err.line).ok(),
+        why: err.why,
+    })?;
+    let note = parsed.note.map(|cut| mid_line(path, cut.line, cut.bytes));
+    Ok(Lines { items: parsed.events, note })
 }
 
-/// The one place where a history line becomes an event.
-fn parse_event(line: &str) -> Result<Event, String> {
-    parse_json(line)
-}
-
-fn parse_json<T: DeserializeOwned>(line: &str) -> Result<T, String> {
-    serde_json::from_str(line).map_err(|err| without_place(&err))
+fn mid_line(path: &Path, line: u64, bytes: usize) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{name} ends in mid-line {line}: its last {bytes} bytes are left out")
 }
 
 /// serde counts lines within the line it was given: that number would mislead.
@@ -105,26 +108,22 @@ fn without_place(err: &serde_json::Error) -> String {
     }
 }
 
-fn read_lines<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<Lines<T>> {
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>> {
     let bytes = fs::read(path).map_err(Error::doing("read", path))?;
     let mut items = Vec::new();
     let mut note = None;
     for (number, raw) in (1..).zip(bytes.split_inclusive(|&b| b == b'\n')) {
         let whole = raw.ends_with(b"\n");
-        let parsed = std::str::from_utf8(raw)
-            .map_err(|_| "it is not UTF-8".to_owned())
-            .map(str::trim)
-            .and_then(|line| if line.is_empty() { Ok(None) } else { parse(line).map(Some) });
-        match parsed {
-            Ok(item) => items.extend(item),
-            Err(_) if !whole => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                note = Some(format!(
-                    "{name} ends in mid-line {number}: its last {} bytes are left out",
-                    raw.len()
-                ));
+        if raw.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match serde_json::from_slice(raw) {
+            Ok(item) => items.push(item),
+            Err(_) if !whole => note = Some(mid_line(path, number as u64, raw.len())),
+            Err(err) => {
+                let why = without_place(&err);
+                return Err(Error::Malformed { path: path.to_owned(), line: Some(number), why });
             }
-            Err(why) => return Err(Error::Malformed { path: path.to_owned(), line: Some(number), why }),
         }
     }
     Ok(Lines { items, note })
