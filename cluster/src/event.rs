@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// A step of the failover protocol.
+///
+/// The agent that wins epoch `e` writes, in this order: `suspected` and `lease_lost` of `e - 1` (not for the
+/// first master of all), `proposed`, `elected`, `fenced` and `promoted` of `e`. The others write `following`,
+/// that of the old master `demoted` before. Several agents suspect and propose. After a false alarm
+/// `suspected`, `lease_lost` and `proposed` may come again for the same epoch: those that led to `elected` are
+/// the last before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -24,6 +30,23 @@ pub enum Step {
     Following,
     /// Its Redis was master and is no longer.
     Demoted,
+}
+
+impl Step {
+    /// As it stands in an event line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Started => "started",
+            Step::Suspected => "suspected",
+            Step::LeaseLost => "lease_lost",
+            Step::Proposed => "proposed",
+            Step::Elected => "elected",
+            Step::Fenced => "fenced",
+            Step::Promoted => "promoted",
+            Step::Following => "following",
+            Step::Demoted => "demoted",
+        }
+    }
 }
 
 /// One event line.

@@ -1,4 +1,19 @@
 //! The system under test: a shard cluster on unmodified Redis and ZooKeeper, unaware that it is tested.
+//!
+//! Who runs a cluster asks [`provision`] for files and command lines, starts the servers and agents wherever
+//! it likes, calls [`bootstrap::bootstrap`] once, waits for [`status::ready`], and then works through
+//! [`client::Client`]s. The agents ([`agent`]) do the rest by themselves, and write an event line for
+//! every step ([`event`]).
 
+pub mod agent;
+pub mod bootstrap;
+pub mod client;
 pub mod event;
+pub mod fake;
+pub mod provision;
+pub mod redis_link;
+pub mod ring;
+pub mod status;
 pub mod store;
+pub mod zk;
+pub mod znodes;

@@ -1,1 +1,23 @@
-//! What goes wrong.
+//! What goes wrong, when, to whom, and what shows that it did.
+//!
+//! A [`Schedule`] is drawn from a seed before the run, as plain data: [`Window`]s of a [`Harm`] on a symbolic
+//! [`Target`], in lanes that may overlap. A target resolves when its window opens: "the master of shard 0"
+//! is whoever holds that role at that moment. Each strike reports what it resolved to and the evidence that
+//! it took effect; a fault without evidence counts as not installed. Healing is a guard: whatever was
+//! injected is undone when its [`Injected`](strike::Injected) goes out of scope.
+//!
+//! The nemesis acts through an [`Arena`], so that the same schedule strikes a cluster of real processes in a
+//! lab and an in-memory one.
+
+pub mod arena;
+pub mod lanes;
+pub mod schedule;
+pub mod shape;
+pub mod strike;
+pub mod targets;
+
+pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
+pub use schedule::{Family, Harm, Limits, Schedule, ScheduleError, Window};
+pub use shape::Shape;
+pub use targets::Target;

@@ -1,4 +1,29 @@
 //! What a run leaves, and how it is told.
+//!
+//! A run folder is written as the run happens ([`journal`], [`writer`]), can be read back whole or in part
+//! ([`reader`]), and explains itself: [`failover`] and [`availability`] compute what is worth telling,
+//! [`explain`] and [`table`] put it in words for the terminal, [`plot`] draws it, [`report`] binds all of it
+//! into one page that opens offline. Everything after the writing is a pure function of what was recorded.
 
+pub mod availability;
+pub mod error;
+pub mod explain;
+pub mod failover;
+pub mod journal;
+pub mod layout;
+pub mod plot;
+pub mod reader;
+pub mod report;
 pub mod spec;
 pub mod summary;
+pub mod table;
+pub mod units;
+pub mod utc;
+pub mod writer;
+
+pub use error::{Error, Result};
+pub use journal::Journal;
+pub use layout::{FORMAT_VERSION, RunFolder};
+pub use reader::{RunRecord, read_history};
+pub use report::Report;
+pub use writer::RunFile;

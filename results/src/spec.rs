@@ -35,6 +35,8 @@ pub struct RunSpec {
     pub wait: u32,
     /// `master` or `replica`: where reads go.
     pub reads: String,
+    /// Milliseconds for which a master's lease lasts: how soon agents suspect silence.
+    pub lease_ms: u64,
     /// Milliseconds after which a client gives a call up.
     pub op_timeout_ms: u64,
     /// Seconds after the last heal within which every shard must take writes again.

@@ -1,0 +1,208 @@
+//! What an agent knows of two Redis servers: its own, and the master it follows.
+//!
+//! Three tasks that never wait for each other or for ZooKeeper: a watch over the agent's own Redis, a
+//! heartbeat that writes and waits for replicas while it is master, and a probe of the shard's master.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use redis::{Value, cmd, pipe};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::config::{AgentConfig, Timing};
+use crate::redis_link::{LinkError, RedisLink, Replication};
+
+/// Key of the heartbeat. It lives beside the users' keys, and is replicated like them.
+pub const HEARTBEAT_KEY: &str = "__shardstorm:heartbeat";
+
+/// Own Redis as last seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RedisSight {
+    /// Not looked at yet.
+    Unknown,
+    /// It does not answer.
+    Down {
+        /// When it last answered, or when the agent began to ask.
+        since: Instant,
+        /// Nobody listens on its port: the process is gone, not slow.
+        refused: bool,
+        /// Why, for people.
+        why: String,
+    },
+    /// It answers.
+    Up {
+        /// Incarnation: changes with every start of the process.
+        run_id: String,
+        /// Role and offset.
+        replication: Replication,
+        /// When `replication.linked` last changed, or the incarnation was first seen.
+        link_since: Instant,
+        /// When it said so.
+        seen_at: Instant,
+    },
+}
+
+/// Watches the agent's own Redis.
+pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
+    let limit = config.timing.lease();
+    let poll = Duration::from_millis(config.timing.poll_ms);
+    let mut answered = Instant::now();
+    let mut refusals = 0;
+    loop {
+        let mut link = match open(config.redis, limit).await {
+            Ok(open) => open,
+            Err(e) => {
+                // One refusal may be a restart seen in the middle of it; two in a row are a dead process.
+                let refused = matches!(&e, LinkError::Connect(io) if io.kind() == std::io::ErrorKind::ConnectionRefused);
+                refusals = if refused { refusals + 1 } else { 0 };
+                out.send_replace(RedisSight::Down {
+                    since: answered,
+                    refused: refusals > 1,
+                    why: e.to_string(),
+                });
+                sleep(poll / 2).await;
+                continue;
+            }
+        };
+        refusals = 0;
+        let mut sight: Option<(Replication, Instant)> = None;
+        loop {
+            match link.0.info("replication", limit).await {
+                Ok(info) => {
+                    answered = Instant::now();
+                    let replication = info.replication();
+                    let link_since = match &sight {
+                        Some((before, since)) if before.linked == replication.linked => *since,
+                        _ => answered,
+                    };
+                    sight = Some((replication.clone(), link_since));
+                    let run_id = link.1.clone();
+                    out.send_replace(RedisSight::Up { run_id, replication, link_since, seen_at: answered });
+                }
+                Err(e) => {
+                    out.send_replace(RedisSight::Down {
+                        since: answered,
+                        refused: false,
+                        why: e.to_string(),
+                    });
+                    break;
+                }
+            }
+            sleep(poll).await;
+            if link.0.is_closed() {
+                break;
+            }
+        }
+    }
+}
+
+/// A connection and the incarnation at its other end: a connection never outlives a process.
+async fn open(addr: SocketAddr, limit: Duration) -> Result<(RedisLink, String), LinkError> {
+    let mut link = RedisLink::connect(addr, limit).await?;
+    let run_id = link.info("server", limit).await?.get("run_id").unwrap_or_default().to_owned();
+    Ok((link, run_id))
+}
+
+/// The heartbeat as last seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeartbeatSight {
+    /// When the latest heartbeat that was acknowledged had been sent.
+    pub acked_at: Option<Instant>,
+    /// Replicas that acknowledged the latest one.
+    pub replicas: u32,
+}
+
+/// Writes and waits for replicas for as long as the agent's Redis is master.
+pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: watch::Sender<HeartbeatSight>) {
+    let period = Duration::from_millis(config.timing.renew_ms);
+    let mut link: Option<RedisLink> = None;
+    let mut n = 0u64;
+    loop {
+        sleep(period).await;
+        let master = matches!(&*own.borrow(), RedisSight::Up { replication, .. } if replication.master);
+        if !master {
+            link = None;
+            continue;
+        }
+        let mut open = match link.take() {
+            Some(open) if !open.is_closed() => open,
+            _ => match RedisLink::connect(config.redis, config.timing.lease()).await {
+                Ok(open) => open,
+                Err(_) => continue,
+            },
+        };
+        n += 1;
+        let sent = Instant::now();
+        if let Some(replicas) = beat_once(&mut open, &config.node, n, &config.timing).await {
+            let acked = replicas >= config.timing.wait_replicas;
+            out.send_modify(|sight| {
+                sight.replicas = replicas;
+                if acked {
+                    sight.acked_at = Some(sent);
+                }
+            });
+            link = Some(open);
+        }
+    }
+}
+
+/// Replicas that acknowledged one heartbeat; none if it failed and the connection is of no more use.
+async fn beat_once(link: &mut RedisLink, node: &str, n: u64, timing: &Timing) -> Option<u32> {
+    let mut pipeline = pipe();
+    pipeline.cmd("SET").arg(HEARTBEAT_KEY).arg(format!("{node}:{n}"));
+    pipeline.cmd("WAIT").arg(timing.wait_replicas).arg(timing.renew_ms.max(50));
+    let values = timeout(timing.lease(), link.pipeline(&pipeline)).await.ok()?.ok()?;
+    match values.as_slice() {
+        [Value::Okay, Value::Int(replicas)] => u32::try_from(*replicas).ok(),
+        _ => None,
+    }
+}
+
+/// The shard's master as seen from here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProbeSight {
+    /// Whom these are about.
+    pub target: Option<SocketAddr>,
+    /// When it last answered, or when the probe turned to it.
+    pub answered_at: Instant,
+}
+
+/// Pings the master that `target` names.
+pub async fn probe(
+    period: Duration,
+    mut target: watch::Receiver<Option<SocketAddr>>,
+    out: watch::Sender<ProbeSight>,
+) {
+    loop {
+        let Some(addr) = *target.borrow_and_update() else {
+            if target.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        out.send_replace(ProbeSight { target: Some(addr), answered_at: Instant::now() });
+        tokio::select! {
+            _ = ping_for_ever(addr, period, &out) => {}
+            changed = target.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn ping_for_ever(addr: SocketAddr, period: Duration, out: &watch::Sender<ProbeSight>) {
+    let limit = period * 2;
+    loop {
+        if let Ok(mut link) = RedisLink::connect(addr, limit).await {
+            // An error reply is an answer too: it may be loading.
+            while let Ok(_) | Err(LinkError::Refused(_)) = link.command(&cmd("PING"), limit).await {
+                out.send_modify(|sight| sight.answered_at = Instant::now());
+                sleep(period).await;
+            }
+        }
+        sleep(period).await;
+    }
+}

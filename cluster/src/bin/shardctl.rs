@@ -1,0 +1,360 @@
+//! A cluster by hand, on loopback and without a harness: see `cluster/README.md`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use cluster::{
+    agent::{AgentConfig, Timing, Variant},
+    bootstrap::{ShardMap, bootstrap},
+    client::{Client, ClientOptions, ClusterState, ClusterView},
+    provision::{self, Launch, agent::Agent},
+    status,
+    store::{Reply, Store},
+    znodes::{Paths, RedisNode},
+};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A cluster by hand, on loopback
+#[derive(Parser)]
+#[command(name = "shardctl")]
+struct Cli {
+    /// ZooKeeper servers [default: those of the ports that `prepare` uses by default]
+    #[arg(long, global = true, default_value = "127.0.0.1:21811,127.0.0.1:21812,127.0.0.1:21813")]
+    zookeeper: String,
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Write the files of three ZooKeeper servers and the Redis servers and agents of the shards, each with
+    /// a `start` script
+    Prepare {
+        /// Directory to write to
+        dir: PathBuf,
+        /// Number of shards
+        #[arg(long, default_value_t = 1)]
+        shards: u32,
+        /// Redis servers of each shard
+        #[arg(long, default_value_t = 3)]
+        replicas: u32,
+        /// First port; the cluster uses up to a hundred from there
+        #[arg(long, default_value_t = 21800)]
+        port: u16,
+        /// The agent's program [default: shard-agent beside this one]
+        #[arg(long)]
+        agent: Option<PathBuf>,
+    },
+    /// Write the first records of the cluster that was prepared in a directory
+    Bootstrap {
+        /// The directory given to `prepare`
+        dir: PathBuf,
+    },
+    /// Show masters, epochs and members, again at every change with --watch
+    Status {
+        /// Go on until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Read a key
+    Get {
+        /// The key
+        key: String,
+    },
+    /// Write for some seconds, one write after the other, and tell of every gap of more than 100 ms
+    /// between two acknowledged ones
+    Load {
+        /// For how long
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Deadline of a write, milliseconds
+        #[arg(long, default_value_t = 300)]
+        deadline_ms: u64,
+    },
+    /// Write a key, acknowledged by one replica
+    Set {
+        /// The key
+        key: String,
+        /// Its new value
+        value: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(254) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("shardctl: {e:#}");
+            ExitCode::from(254)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match cli.command {
+        Verb::Prepare { dir, shards, replicas, port, agent } => prepare(&dir, shards, replicas, port, agent),
+        Verb::Bootstrap { dir } => runtime.block_on(write_records(&cli.zookeeper, &dir)),
+        Verb::Status { watch } => runtime.block_on(show_status(&cli.zookeeper, watch)),
+        Verb::Load { seconds, deadline_ms } => runtime.block_on(load(
+            &cli.zookeeper,
+            Duration::from_secs(seconds),
+            Duration::from_millis(deadline_ms),
+        )),
+        Verb::Get { key } => runtime.block_on(async {
+            let reply = connect(&cli.zookeeper).await?.read(&key).await;
+            show(reply, |value| value.unwrap_or_else(|| "(never written)".into()))
+        }),
+        Verb::Set { key, value } => runtime.block_on(async {
+            let reply = connect(&cli.zookeeper).await?.write(&key, &value).await;
+            show(reply, |()| "written".into())
+        }),
+    }
+}
+
+fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<PathBuf>) -> Result<()> {
+    let redis_count = shards.saturating_mul(replicas);
+    if redis_count == 0 || redis_count > 10 {
+        bail!("{shards} shards of {replicas} servers: give 1 to 10 servers in all");
+    }
+    if port > u16::MAX - 100 {
+        bail!("--port {port} leaves no room for a hundred ports");
+    }
+    let zookeeper = provision::zookeeper::find()?;
+    let redis = provision::redis::find()?;
+    let agent = match agent {
+        Some(agent) => agent,
+        None => std::env::current_exe()?.with_file_name("shard-agent"),
+    };
+    let agent = fs::canonicalize(&agent).with_context(|| format!("no agent at {}", agent.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let dir = fs::canonicalize(dir)?;
+
+    let connect = prepare_zookeeper(&dir, port, &zookeeper)?;
+    let mut map = Vec::new();
+    for shard in 0..shards {
+        let mut nodes = Vec::new();
+        for i in 0..replicas {
+            let node = format!("r{shard}{}", char::from(b'a' + i as u8));
+            let addr = SocketAddr::new(LOOPBACK, port + 1 + (shard * replicas + i) as u16);
+            let server = provision::redis::Server {
+                bind: LOOPBACK,
+                port: addr.port(),
+                dir: dir.join(&node).join("redis"),
+            };
+            write_script(&dir.join(&node), "start-redis", &server.prepare(&redis)?)?;
+            let config = AgentConfig {
+                shard,
+                node: node.clone(),
+                redis: addr,
+                zookeeper: connect.clone(),
+                events: dir.join(&node).join("events.jsonl"),
+                variant: Variant::Course,
+                root: Paths::default().root().to_owned(),
+                timing: Timing::default(),
+            };
+            let spec = Agent { program: vec![agent.clone()], config, dir: dir.join(&node) };
+            write_script(&dir.join(&node), "start-agent", &spec.prepare()?)?;
+            nodes.push(RedisNode { node, addr });
+        }
+        map.push((shard, nodes));
+    }
+    fs::write(dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
+    println!(
+        "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
+        dir.display(),
+        redis.version,
+        zookeeper.version,
+        zookeeper.java_version
+    );
+    println!("zookeeper: {connect}");
+    Ok(())
+}
+
+fn prepare_zookeeper(
+    dir: &Path,
+    port: u16,
+    installation: &provision::zookeeper::Installation,
+) -> Result<String> {
+    use provision::zookeeper::{Peer, Server};
+    let peers: Vec<Peer> = (1..=3)
+        .map(|id| Peer {
+            id,
+            addr: LOOPBACK,
+            quorum_port: port + 20 + u16::from(id),
+            election_port: port + 30 + u16::from(id),
+        })
+        .collect();
+    let mut addrs = Vec::new();
+    for id in 1..=3u8 {
+        let mut server = Server::new(id, peers.clone(), dir.join(format!("zk{id}")));
+        server.client_port = port + 10 + u16::from(id);
+        write_script(&server.dir, "start-zookeeper", &server.prepare(installation)?)?;
+        addrs.push(format!("{LOOPBACK}:{}", server.client_port));
+    }
+    Ok(addrs.join(","))
+}
+
+/// Writes an executable script that becomes the server, its output in a log file beside the script.
+fn write_script(dir: &Path, name: &str, launch: &Launch) -> Result<()> {
+    let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_string_lossy().replace('\'', r"'\''"));
+    let argv: Vec<String> = launch.argv.iter().map(|part| quote(part)).collect();
+    // A restarted Redis must find no dump of its former life.
+    let wipe = if name == "start-redis" { "rm -f *.rdb\n" } else { "" };
+    let log = quote(dir.join(format!("{name}.log")).as_os_str());
+    let script = format!(
+        "#!/bin/sh\ncd {} || exit 1\n{wipe}exec {} >>{log} 2>&1\n",
+        quote(launch.cwd.as_os_str()),
+        argv.join(" ")
+    );
+    let path = dir.join(name);
+    fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+async fn write_records(zookeeper: &str, dir: &Path) -> Result<()> {
+    let path = dir.join("shards.json");
+    let text =
+        fs::read(&path).with_context(|| format!("cannot read {}: run prepare first", path.display()))?;
+    let shards: Vec<(u32, Vec<RedisNode>)> =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    bootstrap(zookeeper, &Paths::default(), &ShardMap::new(shards), PATIENCE).await?;
+    println!("records written");
+    Ok(())
+}
+
+async fn connected(view: &ClusterView, zookeeper: &str) -> Result<()> {
+    if !view.wait_until(PATIENCE, |state| state.connected).await {
+        bail!("no answer from zookeeper at {zookeeper} within {} s", PATIENCE.as_secs());
+    }
+    if view.state().shards.is_empty() {
+        bail!("zookeeper at {zookeeper} holds no cluster: run bootstrap first");
+    }
+    Ok(())
+}
+
+async fn connect(zookeeper: &str) -> Result<Client> {
+    let view = ClusterView::open(zookeeper);
+    connected(&view, zookeeper).await?;
+    Ok(Client::new(view, ClientOptions::default()))
+}
+
+async fn load(zookeeper: &str, length: Duration, deadline: Duration) -> Result<()> {
+    let mut client = connect(zookeeper).await?;
+    let started = Instant::now();
+    let (mut acked_at, mut acked) = (started, 0u64);
+    let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
+    for n in 0u64.. {
+        if started.elapsed() >= length {
+            break;
+        }
+        let (key, value) = (format!("load-{}", n % 100), n.to_string());
+        let why = match tokio::time::timeout(deadline, client.write(&key, &value)).await {
+            Err(_) => "unknown: deadline".to_owned(),
+            Ok(Reply { result: Err(e), .. }) if e.definite => format!("failed: {e}"),
+            Ok(Reply { result: Err(e), .. }) => format!("unknown: {e}"),
+            Ok(Reply { result: Ok(()), served_by }) => {
+                acked += 1;
+                let gap = acked_at.elapsed();
+                if gap > Duration::from_millis(100) {
+                    let epoch = served_by.map_or(0, |by| by.epoch);
+                    let counts: Vec<String> = reasons.iter().map(|(why, n)| format!("{n} {why}")).collect();
+                    let at = (started.elapsed() - gap).as_millis();
+                    println!(
+                        "at {at} ms: gap of {} ms, now in epoch {epoch}; {}",
+                        gap.as_millis(),
+                        counts.join(", ")
+                    );
+                }
+                acked_at = Instant::now();
+                reasons.clear();
+                continue;
+            }
+        };
+        *reasons.entry(why).or_default() += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    println!("{acked} writes acknowledged in {} s", length.as_secs());
+    if acked_at.elapsed() > Duration::from_secs(1) {
+        bail!("no write was acknowledged for the last {} ms: {reasons:?}", acked_at.elapsed().as_millis());
+    }
+    Ok(())
+}
+
+fn show<T>(reply: Reply<T>, text: impl FnOnce(T) -> String) -> Result<()> {
+    match (reply.result, reply.served_by) {
+        (Ok(value), Some(by)) => println!("{} ({} in epoch {})", text(value), by.node, by.epoch),
+        (Ok(value), None) => println!("{}", text(value)),
+        (Err(e), _) if e.definite => bail!("failed: {e}"),
+        (Err(e), _) => bail!("unknown, it may or may not have happened: {e}"),
+    }
+    Ok(())
+}
+
+async fn show_status(zookeeper: &str, watch: bool) -> Result<()> {
+    for addr in zookeeper.split(',') {
+        let line = match addr.parse::<SocketAddr>() {
+            Err(_) => "not an address like 127.0.0.1:2181".to_owned(),
+            Ok(addr) => match status::zk_server(addr, Duration::from_secs(1)).await {
+                Ok(server) => server
+                    .mode
+                    .map_or("looking for a leader".into(), |mode| format!("{mode:?}").to_lowercase()),
+                Err(why) => why,
+            },
+        };
+        println!("zookeeper {addr}: {line}");
+    }
+    let view = status::observe(zookeeper, Paths::default());
+    connected(&view, zookeeper).await?;
+    let mut states = view.states();
+    loop {
+        let state = states.borrow_and_update().clone();
+        print_state(&state);
+        if !watch || states.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn print_state(state: &ClusterState) {
+    for (id, shard) in &state.shards {
+        let master = shard.master.as_ref().map_or("none", |master| master.node.as_str());
+        let serving = if shard.serving { "serving" } else { "not serving" };
+        let lease = if shard.leased { "leased" } else { "no lease" };
+        let members: Vec<String> = shard
+            .members
+            .iter()
+            .map(|(node, m)| {
+                format!(
+                    "{node} {}{}",
+                    format!("{:?}", m.role).to_lowercase(),
+                    if m.linked { " linked" } else { "" }
+                )
+            })
+            .collect();
+        println!(
+            "shard {id}: epoch {}, master {master} ({serving}, {lease}); {}",
+            shard.epoch,
+            members.join(", ")
+        );
+    }
+}

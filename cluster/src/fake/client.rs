@@ -1,0 +1,248 @@
+//! A client of the fake cluster: finds the master, sends, waits, and says honestly what it knows.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::FakeCluster;
+use super::bug::FakeBug;
+use super::net::{Fate, NodeId, ProcessState, retransmit_after};
+use super::serve::{Answer, Request, Served};
+use super::shard::Role;
+use super::world::{Late, World};
+use crate::store::{CallError, Reply, ServedBy, Store};
+
+/// How long one message is under way on a good day.
+const HOP_US: std::ops::Range<u64> = 100..500;
+/// How often a client looks again at a server or at itself while that stands still.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Where a shard's master is, as one client knows it.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    master: Option<NodeId>,
+    epoch: u64,
+}
+
+/// One client of a [`FakeCluster`], bound to one of its client nodes.
+#[derive(Debug)]
+pub struct FakeClient {
+    cluster: FakeCluster,
+    node: NodeId,
+    views: Vec<Option<View>>,
+}
+
+impl FakeClient {
+    pub(super) fn new(cluster: FakeCluster, node: NodeId) -> Self {
+        let shards = cluster.world().shards.len();
+        FakeClient { cluster, node, views: vec![None; shards] }
+    }
+
+    async fn call<T>(&mut self, request: Request, result: impl FnOnce(Answer) -> Option<T>) -> Reply<T> {
+        self.while_paused().await;
+        let routed = self.route(&request);
+        let (to, served_by) = match routed {
+            Ok(route) => route,
+            Err(error) => {
+                self.hop(Duration::ZERO).await;
+                return Reply { result: Err(error), served_by: None };
+            }
+        };
+        let answer = self.exchange(to, request).await;
+        let result = answer.map(|answer| result(answer).expect("each request has its own kind of answer"));
+        Reply { result, served_by: Some(served_by) }
+    }
+
+    /// The request's way there, its service, and the answer's way back.
+    async fn exchange(&mut self, to: NodeId, request: Request) -> Result<Answer, CallError> {
+        let delay = self.travel(self.node, to).await;
+        let mut sent = Sent::new(&self.cluster, to, request, delay);
+        self.hop(delay).await;
+        let served = sent.wait_until_served().await;
+        drop(sent);
+        let incarnation = self.cluster.world().nodes.get(to).incarnation;
+        tokio::time::sleep(served.after).await;
+        let delay = self.travel(to, self.node).await;
+        self.hop(delay).await;
+        self.while_paused().await;
+        let answer = served.answer?;
+        let world = self.cluster.world();
+        let node = world.nodes.get(to);
+        if node.server == ProcessState::Dead || node.incarnation != incarnation {
+            return Err(CallError::indefinite("connection reset"));
+        }
+        Ok(answer)
+    }
+
+    /// Where `request` goes: to the master, as far as this client knows.
+    fn route(&mut self, request: &Request) -> Result<(NodeId, ServedBy), CallError> {
+        let mut world = self.cluster.world();
+        if world.nodes.get(self.node).server == ProcessState::Dead {
+            return Err(CallError::definite("client down"));
+        }
+        let shard = world.shard_of(request.key());
+        let view = self.look_up(&world, shard);
+        self.views[shard] = view;
+        let view = view.ok_or_else(|| CallError::definite("no ZooKeeper in reach"))?;
+        let mut to = view.master.ok_or_else(|| CallError::definite("no master"))?;
+        if let (Some(FakeBug::StaleRead), Request::Read { .. }) = (world.bug, request) {
+            to = any_replica(&mut world, shard, to);
+        }
+        let node = world.nodes.get(to).name.clone();
+        Ok((to, ServedBy { shard: shard as u32, epoch: view.epoch, node }))
+    }
+
+    /// What ZooKeeper says if it can be asked, else what was known before.
+    fn look_up(&self, world: &World, shard: usize) -> Option<View> {
+        let known = self.views[shard];
+        if !world.zookeeper.serves(self.node, &world.nodes, &world.links) {
+            return known;
+        }
+        let state = &world.shards[shard];
+        let master = state.master.map(|master| state.replicas[master].node);
+        let view = View { master, epoch: state.epoch };
+        Some(self.deposed_master(world, shard).unwrap_or(view))
+    }
+
+    /// The bug `split-brain`: half of the clients ask whoever says first that it is master.
+    fn deposed_master(&self, world: &World, shard: usize) -> Option<View> {
+        if world.bug != Some(FakeBug::SplitBrain) || self.node.is_multiple_of(2) {
+            return None;
+        }
+        let state = &world.shards[shard];
+        state.replicas.iter().find_map(|replica| match replica.role {
+            Role::Master { epoch }
+                if epoch < state.epoch
+                    && world.nodes.server_runs(replica.node)
+                    && world.links.connected(self.node, replica.node) =>
+            {
+                Some(View { master: Some(replica.node), epoch })
+            }
+            Role::Master { .. } | Role::Replica { .. } => None,
+        })
+    }
+
+    /// Gets one message from `from` to `to`, however often it must be sent again; how long it is under way.
+    async fn travel(&self, from: NodeId, to: NodeId) -> Duration {
+        for attempt in 0.. {
+            let fate = {
+                let world = &mut *self.cluster.world();
+                world.links.send(from, to, &mut world.rng)
+            };
+            match fate {
+                Fate::Arrives { after } => return after,
+                Fate::Dropped => tokio::time::sleep(retransmit_after(attempt)).await,
+            }
+        }
+        unreachable!("attempts do not run out")
+    }
+
+    async fn hop(&self, delay: Duration) {
+        let hop_us = self.cluster.world().rng.random_range(HOP_US);
+        tokio::time::sleep(Duration::from_micros(hop_us) + delay).await;
+    }
+
+    async fn while_paused(&self) {
+        while self.cluster.world().nodes.get(self.node).server == ProcessState::Paused {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// A replica the request may as well be sent to.
+fn any_replica(world: &mut World, shard: usize, master: NodeId) -> NodeId {
+    let replicas = &world.shards[shard].replicas;
+    let at = world.rng.random_range(0..replicas.len());
+    let node = replicas[at].node;
+    if world.nodes.server_runs(node) { node } else { master }
+}
+
+/// A request that is on its way or waits at its server. If its client gives up, it may still be served.
+struct Sent {
+    cluster: FakeCluster,
+    to: NodeId,
+    incarnation: u64,
+    due_ns: u64,
+    request: Option<Request>,
+}
+
+impl Sent {
+    fn new(cluster: &FakeCluster, to: NodeId, request: Request, delay: Duration) -> Self {
+        let (incarnation, due_ns) = {
+            let world = cluster.world();
+            (world.nodes.get(to).incarnation, world.now_ns + delay.as_nanos() as u64)
+        };
+        Sent { cluster: cluster.clone(), to, incarnation, due_ns, request: Some(request) }
+    }
+
+    async fn wait_until_served(&mut self) -> Served {
+        let mut first_look = true;
+        while self.cluster.world().nodes.get(self.to).server == ProcessState::Paused {
+            first_look = false;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let mut world = self.cluster.world();
+        let node = world.nodes.get(self.to);
+        // From here on nothing waits: the request is served in this poll or never.
+        match self.request.take() {
+            Some(request) if node.server == ProcessState::Running && node.incarnation == self.incarnation => {
+                world.duplicate(self.to, &request);
+                world.serve(self.to, &request)
+            }
+            _ if first_look => Served::at_once(Err(CallError::definite("connection refused"))),
+            _ => Served::at_once(Err(CallError::indefinite("connection reset"))),
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let Some(request) = self.request.take() else { return };
+        let late = Late { due_ns: self.due_ns, node: self.to, incarnation: self.incarnation, request };
+        self.cluster.world().late.push(late);
+    }
+}
+
+impl Store for FakeClient {
+    async fn read(&mut self, key: &str) -> Reply<Option<String>> {
+        let request = Request::Read { key: key.to_owned() };
+        let value = |answer| match answer {
+            Answer::Value(value) => Some(value),
+            Answer::Written | Answer::Swapped(_) => None,
+        };
+        self.call(request, value).await
+    }
+
+    async fn write(&mut self, key: &str, value: &str) -> Reply<()> {
+        let request = Request::Write { key: key.to_owned(), value: value.to_owned() };
+        self.call(request, |answer| (answer == Answer::Written).then_some(())).await
+    }
+
+    async fn cas(&mut self, key: &str, expected: &str, new: &str) -> Reply<bool> {
+        let request =
+            Request::Cas { key: key.to_owned(), expected: expected.to_owned(), new: new.to_owned() };
+        let swapped = |answer| match answer {
+            Answer::Swapped(swapped) => Some(swapped),
+            Answer::Value(_) | Answer::Written => None,
+        };
+        self.call(request, swapped).await
+    }
+}
+
+/// A store that acknowledges everything at once and keeps nothing: what the harness itself costs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Noop;
+
+impl Store for Noop {
+    async fn read(&mut self, _key: &str) -> Reply<Option<String>> {
+        Reply { result: Ok(None), served_by: None }
+    }
+
+    async fn write(&mut self, _key: &str, _value: &str) -> Reply<()> {
+        Reply { result: Ok(()), served_by: None }
+    }
+
+    async fn cas(&mut self, _key: &str, _expected: &str, _new: &str) -> Reply<bool> {
+        Reply { result: Ok(true), served_by: None }
+    }
+}

@@ -1,0 +1,127 @@
+//! Consistent hashing with virtual nodes: which shard owns a key.
+//!
+//! Every shard sits at `vnodes` points of a ring of 2^64 positions; a key belongs to the first point at or
+//! after its own position (Karger et al. 1997). Adding a shard moves about `1/n` of the keys, all of them
+//! to the new shard. The hash is fixed (FNV-1a with a finalising mix), so every process of every version
+//! agrees on the owner.
+
+use crate::znodes::RingRecord;
+
+/// Virtual nodes of a shard unless told otherwise: spreads keys to within about a tenth of the fair share.
+pub const VNODES: u32 = 128;
+
+/// Owners of all keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ring {
+    /// Position and shard, by position.
+    points: Vec<(u64, u32)>,
+}
+
+impl Ring {
+    /// A ring of `shards` with `vnodes` points each (at least one).
+    pub fn new(shards: &[u32], vnodes: u32) -> Self {
+        let mut points: Vec<(u64, u32)> = shards
+            .iter()
+            .flat_map(|&shard| {
+                (0..vnodes.max(1))
+                    .map(move |v| (position(format!("shard {shard} vnode {v}").as_bytes()), shard))
+            })
+            .collect();
+        points.sort_unstable();
+        points.dedup_by_key(|point| point.0);
+        Ring { points }
+    }
+
+    /// The shard that owns `key`; none if the ring is empty.
+    pub fn owner(&self, key: &str) -> Option<u32> {
+        let at = position(key.as_bytes());
+        let next = self.points.partition_point(|&(point, _)| point < at);
+        self.points.get(next).or_else(|| self.points.first()).map(|&(_, shard)| shard)
+    }
+}
+
+impl From<&RingRecord> for Ring {
+    fn from(record: &RingRecord) -> Self {
+        Ring::new(&record.shards, record.vnodes)
+    }
+}
+
+/// FNV-1a, 64 bits, then the finaliser of SplitMix64: FNV alone leaves short keys close together.
+fn position(bytes: &[u8]) -> u64 {
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut z = fnv;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shares(ring: &Ring, keys: usize) -> BTreeMap<u32, usize> {
+        let mut shares = BTreeMap::new();
+        for i in 0..keys {
+            *shares.entry(ring.owner(&format!("key-{i}")).unwrap()).or_insert(0) += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn an_empty_ring_owns_nothing() {
+        assert_eq!(Ring::new(&[], 8).owner("k"), None);
+    }
+
+    #[test]
+    fn owners_never_change_between_versions() {
+        let ring = Ring::new(&[0, 1, 2], VNODES);
+        let owners: Vec<u32> = (0..8).map(|i| ring.owner(&format!("k{i}")).unwrap()).collect();
+        assert_eq!(owners, OWNERS_OF_K0_TO_K7);
+    }
+    const OWNERS_OF_K0_TO_K7: [u32; 8] = [2, 2, 1, 2, 2, 0, 0, 0];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_shard_gets_a_fair_share(shards in 2u32..9) {
+            let ids: Vec<u32> = (0..shards).collect();
+            let keys = 20_000;
+            let fair = keys / shards as usize;
+            let shares = shares(&Ring::new(&ids, VNODES), keys);
+            prop_assert_eq!(shares.len(), ids.len());
+            for (&shard, &share) in &shares {
+                prop_assert!(share > fair * 6 / 10 && share < fair * 15 / 10, "shard {} has {} of {}", shard, share, keys);
+            }
+        }
+
+        #[test]
+        fn a_new_shard_takes_its_share_and_nothing_else_moves(shards in 1u32..9) {
+            let before = Ring::new(&(0..shards).collect::<Vec<_>>(), VNODES);
+            let after = Ring::new(&(0..=shards).collect::<Vec<_>>(), VNODES);
+            let keys = 20_000;
+            let mut moved = 0;
+            for i in 0..keys {
+                let key = format!("key-{i}");
+                if before.owner(&key) != after.owner(&key) {
+                    prop_assert_eq!(after.owner(&key), Some(shards), "{} moved between old shards", key);
+                    moved += 1;
+                }
+            }
+            let fair = keys / (shards as usize + 1);
+            prop_assert!(moved > fair * 6 / 10 && moved < fair * 15 / 10, "{} moved, fair is {}", moved, fair);
+        }
+
+        #[test]
+        fn the_order_of_shards_does_not_matter(key in "[a-z0-9]{1,12}", swap in any::<bool>()) {
+            let ids = if swap { [2, 0, 1] } else { [1, 2, 0] };
+            prop_assert_eq!(Ring::new(&ids, 16).owner(&key), Ring::new(&[0, 1, 2], 16).owner(&key));
+        }
+    }
+}

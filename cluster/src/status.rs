@@ -1,0 +1,212 @@
+//! What somebody outside sees of a cluster: masters and epochs from ZooKeeper, roles from the servers
+//! themselves, and whether it takes writes.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use redis::{Value, pipe};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    client::{ClusterView, outcome},
+    redis_link::{RedisLink, Replication},
+    znodes::Paths,
+};
+
+/// An observer's view: like that of clients, with leases.
+pub fn observe(zookeeper: &str, paths: Paths) -> ClusterView {
+    ClusterView::with_paths(zookeeper, paths, true)
+}
+
+/// Role of a ZooKeeper server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZkMode {
+    /// It orders writes.
+    Leader,
+    /// It follows the leader.
+    Follower,
+    /// It is alone by configuration.
+    Standalone,
+}
+
+/// What a ZooKeeper server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZkServer {
+    /// Its role; none while it is looking for a leader, and serves nobody.
+    pub mode: Option<ZkMode>,
+    /// Last transaction it has seen.
+    pub zxid: Option<u64>,
+    /// Connections open to it.
+    pub connections: Option<u64>,
+}
+
+/// Asks a ZooKeeper server for its role with the four-letter command `srvr`; an error says in a few words why
+/// it did not answer within `limit`.
+pub async fn zk_server(addr: SocketAddr, limit: Duration) -> Result<ZkServer, String> {
+    let ask = async {
+        let mut stream = TcpStream::connect(addr).await?;
+        stream.write_all(b"srvr").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok::<_, std::io::Error>(text)
+    };
+    match timeout(limit, ask).await {
+        Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
+        Ok(Err(e)) => Err(e.to_string()),
+        Ok(Ok(text)) if text.is_empty() => Err("it closed the connection".into()),
+        Ok(Ok(text)) => Ok(parse_srvr(&text)),
+    }
+}
+
+fn parse_srvr(text: &str) -> ZkServer {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let mode = match field("Mode:") {
+        Some("leader") => Some(ZkMode::Leader),
+        Some("follower") => Some(ZkMode::Follower),
+        Some("standalone") => Some(ZkMode::Standalone),
+        _ => None,
+    };
+    let zxid = field("Zxid:").and_then(|hex| u64::from_str_radix(hex.trim_start_matches("0x"), 16).ok());
+    let connections = field("Connections:").and_then(|n| n.parse().ok());
+    ZkServer { mode, zxid, connections }
+}
+
+/// Asks a Redis for its role and offset; an error says in a few words why it did not answer within `limit`.
+pub async fn redis_role(addr: SocketAddr, limit: Duration) -> Result<Replication, String> {
+    let ask = async {
+        let mut link = RedisLink::connect(addr, limit).await?;
+        link.info("replication", limit).await
+    };
+    match timeout(limit, ask).await {
+        Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
+        Ok(Err(e)) => Err(e.to_string()),
+        Ok(Ok(info)) => Ok(info.replication()),
+    }
+}
+
+/// Waits until a majority of ZooKeeper servers serve under one leader; the error names those that do not.
+pub async fn zk_ready(servers: &[SocketAddr], limit: Duration) -> Result<(), String> {
+    let started = Instant::now();
+    loop {
+        let mut reasons = Vec::new();
+        let (mut serving, mut led) = (0, false);
+        for addr in servers {
+            match zk_server(*addr, Duration::from_millis(500)).await {
+                Ok(ZkServer { mode: Some(mode), .. }) => {
+                    serving += 1;
+                    led |= mode != ZkMode::Follower;
+                }
+                Ok(_) => reasons.push(format!("{addr}: looking for a leader")),
+                Err(why) => reasons.push(format!("{addr}: {why}")),
+            }
+        }
+        if led && serving * 2 > servers.len() {
+            return Ok(());
+        }
+        if started.elapsed() >= limit {
+            return Err(reasons.join("; "));
+        }
+        sleep(Duration::from_millis(30)).await;
+    }
+}
+
+/// Key that readiness checks write. It lives beside the users' keys.
+pub const READY_KEY: &str = "__shardstorm:ready";
+
+/// Why a cluster does not take writes yet.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", self.sentence())]
+pub struct NotReady {
+    /// Reason by shard; empty if not even the ring is known.
+    pub shards: BTreeMap<u32, String>,
+}
+
+impl NotReady {
+    fn sentence(&self) -> String {
+        if self.shards.is_empty() {
+            return "zookeeper shows no cluster yet".into();
+        }
+        let reasons: Vec<String> =
+            self.shards.iter().map(|(shard, why)| format!("shard {shard}: {why}")).collect();
+        reasons.join("; ")
+    }
+}
+
+/// Waits until every shard of the ring has a serving master that takes a write which `wait_replicas`
+/// replicas acknowledge. Comes back with the epoch of each shard, or, after `limit`, with the reason for
+/// each shard that is not ready.
+pub async fn ready(
+    view: &ClusterView,
+    wait_replicas: u32,
+    limit: Duration,
+) -> Result<BTreeMap<u32, u64>, NotReady> {
+    let started = Instant::now();
+    loop {
+        let ids: Vec<u32> = view.state().shards.keys().copied().collect();
+        let mut epochs = BTreeMap::new();
+        let mut reasons = BTreeMap::new();
+        for shard in ids {
+            match shard_ready(view, shard, wait_replicas).await {
+                Ok(epoch) => _ = epochs.insert(shard, epoch),
+                Err(why) => _ = reasons.insert(shard, why),
+            }
+        }
+        if reasons.is_empty() && !epochs.is_empty() {
+            return Ok(epochs);
+        }
+        if started.elapsed() >= limit {
+            return Err(NotReady { shards: reasons });
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn shard_ready(view: &ClusterView, shard: u32, wait_replicas: u32) -> Result<u64, String> {
+    let limit = Duration::from_millis(500);
+    let master = view.master(shard).ok_or("no serving master")?;
+    let attempt = async {
+        let mut link = RedisLink::connect(master.addr, limit).await.map_err(|e| e.to_string())?;
+        let mut write = pipe();
+        write.cmd("SET").arg(READY_KEY).arg(master.epoch);
+        write.cmd("WAIT").arg(wait_replicas).arg(limit.as_millis() as u64 / 2);
+        let replies: Vec<Value> = link.pipeline(&write).await.map_err(|e| e.to_string())?;
+        outcome::written(&replies, wait_replicas).map_err(|e| e.reason)
+    };
+    match timeout(limit, attempt).await {
+        Err(_) => Err(format!("{} does not answer", master.node)),
+        Ok(Err(why)) => Err(format!("{}: {why}", master.node)),
+        Ok(Ok(())) => Ok(master.epoch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ready_is_one_sentence() {
+        let none = NotReady { shards: BTreeMap::new() };
+        assert_eq!(none.to_string(), "zookeeper shows no cluster yet");
+        let shards = [(0, "no serving master".to_owned()), (2, "r2a: wait 0 of 1".to_owned())].into();
+        assert_eq!(NotReady { shards }.to_string(), "shard 0: no serving master; shard 2: r2a: wait 0 of 1");
+    }
+
+    #[test]
+    fn srvr_tells_the_role() {
+        let text = "Zookeeper version: 3.8.0\nLatency min/avg/max: 0/0.0/0\nReceived: 1\nSent: 0\nConnections: 3\n\
+                    Outstanding: 0\nZxid: 0x1000000a2\nMode: follower\nNode count: 5\n";
+        let server = parse_srvr(text);
+        assert_eq!(server.mode, Some(ZkMode::Follower));
+        assert_eq!((server.zxid, server.connections), (Some(0x1_0000_00a2), Some(3)));
+        let looking = parse_srvr("This ZooKeeper instance is not currently serving requests\n");
+        assert_eq!(looking, ZkServer { mode: None, zxid: None, connections: None });
+    }
+}

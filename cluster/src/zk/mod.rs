@@ -1,0 +1,23 @@
+//! One ZooKeeper session that is replaced when it dies, and a mirror of a subtree that is kept up to date.
+//!
+//! Agents, clients and observers all see ZooKeeper through [`Link`]. It reconnects for ever; while it is
+//! cut off its [`Snapshot`] keeps the last values and says `connected: false`. A snapshot may always be
+//! older than the truth, so whoever decides something checks versions in the same transaction.
+
+mod link;
+mod snapshot;
+mod write;
+
+pub use link::{Link, LinkOptions};
+pub use snapshot::{Snapshot, Znode};
+pub use write::{put_ephemeral, put_persistent};
+
+/// Stops a background task when its owner goes away.
+#[derive(Debug)]
+pub(crate) struct AbortOnDrop(pub tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,250 @@
+//! What the cluster keeps in ZooKeeper: paths and the JSON records behind them.
+//!
+//! ```text
+//! /shardstorm/ring                        RingRecord     persistent, written by bootstrap
+//! /shardstorm/shards/<s>/nodes            ShardNodes     persistent, written by bootstrap
+//! /shardstorm/shards/<s>/config           ShardConfig    persistent, changed by compare-and-set only
+//! /shardstorm/shards/<s>/lease            LeaseRecord    ephemeral of the master's agent, renewed for ever
+//! /shardstorm/shards/<s>/candidates/<n>   Candidate      ephemeral, one per agent and election
+//! /shardstorm/shards/<s>/members/<n>      Member         ephemeral, what an agent says of its Redis
+//! ```
+//!
+//! The version of `config` is the one thing that everybody agrees on: a decision of an agent is a `multi`
+//! that checks it, so a decision made on an old view fails instead of doing harm.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Where everything lives unless told otherwise.
+pub const ROOT: &str = "/shardstorm";
+
+/// Paths below one root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Paths::new(ROOT)
+    }
+}
+
+impl Paths {
+    /// Paths below `root`, an absolute path without a trailing slash.
+    pub fn new(root: impl Into<String>) -> Self {
+        Paths { root: root.into() }
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The ring: which shards there are.
+    pub fn ring(&self) -> String {
+        format!("{}/ring", self.root)
+    }
+
+    /// The parent of all shards.
+    pub fn shards(&self) -> String {
+        format!("{}/shards", self.root)
+    }
+
+    /// One shard.
+    pub fn shard(&self, shard: u32) -> ShardPaths {
+        ShardPaths { dir: format!("{}/shards/{shard}", self.root) }
+    }
+
+    /// Which shard and which part of it a path names: `/shardstorm/shards/3/members/a` is `(3, "members/a")`.
+    pub fn split<'a>(&self, path: &'a str) -> Option<(u32, &'a str)> {
+        let rest = path.strip_prefix(&self.root)?.strip_prefix("/shards/")?;
+        let (shard, part) = rest.split_once('/')?;
+        Some((shard.parse().ok()?, part))
+    }
+}
+
+/// Paths of one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardPaths {
+    dir: String,
+}
+
+impl ShardPaths {
+    /// The shard's own znode.
+    pub fn dir(&self) -> &str {
+        &self.dir
+    }
+
+    /// The Redis servers of the shard.
+    pub fn nodes(&self) -> String {
+        format!("{}/nodes", self.dir)
+    }
+
+    /// Epoch and master.
+    pub fn config(&self) -> String {
+        format!("{}/config", self.dir)
+    }
+
+    /// The master's lease.
+    pub fn lease(&self) -> String {
+        format!("{}/lease", self.dir)
+    }
+
+    /// Parent of the candidates.
+    pub fn candidates(&self) -> String {
+        format!("{}/candidates", self.dir)
+    }
+
+    /// One agent's candidacy.
+    pub fn candidate(&self, node: &str) -> String {
+        format!("{}/candidates/{node}", self.dir)
+    }
+
+    /// Parent of the members.
+    pub fn members(&self) -> String {
+        format!("{}/members", self.dir)
+    }
+
+    /// What one agent says of its Redis.
+    pub fn member(&self, node: &str) -> String {
+        format!("{}/members/{node}", self.dir)
+    }
+}
+
+/// Which shards there are, and how keys are spread over them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingRecord {
+    /// Grows with every change of the ring.
+    pub epoch: u64,
+    /// Virtual nodes of each shard on the ring.
+    pub vnodes: u32,
+    /// Shards that own keys.
+    pub shards: Vec<u32>,
+}
+
+/// A Redis server of a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RedisNode {
+    /// Name of the node it runs on.
+    pub node: String,
+    /// Where clients and replicas reach it.
+    pub addr: SocketAddr,
+}
+
+/// The Redis servers of one shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardNodes {
+    /// In no particular order.
+    pub nodes: Vec<RedisNode>,
+}
+
+/// Who is master of a shard: the truth of the shard, one version after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardConfig {
+    /// 0 before the first master; grows by one with every election.
+    pub epoch: u64,
+    /// The master of the epoch, none in epoch 0.
+    pub master: Option<RedisNode>,
+    /// False between election and promotion: nobody should write yet.
+    pub serving: bool,
+}
+
+/// The master's lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// Epoch of the master.
+    pub epoch: u64,
+    /// The master's node.
+    pub node: String,
+    /// Count of renewals.
+    pub n: u64,
+}
+
+/// One agent's bid in an election.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Epoch it stands for.
+    pub epoch: u64,
+    /// Replication offset of its Redis, bytes.
+    pub offset: u64,
+    /// Incarnation of its Redis.
+    pub run_id: String,
+}
+
+/// What a Redis is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It accepts writes.
+    Master,
+    /// It follows, or tries to follow, another.
+    Replica,
+    /// It does not answer its agent.
+    Down,
+}
+
+/// What an agent says of its Redis, for clients, observers and the other agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Role of its Redis.
+    pub role: Role,
+    /// Last epoch in which it was promoted or followed.
+    pub epoch: u64,
+    /// Where its Redis is reached.
+    pub addr: SocketAddr,
+    /// Whether it holds data and could be elected.
+    pub fit: bool,
+    /// Replica with a live link to the master of `epoch`.
+    pub linked: bool,
+    /// False when it has not reached the master for as long as a lease lasts.
+    pub sees_master: bool,
+}
+
+/// A record as the bytes of a znode.
+pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    serde_json::to_vec(record).expect("records are plain structs with string keys")
+}
+
+/// A record from the bytes of a znode; malformed bytes are an error in one sentence.
+pub fn decode<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| format!("znode {path} holds something else than it should: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_splits_into_shard_and_part() {
+        let paths = Paths::default();
+        assert_eq!(paths.split("/shardstorm/shards/3/members/a"), Some((3, "members/a")));
+        assert_eq!(paths.split(&paths.shard(12).lease()), Some((12, "lease")));
+        assert_eq!(paths.split("/shardstorm/ring"), None);
+        assert_eq!(paths.split("/elsewhere/shards/3/lease"), None);
+        assert_eq!(paths.split("/shardstorm/shards/x/lease"), None);
+    }
+
+    #[test]
+    fn a_config_reads_back() {
+        let config = ShardConfig {
+            epoch: 7,
+            master: Some(RedisNode { node: "r0a".into(), addr: "10.0.0.1:6379".parse().unwrap() }),
+            serving: true,
+        };
+        let bytes = encode(&config);
+        assert_eq!(
+            std::str::from_utf8(&bytes).unwrap(),
+            r#"{"epoch":7,"master":{"node":"r0a","addr":"10.0.0.1:6379"},"serving":true}"#
+        );
+        assert_eq!(decode::<ShardConfig>("/c", &bytes).unwrap(), config);
+    }
+
+    #[test]
+    fn malformed_bytes_name_the_znode() {
+        let err = decode::<ShardConfig>("/shardstorm/shards/0/config", b"{\"epoch\":").unwrap_err();
+        assert!(err.contains("/shardstorm/shards/0/config"), "{err}");
+    }
+}

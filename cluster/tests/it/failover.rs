@@ -1,0 +1,210 @@
+//! Masters die, freeze and come back.
+
+use std::time::{Duration, Instant};
+
+use cluster::{
+    client::{Client, ClientOptions, ClusterView},
+    event::{AgentEvent, Step},
+    status,
+    store::Store,
+};
+
+use crate::rig::Rig;
+
+pub const SOON: Duration = Duration::from_secs(30);
+
+pub fn on_a_runtime(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test);
+}
+
+pub async fn master_after(view: &ClusterView, shard: u32, epoch: u64) -> (u64, String) {
+    let found =
+        view.wait_until(SOON, |s| s.shards.get(&shard).is_some_and(|v| v.epoch > epoch && v.serving)).await;
+    assert!(found, "no master after epoch {epoch}: {:?}", view.state());
+    let route = view.master(shard).expect("a serving master");
+    (route.epoch, route.node)
+}
+
+/// Writes until a write is acknowledged; returns how long that took.
+pub async fn write_until_acknowledged(client: &mut Client, key: &str, value: &str) -> Duration {
+    let started = Instant::now();
+    loop {
+        let attempt = tokio::time::timeout(Duration::from_millis(500), client.write(key, value)).await;
+        if matches!(attempt, Ok(reply) if reply.result.is_ok()) {
+            return started.elapsed();
+        }
+        assert!(started.elapsed() < SOON, "no write was acknowledged for {SOON:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The steps of the agent that won `epoch`, from suspicion to promotion, in the order of their last sight:
+/// a false alarm may have come before.
+fn winning_steps(events: &[AgentEvent], epoch: u64) -> Vec<Step> {
+    let winner = &events.iter().find(|e| e.step == Step::Elected && e.epoch == epoch).expect("a winner").node;
+    let ends = |e: &&AgentEvent| e.epoch == epoch - 1 && matches!(e.step, Step::Suspected | Step::LeaseLost);
+    let begins = |e: &&AgentEvent| e.epoch == epoch;
+    let mut steps: Vec<Step> = events
+        .iter()
+        .rev()
+        .filter(|e| e.node == *winner)
+        .filter(|e| ends(e) || begins(e))
+        .map(|e| e.step)
+        .collect();
+    let mut seen = Vec::new();
+    steps.retain(|step| {
+        !seen.contains(step) && {
+            seen.push(*step);
+            true
+        }
+    });
+    steps.reverse();
+    steps
+}
+
+const ALL_STEPS: [Step; 6] =
+    [Step::Suspected, Step::LeaseLost, Step::Proposed, Step::Elected, Step::Fenced, Step::Promoted];
+
+async fn steps_of_others(rig: &Rig, epoch: u64, wanted: &[(Step, &str)]) {
+    let started = Instant::now();
+    loop {
+        let events = rig.events();
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|(step, node)| {
+                !events.iter().any(|e| e.epoch == epoch && e.step == *step && e.node == *node)
+            })
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < SOON, "epoch {epoch}: missing {missing:?} in {events:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
+    on_a_runtime(async {
+        let started = Instant::now();
+        let Some(mut rig) = Rig::start(0).await else { return };
+        println!("servers and records after {} ms", started.elapsed().as_millis());
+        let view = rig.view();
+        let (epoch, first) = master_after(&view, 0, 0).await;
+        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        println!("ready after {} ms", started.elapsed().as_millis());
+
+        let mut client = Client::new(view.clone(), ClientOptions::default());
+        for i in 0..50 {
+            write_until_acknowledged(&mut client, &format!("key-{i}"), &format!("value-{i}")).await;
+        }
+        assert_eq!(client.cas("key-0", "value-0", "changed").await.result, Ok(true));
+        assert_eq!(client.cas("key-0", "value-0", "again").await.result, Ok(false));
+
+        rig.node(&first).redis.take().expect("the master's redis").kill();
+        let outage = write_until_acknowledged(&mut client, "key-50", "after").await;
+        println!("killed: next acknowledged write after {} ms", outage.as_millis());
+        let (next_epoch, second) = master_after(&view, 0, epoch).await;
+        assert_ne!(first, second);
+        for i in 1..50 {
+            assert_eq!(client.read(&format!("key-{i}")).await.result, Ok(Some(format!("value-{i}"))));
+        }
+        assert_eq!(client.read("key-0").await.result, Ok(Some("changed".into())));
+        assert_eq!(winning_steps(&rig.events(), next_epoch), ALL_STEPS);
+
+        let redis = rig.redis.clone();
+        rig.node(&first).start_redis(&redis);
+        let third =
+            rig.nodes.iter().map(|n| n.name.clone()).find(|n| *n != first && *n != second).expect("three");
+        let wanted = [
+            (Step::Following, third.as_str()),
+            (Step::Demoted, first.as_str()),
+            (Step::Following, first.as_str()),
+        ];
+        steps_of_others(&rig, next_epoch, &wanted).await;
+        assert!(view.wait_until(SOON, |s| s.shards[&0].replicas.len() == 2).await, "{:?}", view.state());
+        let back =
+            status::redis_role(rig.node(&first).addr, Duration::from_secs(1)).await.expect("it answers");
+        assert!(!back.master && back.linked, "{back:?}");
+    });
+}
+
+#[test]
+fn a_frozen_master_is_replaced_and_demoted_when_it_wakes() {
+    on_a_runtime(async {
+        let Some(mut rig) = Rig::start(1).await else { return };
+        let view = rig.view();
+        let (epoch, first) = master_after(&view, 1, 0).await;
+        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        let mut client = Client::new(view.clone(), ClientOptions::default());
+        write_until_acknowledged(&mut client, "k", "before").await;
+
+        // Redis and agent together: the lease runs out, and nobody gives it up.
+        rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGSTOP);
+        rig.node(&first).redis.as_ref().expect("a redis").signal(libc::SIGSTOP);
+        let outage = write_until_acknowledged(&mut client, "k", "after").await;
+        println!("frozen: next acknowledged write after {} ms", outage.as_millis());
+        let (next_epoch, second) = master_after(&view, 1, epoch).await;
+        assert_ne!(first, second);
+        assert_eq!(winning_steps(&rig.events(), next_epoch), ALL_STEPS);
+
+        rig.node(&first).redis.as_ref().expect("a redis").signal(libc::SIGCONT);
+        rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGCONT);
+        steps_of_others(&rig, next_epoch, &[(Step::Demoted, &first), (Step::Following, &first)]).await;
+        assert!(view.wait_until(SOON, |s| s.shards[&1].replicas.len() == 2).await, "{:?}", view.state());
+        assert_eq!(client.read("k").await.result, Ok(Some("after".into())));
+    });
+}
+
+#[test]
+fn a_frozen_agent_costs_its_redis_the_mastership() {
+    on_a_runtime(async {
+        let Some(mut rig) = Rig::start(2).await else { return };
+        let view = rig.view();
+        let (epoch, first) = master_after(&view, 2, 0).await;
+        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGSTOP);
+        let (next_epoch, second) = master_after(&view, 2, epoch).await;
+        assert_ne!(first, second);
+        rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGCONT);
+        steps_of_others(&rig, next_epoch, &[(Step::Demoted, &first), (Step::Following, &first)]).await;
+        let old =
+            status::redis_role(rig.node(&first).addr, Duration::from_secs(1)).await.expect("it answers");
+        assert!(!old.master, "{old:?}");
+    });
+}
+
+#[test]
+fn the_shard_outlives_the_zookeeper_leader_and_then_its_own_master() {
+    on_a_runtime(async {
+        let Some(mut rig) = Rig::start(3).await else { return };
+        let view = rig.view();
+        master_after(&view, 3, 0).await;
+        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        let mut client = Client::new(view.clone(), ClientOptions::default());
+
+        let mut leader = None;
+        for (i, addr) in rig.zk_addrs.iter().enumerate() {
+            let server = status::zk_server(*addr, Duration::from_secs(2)).await.expect("it answers");
+            if server.mode == Some(status::ZkMode::Leader) {
+                leader = Some(i);
+            }
+        }
+        let leader = leader.expect("a leader");
+        rig.zookeepers.remove(leader).kill();
+        rig.zk_addrs.remove(leader);
+        // A healthy master needs no ZooKeeper to serve.
+        for i in 0..20 {
+            write_until_acknowledged(&mut client, "k", &format!("{i}")).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        status::zk_ready(&rig.zk_addrs, SOON).await.expect("the other two elect a leader");
+
+        let route = view.master(3).expect("a master");
+        rig.node(&route.node).redis.take().expect("its redis").kill();
+        let (_, second) = master_after(&view, 3, route.epoch).await;
+        assert_ne!(second, route.node);
+        write_until_acknowledged(&mut client, "k", "last").await;
+        assert_eq!(client.read("k").await.result, Ok(Some("last".into())));
+    });
+}

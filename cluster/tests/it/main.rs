@@ -1,0 +1,5 @@
+//! The real thing on loopback: three ZooKeeper servers, one shard of three Redis, three agents.
+
+mod failover;
+mod measure;
+mod rig;

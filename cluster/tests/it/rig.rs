@@ -1,0 +1,230 @@
+//! A cluster on loopback with free ports in a temporary directory. Everything dies with it.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use cluster::{
+    agent::{AgentConfig, Timing, Variant},
+    bootstrap::{ShardMap, bootstrap},
+    client::ClusterView,
+    event::AgentEvent,
+    provision::{self, Launch},
+    status,
+    znodes::{Paths, RedisNode},
+};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A started server, killed when dropped, and by the kernel when the test's thread ends.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn start(launch: &Launch, log: &Path) -> Process {
+        let out = File::options().create(true).append(true).open(log).expect("a log file");
+        let mut command = Command::new(&launch.argv[0]);
+        command.args(&launch.argv[1..]).envs(launch.env.iter().cloned()).current_dir(&launch.cwd);
+        command.stdin(Stdio::null()).stdout(out.try_clone().expect("a second handle")).stderr(out);
+        // SAFETY: prctl is async-signal-safe and touches no memory of the parent.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        Process { child: command.spawn().expect("the server starts") }
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: the child has not been waited for, so its pid is still its own.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0, "signal {signal}");
+    }
+
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One Redis with its agent.
+pub struct Node {
+    pub name: String,
+    pub addr: SocketAddr,
+    pub redis: Option<Process>,
+    pub agent: Option<Process>,
+    server: provision::redis::Server,
+    agent_spec: provision::agent::Agent,
+}
+
+impl Node {
+    pub fn start_redis(&mut self, installation: &provision::redis::Installation) {
+        let launch = self.server.prepare(installation).expect("redis is prepared");
+        self.redis = Some(Process::start(&launch, &self.agent_spec.dir.join("redis.log")));
+    }
+
+    pub fn start_agent(&mut self) {
+        let launch = self.agent_spec.prepare().expect("the agent is prepared");
+        self.agent = Some(Process::start(&launch, &self.agent_spec.dir.join("agent.log")));
+    }
+
+    pub fn events(&self) -> Vec<AgentEvent> {
+        let text = std::fs::read_to_string(&self.agent_spec.config.events).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("an event line is whole")).collect()
+    }
+}
+
+/// The cluster under test.
+pub struct Rig {
+    // Dropped in this order: processes before their directory.
+    pub nodes: Vec<Node>,
+    pub zookeepers: Vec<Process>,
+    pub zk_addrs: Vec<SocketAddr>,
+    pub connect: String,
+    pub redis: provision::redis::Installation,
+    _dir: Dir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One cluster at a time: eight servers are plenty for two cores.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The directory: kept if the test fails, for its logs.
+struct Dir(Option<tempfile::TempDir>);
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(dir) = self.0.take()
+        {
+            eprintln!("logs are kept in {}", dir.keep().display());
+        }
+    }
+}
+
+/// Ports that were free a moment ago, all different, and below those that the system gives to outgoing
+/// connections.
+fn free_ports<const N: usize>() -> [u16; N] {
+    use std::hash::{BuildHasher, Hasher};
+    let start = 12_000 + (std::hash::RandomState::new().build_hasher().finish() % 18_000) as u16;
+    let listeners: Vec<TcpListener> =
+        (start..).filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).take(N).collect();
+    let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("bound").port()).collect();
+    assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), N);
+    ports.try_into().expect("as many as asked for")
+}
+
+impl Rig {
+    /// Starts servers, records and agents; none, with the reason printed, where the machine lacks them.
+    pub async fn start(shard: u32) -> Option<Rig> {
+        let (zk, redis) = match (provision::zookeeper::find(), provision::redis::find()) {
+            (Ok(zk), Ok(redis)) => (zk, redis),
+            (Err(e), _) | (_, Err(e)) => {
+                println!("skipped: {e}");
+                return None;
+            }
+        };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
+        let ports: [u16; 12] = free_ports();
+        let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9]);
+        let connect = zk_addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+        let nodes: Vec<Node> = ["a", "b", "c"]
+            .iter()
+            .zip(&ports[9..])
+            .map(|(letter, port)| node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect))
+            .collect();
+        let mut rig = Rig { nodes, zookeepers, zk_addrs, connect, redis, _dir: Dir(Some(dir)), _turn: turn };
+        for node in &mut rig.nodes {
+            node.start_redis(&rig.redis);
+            node.start_agent();
+        }
+        status::zk_ready(&rig.zk_addrs, Duration::from_secs(30)).await.expect("zookeeper is up");
+        let map = rig.nodes.iter().map(|n| RedisNode { node: n.name.clone(), addr: n.addr }).collect();
+        let map = ShardMap::new(vec![(shard, map)]);
+        bootstrap(&rig.connect, &Paths::default(), &map, Duration::from_secs(20)).await.expect("records");
+        Some(rig)
+    }
+
+    pub fn view(&self) -> ClusterView {
+        status::observe(&self.connect, Paths::default())
+    }
+
+    pub fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.name == name).expect("a node of this name")
+    }
+
+    /// Events of all agents, in order of time.
+    pub fn events(&self) -> Vec<AgentEvent> {
+        let mut events: Vec<AgentEvent> = self.nodes.iter().flat_map(Node::events).collect();
+        events.sort_by_key(|event| event.mono_ns);
+        events
+    }
+}
+
+fn start_zookeeper(
+    installation: &provision::zookeeper::Installation,
+    dir: &Path,
+    ports: &[u16],
+) -> (Vec<Process>, Vec<SocketAddr>) {
+    use provision::zookeeper::{Peer, Server};
+    let peer = |i: usize| Peer {
+        id: i as u8 + 1,
+        addr: LOOPBACK,
+        quorum_port: ports[3 * i + 1],
+        election_port: ports[3 * i + 2],
+    };
+    let peers: Vec<Peer> = (0..3).map(peer).collect();
+    (0..3)
+        .map(|i| {
+            let home = dir.join(format!("zk{}", i + 1));
+            let mut server = Server::new(i as u8 + 1, peers.clone(), &home);
+            server.client_port = ports[3 * i];
+            let launch = server.prepare(installation).expect("zookeeper is prepared");
+            (
+                Process::start(&launch, &home.join("zookeeper.log")),
+                SocketAddr::new(LOOPBACK, server.client_port),
+            )
+        })
+        .unzip()
+}
+
+fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
+    let home = dir.join(name);
+    std::fs::create_dir_all(&home).expect("a directory of its own");
+    let addr = SocketAddr::new(LOOPBACK, port);
+    let config = AgentConfig {
+        shard,
+        node: name.to_owned(),
+        redis: addr,
+        zookeeper: connect.to_owned(),
+        events: home.join("events.jsonl"),
+        variant: Variant::Course,
+        root: Paths::default().root().to_owned(),
+        timing: Timing::default(),
+    };
+    let program = vec![PathBuf::from(env!("CARGO_BIN_EXE_shard-agent"))];
+    Node {
+        name: name.to_owned(),
+        addr,
+        redis: None,
+        agent: None,
+        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis") },
+        agent_spec: provision::agent::Agent { program, config, dir: home },
+    }
+}

@@ -1,0 +1,148 @@
+//! `bench`: what our own machinery costs on this machine.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use cluster::event::AgentEvent;
+use cluster::fake::Noop;
+use cluster::provision;
+use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
+use results::Journal;
+use workloads::generator::Pace;
+use workloads::{Register, RegisterOptions};
+
+use crate::exit::Exit;
+use crate::recorder::{Recorder, RunClock};
+use crate::signals::Interrupt;
+use crate::sites::Sites;
+use crate::testbed::Testbed;
+
+/// The op engine against a client that acknowledges at once: generator, journal on disk, worker loop.
+pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
+    std::fs::create_dir_all(store).with_context(|| format!("failed to make {}", store.display()))?;
+    let path = store.join(format!("bench-engine-{}.jsonl", std::process::id()));
+    let pace = Pace { rate: 0.0, concurrency, time_limit_ns: (seconds * 1e9) as u64 };
+    let workload = Arc::new(Register::new(RegisterOptions::new(1, pace))?);
+    let interrupt = Interrupt::install();
+    let sites = Sites::open(&Arc::new(Nothing), &workload, concurrency, Duration::from_secs(1), interrupt)?;
+    let recorder = Arc::new(Recorder::new(Journal::create(&path)?, RunClock::start()));
+    let loaded = sites.load(&recorder, || {});
+    let elapsed_s = recorder.clock().now_ns() as f64 / 1e9;
+    let counts = recorder.counts();
+    let bytes = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
+    drop(std::fs::remove_file(&path));
+    loaded?;
+    let completed = counts.ok + counts.fail + counts.info;
+    println!(
+        "engine: {:.0} operations/s generated, recorded and completed ({completed} in {elapsed_s:.1} s, \
+         {concurrency} processes on 2 threads, {:.0} bytes of journal per operation)",
+        completed as f64 / elapsed_s,
+        bytes as f64 / completed.max(1) as f64,
+    );
+    Ok(Exit::Valid)
+}
+
+/// redis-benchmark against redis-server over the fabric, and by turns over a kernel veth pair.
+pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
+    crate::doctor::require_for_run()?;
+    let server = provision::redis::find()?.program;
+    let scratch = std::env::temp_dir().join(format!("shardstorm-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).with_context(|| format!("failed to make {}", scratch.display()))?;
+    let words = |text: String| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+    let serve = "--bind 0.0.0.0 --protected-mode no --appendonly no --port 6379 --save";
+    let mut server = [vec![server.into_os_string()], words(serve.into())].concat();
+    server.push("".into()); // save nothing
+    let client = |addr: Ipv4Addr, connections: u32| {
+        // One connection takes one request at a time: fewer of them say as much.
+        let requests = if connections == 1 { requests / 5 } else { requests };
+        words(format!("redis-benchmark -h {addr} -p 6379 -t set,get -c {connections} -n {requests} --csv"))
+    };
+    let contest = lab::bench::Contest {
+        server,
+        port: 6379,
+        client: &client,
+        read_rates: &read_rates,
+        connections: vec![1, 50],
+        turns,
+        dir: &scratch,
+    };
+    let figures = lab::bench::fabric(&contest);
+    drop(std::fs::remove_dir_all(&scratch));
+    let figures =
+        figures.context("failed to race (is redis-benchmark installed? apt-get install redis-tools)")?;
+    print!("{figures}");
+    println!("added median latency: {:.1} us", figures.added_latency_us_p50());
+    Ok(Exit::Valid)
+}
+
+/// Lines of `redis-benchmark --csv`: `"SET","71428.57",…`.
+fn read_rates(output: &str) -> Vec<(String, f64)> {
+    let read = |line: &str| {
+        let mut cells = line.split(',').map(|cell| cell.trim_matches('"'));
+        Some((cells.next()?.to_string(), cells.next()?.parse().ok()?))
+    };
+    output.lines().filter_map(read).collect()
+}
+
+/// A testbed in which every call succeeds at once and nothing can be harmed.
+struct Nothing;
+
+impl Arena for Nothing {
+    fn topology(&self) -> &Topology {
+        static EMPTY: Topology = Topology { zookeepers: Vec::new(), shards: Vec::new(), clients: Vec::new() };
+        &EMPTY
+    }
+    fn view(&self) -> View {
+        View::default()
+    }
+    fn kill(&self, _: &Victim) -> Result<String, String> {
+        Err("there is nothing to kill".into())
+    }
+    fn restart(&self, _: &Victim) -> Result<String, String> {
+        Err("there is nothing to restart".into())
+    }
+    fn pause(&self, _: &Victim) -> Result<String, String> {
+        Err("there is nothing to pause".into())
+    }
+    fn resume(&self, _: &Victim) -> Result<String, String> {
+        Err("there is nothing to resume".into())
+    }
+    fn install(&self, _: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
+        Err("there is no network".into())
+    }
+}
+
+impl Testbed for Nothing {
+    type Site = ();
+    type Store = Noop;
+
+    fn sites(&self) -> usize {
+        2
+    }
+    fn enter(&self, site: usize, job: Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>> {
+        std::thread::Builder::new().name(format!("site {site}")).spawn(job).map_err(|e| anyhow!(e))
+    }
+    async fn open(&self, _: usize) -> Result<()> {
+        Ok(())
+    }
+    fn store(&self, (): &()) -> Noop {
+        Noop
+    }
+    fn probe_keys(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn agent_events(&self) -> Result<Vec<AgentEvent>> {
+        Ok(Vec::new())
+    }
+    fn diagnose(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn versions(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}

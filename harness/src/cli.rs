@@ -1,0 +1,159 @@
+//! What the command line says, raw; [`plan`](crate::plan) makes a run of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Raises a live cluster, lets clients work on it, does it harm, and proves from the recorded history
+/// whether it kept its promises, and how long it took to recover.
+#[derive(Debug, Parser)]
+#[command(name = "shardstorm", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 valid, 1 invalid, 2 unknown, 3 not live again in time, \
+254 bad arguments or environment, 255 the harness failed.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Raise a cluster, load it, harm it, judge it, and write a report
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Print what `run` with the same flags would do: spec, schedule and first inputs, without doing it
+    Plan(RunArgs),
+    /// Judge a run folder or a history file again
+    #[command(after_help = EXIT_CODES)]
+    Check(CheckArgs),
+    /// Draw a run folder's plots and report again
+    Report(ReportArgs),
+    /// List workloads, faults, targets, variants and the fake cluster's bugs
+    List,
+    /// Say what this machine offers, and how to mend what it lacks
+    Doctor,
+    /// Measure the fabric or the op engine on this machine
+    Bench(BenchArgs),
+    /// The agent beside each Redis (a run starts it by itself; see `shard-agent --help`)
+    #[command(hide = true, disable_help_flag = true)]
+    ShardAgent {
+        /// Passed on as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+}
+
+/// Flags of `run` and `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// What to test: `zk-redis` (real servers in namespaces) or `fake` (in memory, runs anywhere)
+    #[arg(long, default_value = "zk-redis")]
+    pub target: String,
+    /// Protocol of the agents: `course`
+    #[arg(long, default_value = "course")]
+    pub variant: String,
+    /// A named bug of the fake cluster (see `shardstorm list`)
+    #[arg(long)]
+    pub bug: Option<String>,
+    /// Number of shards
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub shards: u32,
+    /// Redis servers per shard, the master included
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub replicas: u32,
+    /// ZooKeeper servers
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub zookeepers: u32,
+    /// What the clients do: `register`
+    #[arg(long, default_value = "register")]
+    pub workload: String,
+    /// Fault families, comma-separated (`kill,pause,partition,delay,loss`), `none`, or the path of a TOML file
+    #[arg(long, default_value = "kill,pause,partition")]
+    pub faults: String,
+    /// Fixes plan, targets, timing and inputs [default: drawn, and printed]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Seconds of load
+    #[arg(long, default_value_t = 30.0, allow_negative_numbers = true)]
+    pub time_limit: f64,
+    /// Client processes at work at once
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub concurrency: u32,
+    /// Operations per second over all clients; 0 = as fast as it goes
+    #[arg(long, default_value_t = 400.0, allow_negative_numbers = true)]
+    pub rate: f64,
+    /// Replicas that must acknowledge a write before it counts (`WAIT n`)
+    #[arg(long, default_value_t = 1)]
+    pub wait: u32,
+    /// Where reads go: `master` or `replica`
+    #[arg(long, default_value = "master")]
+    pub reads: String,
+    /// Milliseconds a master's lease lasts, and after which agents suspect what is silent
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    pub lease_ms: u64,
+    /// Milliseconds after which a client gives a call up
+    #[arg(long, default_value_t = 500)]
+    pub op_timeout_ms: u64,
+    /// Seconds after the last heal within which every shard must take writes again
+    #[arg(long, default_value_t = 20.0, allow_negative_numbers = true)]
+    pub converge: f64,
+    /// Capture all packets to capture.pcapng in the run folder
+    #[arg(long)]
+    pub capture: bool,
+    /// Folder for run folders
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A run folder, or a history file in JSON lines
+    pub path: PathBuf,
+    /// Most search states per key before the answer is unknown
+    #[arg(long, default_value_t = checker::Budget::default().states_max)]
+    pub budget_states: u64,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A run folder
+    pub path: PathBuf,
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure
+    #[command(subcommand)]
+    pub what: Bench,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Operations per second generated, recorded on disk and completed, against a client that does nothing
+    Engine {
+        /// Seconds to measure
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+        /// Client processes at work at once
+        #[arg(long, default_value_t = 64)]
+        concurrency: u32,
+        /// Where the journal goes
+        #[arg(long, default_value = "results/runs")]
+        store: PathBuf,
+    },
+    /// redis-benchmark over the fabric beside the same over a kernel veth pair, in one run
+    Fabric {
+        /// Turns over each network; the medians count
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Requests per measurement
+        #[arg(long, default_value_t = 100_000)]
+        requests: u64,
+    },
+}

@@ -1,0 +1,120 @@
+//! From a run folder to a summary: used at the end of a run, and by `check` on any old folder.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use checker::{Budget, Checker, Coverage, Event, History, OpEnd, Verdict};
+use nemesis::Schedule;
+use results::RunFolder;
+use results::plot;
+use results::reader::RunRecord;
+use results::report::Report;
+use results::spec::RunSpec;
+use results::summary::{Counts, Liveness, RunSummary};
+use workloads::Workload;
+
+use crate::exit::Exit;
+use crate::plan;
+
+/// What a judged run consists of.
+pub struct Judged {
+    /// The verdict and all that goes with it.
+    pub summary: RunSummary,
+    /// What it was judged on.
+    pub history: History,
+    /// The same, read back.
+    pub record: RunRecord,
+}
+
+/// What only the run itself can know; a folder whose run was killed has none of it.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Was every shard live again in time?
+    pub liveness: Option<Liveness>,
+    /// Seconds spent per phase.
+    pub phases_s: Vec<(String, f64)>,
+    /// Why it ended early, if it did.
+    pub cut_short: Option<String>,
+    /// The harness's own failure, if it failed.
+    pub error: Option<String>,
+}
+
+/// Judges what lies in `folder`. Nothing is written.
+pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Judged> {
+    let record = folder.read()?;
+    let history =
+        History::from_events(record.events.iter().cloned()).context("failed to pair calls with returns")?;
+    let spec = record.run.spec.clone();
+    let schedule: Schedule = match &record.schedule {
+        Some(value) => serde_json::from_value(value.clone()).context("failed to read schedule.json")?,
+        None => Schedule::default(),
+    };
+    let mut checkers = plan::register(&spec)?.checkers();
+    checkers.push(Box::new(coverage(&spec, &schedule)));
+    let verdicts: Vec<(String, Verdict)> = checkers
+        .iter()
+        .map(|checker| (checker.name().to_string(), checker.check(&history, budget)))
+        .collect();
+    let mut verdict = verdicts.iter().fold(Verdict::Valid, |all, (_, one)| all.merge(one.clone()));
+    if let Some(why) = outcome.cut_short.iter().chain(&outcome.error).next() {
+        // What was seen may still convict, but a run that did not end as planned acquits nobody.
+        verdict = verdict.merge(Verdict::unknown(format!("the run was cut short: {why}")));
+    }
+    let liveness = outcome.liveness.unwrap_or(Liveness::NotJudged);
+    let exit = match (&outcome.error, Exit::of(&verdict, &liveness)) {
+        (Some(_), exit) if exit != Exit::Invalid => Exit::Harness,
+        (_, exit) => exit,
+    };
+    let summary = RunSummary {
+        format_version: results::layout::FORMAT_VERSION,
+        started_at: record.run.started_at.clone(),
+        versions: record.run.versions.clone().into_iter().collect(),
+        verdict,
+        checkers: verdicts,
+        liveness,
+        counts: counts(&history),
+        faults: history.faults.clone(),
+        failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
+        phases_s: outcome.phases_s,
+        cut_short: outcome.cut_short,
+        error: outcome.error,
+        command: record.run.command.clone(),
+        exit_code: exit.code(),
+        spec,
+    };
+    Ok(Judged { summary, history, record })
+}
+
+/// What must have happened for the run to count as a test.
+fn coverage(spec: &RunSpec, schedule: &Schedule) -> Coverage {
+    Coverage { shards: (0..spec.shards).collect(), ..Coverage::of_faults(schedule.windows.len()) }
+}
+
+/// Operations by how they ended.
+pub fn counts(history: &History) -> Counts {
+    let ended = |end| history.ops.iter().filter(|op| op.end == end).count() as u64;
+    Counts {
+        invoked: history.ops.len() as u64,
+        ok: ended(OpEnd::Ok),
+        fail: ended(OpEnd::Fail),
+        info: ended(OpEnd::Info),
+    }
+}
+
+impl Judged {
+    /// Writes report and plots into the folder; returns where the report is.
+    pub fn draw(&self, folder: &RunFolder, summary: &RunSummary) -> Result<PathBuf> {
+        let logs = folder.logs();
+        let (history, node_events, notes) = (&self.history, &self.record.node_events, &self.record.notes);
+        let report = Report { summary, history, node_events, notes, logs: &logs };
+        plot::write_all(folder, &report.data())?;
+        Ok(report.write(folder)?)
+    }
+}
+
+/// The verdict on a bare history of register operations, without a run around it.
+pub fn judge_events(events: Vec<Event>, budget: &Budget) -> Result<(History, Verdict)> {
+    let history = History::from_events(events).context("failed to pair calls with returns")?;
+    let verdict = checker::Linearizable.check(&history, budget);
+    Ok((history, verdict))
+}

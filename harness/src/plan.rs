@@ -1,0 +1,208 @@
+//! Flags to a run, checked: pure but for reading the file of faults.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nemesis::{Family, Limits, Schedule};
+use results::spec::RunSpec;
+use workloads::generator::Pace;
+use workloads::seed::derive;
+use workloads::{Register, RegisterOptions};
+
+use crate::cli::RunArgs;
+use crate::exit::UsageError;
+use crate::registry;
+
+/// All that is settled before anything is raised.
+pub struct Plan {
+    /// What is run.
+    pub spec: RunSpec,
+    /// What goes wrong when.
+    pub schedule: Schedule,
+}
+
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    UsageError(message.into()).into()
+}
+
+impl Plan {
+    /// Checks the flags and draws what the seed fixes. Every mistake is a [`UsageError`].
+    pub fn new(args: &RunArgs) -> Result<Plan> {
+        check(args)?;
+        // 53 bits: exact for every reader of JSON and TOML.
+        let seed = args.seed.unwrap_or_else(|| rand_seed() >> 11);
+        let mut spec = RunSpec {
+            target: args.target.clone(),
+            variant: args.variant.clone(),
+            bug: args.bug.clone(),
+            shards: args.shards,
+            replicas: args.replicas,
+            zookeepers: args.zookeepers,
+            workload: args.workload.clone(),
+            faults: Vec::new(),
+            seed,
+            time_limit_s: args.time_limit,
+            concurrency: args.concurrency,
+            rate: args.rate,
+            wait: args.wait,
+            reads: args.reads.clone(),
+            lease_ms: args.lease_ms,
+            op_timeout_ms: args.op_timeout_ms,
+            converge_s: args.converge,
+            capture: args.capture,
+        };
+        let schedule = schedule(&args.faults, &mut spec)?;
+        Ok(Plan { spec, schedule })
+    }
+}
+
+fn rand_seed() -> u64 {
+    // Not part of any plan: the one draw that nothing fixes.
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id())
+}
+
+fn check(args: &RunArgs) -> Result<()> {
+    registry::one_of("--target", &args.target, registry::TARGETS)?;
+    registry::one_of("--variant", &args.variant, registry::VARIANTS)?;
+    registry::one_of("--workload", &args.workload, registry::WORKLOADS)?;
+    registry::one_of("--reads", &args.reads, registry::READS)?;
+    if let Some(bug) = &args.bug {
+        registry::bug(bug)?;
+        if args.target != "fake" {
+            return Err(usage("--bug goes with --target fake: only the fake cluster has bugs to switch on"));
+        }
+    }
+    if args.reads == "replica" && args.target == "fake" {
+        return Err(usage(
+            "--reads replica goes with --target zk-redis: the fake cluster reads at its masters",
+        ));
+    }
+    let positive = |flag: &str, value: f64, max: f64| {
+        if value.is_finite() && value > 0.0 && value <= max {
+            Ok(())
+        } else {
+            Err(usage(format!("{flag} {value}: give seconds between 0 and {max}")))
+        }
+    };
+    positive("--time-limit", args.time_limit, 86_400.0)?;
+    positive("--converge", args.converge, 3_600.0)?;
+    if !(args.rate.is_finite() && args.rate >= 0.0) {
+        return Err(usage(format!("--rate {}: give operations per second, or 0 for no limit", args.rate)));
+    }
+    if args.op_timeout_ms == 0 {
+        return Err(usage(
+            "--op-timeout-ms 0: a client that waits for nothing gets no answers; give at least 1",
+        ));
+    }
+    if args.wait >= args.replicas && args.wait > 0 {
+        return Err(usage(format!(
+            "--wait {}: a shard of {} Redis has {} replicas; lower --wait or raise --replicas",
+            args.wait,
+            args.replicas,
+            args.replicas - 1
+        )));
+    }
+    Ok(())
+}
+
+/// The schedule that `--faults` asks for; fills in `spec.faults`.
+fn schedule(faults: &str, spec: &mut RunSpec) -> Result<Schedule> {
+    let limits = limits(spec);
+    let seed = derive(spec.seed, "nemesis", 0);
+    if faults.ends_with(".toml") || faults.contains('/') {
+        let text = std::fs::read_to_string(faults)
+            .map_err(|e| usage(format!("--faults {faults}: cannot be read ({e}); check the path")))?;
+        spec.faults = vec![faults.to_string()];
+        return Schedule::from_toml(&text, &limits, seed)
+            .map_err(|e| usage(format!("--faults {faults}: {e}")));
+    }
+    let names = faults.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+    let families: Vec<Family> =
+        names.map(|name| name.parse().map_err(|e| usage(format!("--faults: {e}")))).collect::<Result<_>>()?;
+    spec.faults = families.iter().map(|family| family.name().to_string()).collect();
+    Ok(Schedule::draw(&families, &limits, seed))
+}
+
+/// What a schedule must stay within.
+fn limits(spec: &RunSpec) -> Limits {
+    Limits {
+        time_limit_ms: (spec.time_limit_s * 1_000.0) as u64,
+        shards: spec.shards as usize,
+        replicas: spec.replicas as usize,
+        zookeepers: spec.zookeepers as usize,
+    }
+}
+
+/// How fast the workers go, for how long.
+pub fn pace(spec: &RunSpec) -> Pace {
+    Pace { rate: spec.rate, concurrency: spec.concurrency, time_limit_ns: (spec.time_limit_s * 1e9) as u64 }
+}
+
+/// The register workload of a run.
+pub fn register(spec: &RunSpec) -> Result<Register> {
+    let options = RegisterOptions::new(derive(spec.seed, "workload", 0), pace(spec));
+    Register::new(options).context("failed to make the register workload")
+}
+
+/// The command that repeats a run; `faults_file` stands in for a schedule that came from a file.
+pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
+    let mut words = vec!["shardstorm run".to_string()];
+    let faults = match faults_file {
+        Some(path) => path.display().to_string(),
+        None if spec.faults.is_empty() => "none".into(),
+        None => spec.faults.join(","),
+    };
+    words.push(format!("--target {} --variant {}", spec.target, spec.variant));
+    if let Some(bug) = &spec.bug {
+        words.push(format!("--bug {bug}"));
+    }
+    words.push(format!(
+        "--shards {} --replicas {} --zookeepers {} --workload {} --faults {faults} --seed {}",
+        spec.shards, spec.replicas, spec.zookeepers, spec.workload, spec.seed
+    ));
+    words.push(format!(
+        "--time-limit {} --concurrency {} --rate {} --wait {} --reads {} --lease-ms {} --op-timeout-ms {} \
+         --converge {}",
+        spec.time_limit_s,
+        spec.concurrency,
+        spec.rate,
+        spec.wait,
+        spec.reads,
+        spec.lease_ms,
+        spec.op_timeout_ms,
+        spec.converge_s
+    ));
+    if spec.capture {
+        words.push("--capture".into());
+    }
+    words.join(" ")
+}
+
+/// What `plan` prints: everything the seed fixes, as text that is equal byte for byte for equal flags.
+pub fn describe(plan: &Plan) -> Result<String> {
+    use workloads::{Client, Generator, Next, Operation, Workload};
+    let mut text = format!("# spec\n{}\n# schedule\n", toml::to_string(&plan.spec)?);
+    text += &serde_json::to_string_pretty(&plan.schedule)?;
+    text += "\n\n# first inputs of each worker: due_ns, input\n";
+    let workload = register(&plan.spec)?;
+    for worker in 0..plan.spec.concurrency {
+        let (mut generator, mut now_ns) = (workload.generator(worker), 0);
+        let mut client = workload.client(worker);
+        for _ in 0..INPUTS_SHOWN {
+            let input = loop {
+                match generator.next(now_ns) {
+                    Next::Invoke(input) => break Some(input),
+                    Next::Wait { until_ns } => now_ns = until_ns,
+                    Next::Done => break None,
+                }
+            };
+            let Some(input) = input else { break };
+            let call = client.prepare(&input).call();
+            text += &format!("{worker} {now_ns} {} {} {}\n", call.f, call.key, call.value);
+        }
+    }
+    Ok(text)
+}
+
+/// Inputs per worker that `plan` shows.
+const INPUTS_SHOWN: usize = 20;

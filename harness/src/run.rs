@@ -1,0 +1,207 @@
+//! One run, from an empty machine to a judged folder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use checker::Budget;
+use nemesis::{StopSignal, run_lanes};
+use results::summary::{Liveness, NodeEvent};
+use results::writer::RunFile;
+use results::{Journal, RunFolder};
+
+use crate::cli::RunArgs;
+use crate::exit::Exit;
+use crate::judge::{Outcome, judge};
+use crate::plan::{self, Plan};
+use crate::progress::Progress;
+use crate::recorder::{Recorder, RunClock};
+use crate::settle::settle;
+use crate::signals::Interrupt;
+use crate::sites::Sites;
+use crate::tell;
+use crate::testbed::Testbed;
+use crate::testbed::fake::FakeTestbed;
+use crate::testbed::zk_redis::ZkRedis;
+
+/// Plans, runs, judges, draws, and says how it ended.
+pub fn run(args: &RunArgs) -> Result<Exit> {
+    let plan = Plan::new(args)?;
+    if plan.spec.target == "zk-redis" {
+        crate::doctor::require_for_run()?;
+    }
+    let interrupt = Interrupt::install();
+    let folder = RunFolder::create(&args.store, &format!("{}-{}", plan.spec.workload, plan.spec.seed))?;
+    folder.write_schedule(&plan.schedule)?;
+    let faults_file = keep_faults_file(&plan, &folder)?;
+    let command = plan::command(&plan.spec, faults_file.as_deref());
+    eprintln!("shardstorm: run {} (seed {})", folder.path().display(), plan.spec.seed);
+    let mut story = Story { outcome: Outcome::default(), phase: ("raise", Instant::now()) };
+    let ran = match plan.spec.target.as_str() {
+        "fake" => {
+            let raise = || FakeTestbed::up(&plan.spec);
+            whole(&plan, &folder, command, raise, interrupt, &mut story)
+        }
+        _ => {
+            let raise = || ZkRedis::up(&plan.spec, &folder);
+            whole(&plan, &folder, command, raise, interrupt, &mut story)
+        }
+    };
+    if let Err(error) = ran {
+        eprintln!("shardstorm: failed to {}: {error:#}", story.phase.0);
+        story.outcome.error = Some(format!("failed to {}: {error:#}", story.phase.0));
+    }
+    story.enter("judge");
+    conclude(&folder, story)
+}
+
+/// How far a run came, for its summary.
+struct Story {
+    outcome: Outcome,
+    phase: (&'static str, Instant),
+}
+
+impl Story {
+    fn enter(&mut self, phase: &'static str) {
+        let (last, since) = std::mem::replace(&mut self.phase, (phase, Instant::now()));
+        self.outcome.phases_s.push((last.into(), since.elapsed().as_secs_f64()));
+    }
+}
+
+/// Raise, load and harm, settle, read all once more, take down.
+fn whole<T: Testbed>(
+    plan: &Plan,
+    folder: &RunFolder,
+    command: String,
+    raise: impl FnOnce() -> Result<T>,
+    interrupt: Interrupt,
+    story: &mut Story,
+) -> Result<()> {
+    let spec = &plan.spec;
+    let run_file = |versions: &[(String, String)]| {
+        RunFile::new(spec.clone(), results::utc::rfc3339(SystemTime::now()), command.clone(), versions)
+    };
+    folder.write_run(&run_file(&crate::doctor::own_versions()))?; // a folder that explains itself from the start
+    let testbed = Arc::new(raise()?);
+    let versions: Vec<_> = crate::doctor::own_versions().into_iter().chain(testbed.versions()).collect();
+    folder.write_run(&run_file(&versions))?;
+    let workload = Arc::new(plan::register(spec)?);
+    let op_timeout = Duration::from_millis(spec.op_timeout_ms);
+    let sites = Sites::open(&testbed, &workload, spec.concurrency, op_timeout, interrupt)?;
+    let progress = Progress::start();
+    let recorder = Arc::new(Recorder::new(Journal::create(&folder.history())?, RunClock::start()));
+    let tick = || progress.tick(recorder.counts(), || testbed.view());
+
+    story.enter("load");
+    recorder.phase("load")?;
+    under_fire(plan, &*testbed, &recorder, &progress, interrupt, || sites.load(&recorder, tick))?;
+    story.enter("settle");
+    recorder.phase("settle")?;
+    if interrupt.asked() {
+        story.outcome.cut_short = Some("interrupted by the user".into());
+        progress.say(
+            "shardstorm: interrupted; all faults are healed, judging what was seen (again: stop at once)",
+        );
+    }
+    let bound = Duration::from_secs_f64(spec.converge_s);
+    let liveness = settle(&testbed, bound, interrupt, tick)?;
+    if matches!(liveness, Liveness::Live { .. }) && !interrupt.asked() {
+        recorder.phase("final-reads")?;
+        sites.final_reads(&recorder, tick)?;
+    }
+    story.outcome.liveness = Some(liveness);
+    progress.end();
+
+    story.enter("take down");
+    drop(sites);
+    write_agent_events(folder, &*testbed, recorder.clock())?;
+    recorder.phase("end")?;
+    drop(testbed);
+    match Arc::into_inner(recorder) {
+        Some(recorder) => recorder.finish().map_err(anyhow::Error::msg),
+        None => Ok(()), // a client thread still holds it; every event is in the file already
+    }
+}
+
+/// Lets `load` run while the schedule's faults strike; returns when both are over and all is healed.
+fn under_fire<T: Testbed>(
+    plan: &Plan,
+    testbed: &T,
+    recorder: &Recorder,
+    progress: &Progress,
+    interrupt: Interrupt,
+    load: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let stop = StopSignal::default();
+    let record = |edge: nemesis::Edge<'_>| {
+        progress.fault(&edge);
+        let _ = recorder.fault(&edge); // a broken journal ends the load, which reports it
+    };
+    let loaded = std::thread::scope(|scope| {
+        scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
+        let loaded = load();
+        if loaded.is_err() || interrupt.asked() {
+            stop.stop();
+        }
+        loaded
+    });
+    match recorder.broken() {
+        Some(why) => Err(anyhow::Error::msg(why.to_string())),
+        None => loaded,
+    }
+}
+
+/// The agents' steps, put on the run clock, in order of time.
+fn write_agent_events<T: Testbed>(folder: &RunFolder, testbed: &T, clock: &RunClock) -> Result<()> {
+    let mut events: Vec<NodeEvent> = testbed
+        .agent_events()?
+        .into_iter()
+        .map(|event| NodeEvent {
+            time_ns: clock.of_mono(event.mono_ns),
+            shard: event.shard,
+            node: event.node,
+            step: event.step.name().into(),
+            epoch: event.epoch,
+            detail: event.detail,
+        })
+        .collect();
+    events.sort_by_key(|event| event.time_ns);
+    let mut writer = folder.node_events()?;
+    events.iter().try_for_each(|event| writer.append(event))?;
+    Ok(())
+}
+
+/// A schedule that came from a file is repeated from the copy in the run folder.
+fn keep_faults_file(plan: &Plan, folder: &RunFolder) -> Result<Option<std::path::PathBuf>> {
+    let Some(source) =
+        plan.spec.faults.first().filter(|fault| fault.ends_with(".toml") || fault.contains('/'))
+    else {
+        return Ok(None);
+    };
+    let copy = folder.path().join("faults.toml");
+    std::fs::copy(Path::new(source), &copy).with_context(|| format!("failed to copy {source}"))?;
+    Ok(Some(copy))
+}
+
+/// Judges the folder, writes verdict and report, tells the user.
+fn conclude(folder: &RunFolder, story: Story) -> Result<Exit> {
+    let failed = story.outcome.error.clone();
+    let judged = match judge(folder, story.outcome, &Budget::default()) {
+        Ok(mut judged) => {
+            judged.summary.phases_s.push((story.phase.0.into(), story.phase.1.elapsed().as_secs_f64()));
+            judged
+        }
+        Err(error) => {
+            eprintln!("shardstorm: failed to judge {}: {error:#}", folder.path().display());
+            return Ok(Exit::Harness);
+        }
+    };
+    folder.write_summary(&judged.summary)?;
+    let report = judged.draw(folder, &judged.summary)?;
+    print!("{}", tell::summary(&judged.summary, &report));
+    if let Some(error) = failed {
+        eprintln!("shardstorm: {error}");
+    }
+    Ok(Exit::from_code(judged.summary.exit_code))
+}

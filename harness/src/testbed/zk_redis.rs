@@ -1,0 +1,275 @@
+//! A run on real servers: ZooKeeper, Redis and agents, each in the node it belongs to.
+
+mod observer;
+mod servers;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use cluster::bootstrap::{ShardMap, bootstrap};
+use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
+use cluster::event::AgentEvent;
+use cluster::ring::Ring;
+use cluster::znodes::{Paths, RedisNode};
+use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
+use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
+use results::RunFolder;
+use results::spec::RunSpec;
+
+use super::Testbed;
+use crate::sites::runtime;
+use observer::Observer;
+use servers::{Installations, Servers};
+
+/// How long servers may take to come up before the run is given up.
+const READY_BOUND: Duration = Duration::from_secs(20);
+/// How long a process may take to show the state a signal should have put it in.
+const STATE_BOUND: Duration = Duration::from_secs(2);
+
+/// The real cluster in a lab of its own, raised for one run. Fields go down in this order: who looks, who
+/// serves, then the ground they stand on.
+pub struct ZkRedis {
+    observer: Observer,
+    servers: Servers,
+    nodes: HashMap<String, Node>,
+    topology: Topology,
+    zookeeper: String,
+    ring: Ring,
+    client_options: ClientOptions,
+    installations: Installations,
+    events: Vec<PathBuf>,
+    lab: Lab,
+}
+
+impl ZkRedis {
+    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes.
+    pub fn up(spec: &RunSpec, folder: &RunFolder) -> Result<Self> {
+        let installations = Installations::find()?;
+        let topology = super::topology(spec);
+        let capture = spec.capture.then(|| folder.capture());
+        let mut lab = Lab::up(LabOptions { capture, ..LabOptions::named("shardstorm") })?;
+        let mut nodes = HashMap::new();
+        for name in
+            topology.servers().iter().chain(&topology.clients).map(String::as_str).chain([super::CONTROL])
+        {
+            nodes.insert(name.to_string(), lab.add_node(name)?);
+        }
+        let mut servers = Servers::new(&topology, &nodes, folder, spec);
+        servers.start_zookeeper_and_redis(&installations)?;
+        let zookeeper = servers.zookeeper();
+        let control = nodes[super::CONTROL].clone();
+        in_node(&control, set_up(zookeeper.clone(), shard_map(&topology, &nodes)))
+            .map_err(|e| servers.explain(e))?;
+        servers.require_running()?;
+        servers.start_agents()?;
+        let ensemble =
+            topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));
+        let observer =
+            Observer::start(&control, zookeeper.clone(), ensemble.collect(), topology.shards.len())?;
+        let shards: Vec<u32> = (0..spec.shards).collect();
+        let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
+        let client_options = ClientOptions {
+            wait_replicas: spec.wait,
+            wait_ms: spec.op_timeout_ms,
+            read_from,
+            ..ClientOptions::default()
+        };
+        let events = servers.event_files();
+        let ring = Ring::new(&shards, cluster::ring::VNODES);
+        let testbed = ZkRedis {
+            observer,
+            servers,
+            nodes,
+            topology,
+            zookeeper,
+            ring,
+            client_options,
+            installations,
+            events,
+            lab,
+        };
+        testbed.await_writable().map_err(|e| testbed.servers.explain(e))?;
+        Ok(testbed)
+    }
+
+    /// Waits until a write to every shard is acknowledged.
+    fn await_writable(&self) -> Result<()> {
+        let (zookeeper, options) = (self.zookeeper.clone(), self.client_options);
+        let keys = self.probe_keys();
+        in_node(&self.nodes[super::CONTROL], async move {
+            use cluster::store::Store;
+            let mut client = Client::new(ClusterView::open(&zookeeper), options);
+            let began = Instant::now();
+            for (shard, key) in keys.iter().enumerate() {
+                while let Err(error) = client.write(key, "ready").await.result {
+                    if began.elapsed() > READY_BOUND {
+                        bail!("shard {shard} took no write within {} s: {error}", READY_BOUND.as_secs());
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn site_node(&self, site: usize) -> &Node {
+        &self.nodes[&super::site_name(&self.topology, site)]
+    }
+
+    fn links(&self, links: &[(String, String)]) -> Result<Vec<(NodeId, NodeId)>, String> {
+        let id = |name: &String| self.nodes.get(name).map(Node::id).ok_or_else(|| format!("no node {name}"));
+        links.iter().map(|(from, to)| Ok((id(from)?, id(to)?))).collect()
+    }
+
+    fn signal(
+        &self,
+        victim: &Victim,
+        send: impl Fn(&lab::Process) -> lab::Result<()>,
+        wanted: impl Fn(ProcessState) -> bool,
+    ) -> Result<String, String> {
+        let process = self.servers.process(victim)?;
+        let pid = process.pid();
+        send(process).map_err(|e| e.to_string())?;
+        let deadline = Instant::now() + STATE_BOUND;
+        loop {
+            let state = process.state();
+            if wanted(state) {
+                return Ok(format!("{state} (pid {pid})"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("pid {pid} is {state}"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Runs a future on a thread inside a node, with a runtime of its own, to its end.
+fn in_node<T: Send + 'static>(
+    node: &Node,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let thread = node.enter("set-up", move || runtime()?.block_on(future))?;
+    thread.join().map_err(|_| anyhow!("the set-up thread has panicked"))?
+}
+
+async fn set_up(zookeeper: String, map: ShardMap) -> Result<()> {
+    bootstrap(&zookeeper, &Paths::default(), &map, READY_BOUND).await.context("failed to set ZooKeeper up")
+}
+
+fn shard_map(topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
+    let redis = |name: &String| RedisNode { node: name.clone(), addr: servers::redis_addr(&nodes[name]) };
+    let shards = topology.shards.iter().enumerate();
+    ShardMap::new(shards.map(|(id, names)| (id as u32, names.iter().map(redis).collect())).collect())
+}
+
+/// A rule of the fabric, removed when dropped.
+struct Rule(RuleGuard);
+
+impl RuleInForce for Rule {
+    fn counters(&self) -> lab::RuleCounters {
+        self.0.counters()
+    }
+}
+
+impl Arena for ZkRedis {
+    fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    fn view(&self) -> View {
+        self.observer.view()
+    }
+
+    fn kill(&self, victim: &Victim) -> Result<String, String> {
+        self.signal(victim, lab::Process::kill, |state| matches!(state, ProcessState::Exited(_)))
+    }
+
+    fn restart(&self, victim: &Victim) -> Result<String, String> {
+        self.servers.prepare_restart(victim, &self.installations).map_err(|e| e.to_string())?;
+        self.signal(victim, lab::Process::restart, |state| state == ProcessState::Running)?;
+        let process = self.servers.process(victim)?;
+        Ok(format!("{} (pid {})", process.state(), process.pid()))
+    }
+
+    fn pause(&self, victim: &Victim) -> Result<String, String> {
+        self.signal(victim, lab::Process::stop, |state| state == ProcessState::Stopped)
+    }
+
+    fn resume(&self, victim: &Victim) -> Result<String, String> {
+        self.signal(victim, lab::Process::cont, |state| state == ProcessState::Running)
+    }
+
+    fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
+        let rule = lab::Rule {
+            name: rule.name.clone(),
+            links: self.links(&rule.links)?,
+            port: None,
+            action: rule.action,
+            seed: rule.seed,
+        };
+        let guard = self.lab.fabric().install(rule).map_err(|e| e.to_string())?;
+        Ok(Box::new(Rule(guard)))
+    }
+}
+
+impl Testbed for ZkRedis {
+    type Site = ClusterView;
+    type Store = Client;
+
+    fn sites(&self) -> usize {
+        self.topology.clients.len()
+    }
+
+    fn enter(&self, site: usize, job: Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>> {
+        let name = super::site_name(&self.topology, site);
+        Ok(self.site_node(site).enter(&name, job)?)
+    }
+
+    async fn open(&self, site: usize) -> Result<ClusterView> {
+        let view = ClusterView::open(&self.zookeeper);
+        let shards = self.topology.shards.len();
+        let complete = |state: &cluster::client::ClusterState| {
+            state.shards.len() == shards
+                && state.shards.values().all(|shard| shard.serving_master().is_some())
+        };
+        // After faults a shard may have no master yet: then whoever opens the site finds out call by call.
+        if !view.wait_until(Duration::from_secs(5), complete).await && site < self.sites() {
+            bail!(
+                "the client on node {} saw no master for every shard",
+                super::site_name(&self.topology, site)
+            );
+        }
+        Ok(view)
+    }
+
+    fn store(&self, view: &ClusterView) -> Client {
+        Client::new(view.clone(), self.client_options)
+    }
+
+    fn probe_keys(&self) -> Vec<String> {
+        super::probe_keys(self.topology.shards.len(), |key| self.ring.owner(key))
+    }
+
+    fn agent_events(&self) -> Result<Vec<AgentEvent>> {
+        let mut events = Vec::new();
+        for file in &self.events {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("failed to read {}", file.display()))?;
+            // An agent that was killed in mid-write leaves half a line: it is skipped, the next begins a new one.
+            events.extend(text.lines().filter_map(|line| serde_json::from_str::<AgentEvent>(line).ok()));
+        }
+        Ok(events)
+    }
+
+    fn diagnose(&self) -> Vec<String> {
+        self.servers.diagnose(&self.view(), &self.topology)
+    }
+
+    fn versions(&self) -> Vec<(String, String)> {
+        self.installations.versions()
+    }
+}

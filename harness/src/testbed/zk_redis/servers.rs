@@ -1,0 +1,232 @@
+//! Every server process of a run: where it runs, where its files are, how it is started again.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cluster::agent::{AgentConfig, Timing};
+use cluster::provision::{self, Launch, redis, zookeeper};
+use lab::{Node, Process, ProcessState, Program};
+use nemesis::{Part, Topology, Victim, View};
+use results::RunFolder;
+use results::spec::RunSpec;
+
+const REDIS_PORT: u16 = 6379;
+const ZOOKEEPER_PORT: u16 = 2181;
+/// Lines of a dead server's log that are worth showing.
+const LOG_TAIL: usize = 8;
+
+/// What is installed on this machine.
+pub struct Installations {
+    redis: redis::Installation,
+    zookeeper: zookeeper::Installation,
+}
+
+impl Installations {
+    /// Finds them; an error names the missing package.
+    pub fn find() -> Result<Self> {
+        Ok(Installations { redis: redis::find()?, zookeeper: zookeeper::find()? })
+    }
+
+    /// For the run's manifest.
+    pub fn versions(&self) -> Vec<(String, String)> {
+        let (redis, zookeeper) = (&self.redis, &self.zookeeper);
+        vec![
+            ("redis".into(), redis.version.clone()),
+            ("zookeeper".into(), zookeeper.version.clone()),
+            ("java".into(), zookeeper.java_version.clone()),
+        ]
+    }
+}
+
+/// Where a node's Redis listens.
+pub fn redis_addr(node: &Node) -> SocketAddr {
+    (node.addr(), REDIS_PORT).into()
+}
+
+/// Where a node's ZooKeeper serves clients.
+pub fn zookeeper_addr(node: &Node) -> SocketAddr {
+    (node.addr(), ZOOKEEPER_PORT).into()
+}
+
+/// All server processes, and how to start each.
+pub struct Servers {
+    ensemble: Vec<(Node, zookeeper::Server)>,
+    redis: Vec<(Node, redis::Server)>,
+    agents: Vec<(Node, provision::agent::Agent)>,
+    processes: HashMap<Victim, Process>,
+    logs: PathBuf,
+}
+
+impl Servers {
+    /// Plans them; nothing is started yet. Data lies below the run folder until the run is over, logs stay.
+    pub fn new(
+        topology: &Topology,
+        nodes: &HashMap<String, Node>,
+        folder: &RunFolder,
+        spec: &RunSpec,
+    ) -> Self {
+        let logs = folder.path().join(results::layout::NODES);
+        let peers: Vec<zookeeper::Peer> = (1..)
+            .zip(&topology.zookeepers)
+            .map(|(id, name)| zookeeper::Peer::at(id, IpAddr::V4(nodes[name].addr())))
+            .collect();
+        let ensemble = (1..).zip(&topology.zookeepers).map(|(id, name)| {
+            (
+                nodes[name].clone(),
+                zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper")),
+            )
+        });
+        let of_shards = || {
+            let shards = topology.shards.iter().enumerate();
+            shards.flat_map(|(shard, names)| names.iter().map(move |name| (shard as u32, name)))
+        };
+        let redis = of_shards().map(|(_, name)| {
+            let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
+            (nodes[name].clone(), redis::Server { bind, port, dir: data_dir(&logs, name, "redis") })
+        });
+        let connect: Vec<String> =
+            topology.zookeepers.iter().map(|name| zookeeper_addr(&nodes[name]).to_string()).collect();
+        let agents = of_shards().map(|(shard, name)| {
+            let config = AgentConfig {
+                shard,
+                node: name.clone(),
+                redis: redis_addr(&nodes[name]),
+                zookeeper: connect.join(","),
+                events: logs.join(name).join("events.jsonl"),
+                variant: cluster::agent::Variant::Course,
+                root: cluster::znodes::ROOT.into(),
+                timing: Timing {
+                    lease_ms: spec.lease_ms,
+                    wait_replicas: spec.wait.min(1),
+                    ..Timing::default()
+                },
+            };
+            let dir = data_dir(&logs, name, "agent");
+            // We are our own agent: one binary, nothing else to install or to find.
+            let program = vec![PathBuf::from("/proc/self/exe"), PathBuf::from("shard-agent")];
+            (nodes[name].clone(), provision::agent::Agent { program, config, dir })
+        });
+        let (ensemble, redis, agents) = (ensemble.collect(), redis.collect(), agents.collect());
+        Servers { ensemble, redis, agents, processes: HashMap::new(), logs }
+    }
+
+    /// The ensemble's connect string.
+    pub fn zookeeper(&self) -> String {
+        let each = self.ensemble.iter().map(|(node, _)| zookeeper_addr(node).to_string());
+        each.collect::<Vec<_>>().join(",")
+    }
+
+    /// Where each agent writes its event lines.
+    pub fn event_files(&self) -> Vec<PathBuf> {
+        self.agents.iter().map(|(_, agent)| agent.config.events.clone()).collect()
+    }
+
+    /// Starts the ensemble first: Java takes longest.
+    pub fn start_zookeeper_and_redis(&mut self, installed: &Installations) -> Result<()> {
+        for (node, server) in self.ensemble.clone() {
+            let launch = server.prepare(&installed.zookeeper)?;
+            self.start(&node, Part::ZooKeeper, "zookeeper", launch)?;
+        }
+        for (node, server) in self.redis.clone() {
+            let launch = server.prepare(&installed.redis)?;
+            self.start(&node, Part::Redis, "redis", launch)?;
+        }
+        Ok(())
+    }
+
+    /// Starts an agent beside each Redis.
+    pub fn start_agents(&mut self) -> Result<()> {
+        for (node, agent) in self.agents.clone() {
+            let launch = agent.prepare()?;
+            self.start(&node, Part::Agent, "agent", launch)?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, node: &Node, part: Part, name: &str, launch: Launch) -> Result<()> {
+        let folder = self.logs.join(node.name());
+        std::fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+        let program = Program {
+            name: name.into(),
+            argv: launch.argv,
+            env: launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
+            cwd: launch.cwd,
+            log: folder.join(format!("{name}.log")),
+        };
+        let process = node.spawn(&program)?;
+        self.processes.insert(Victim { node: node.name().into(), part }, process);
+        Ok(())
+    }
+
+    /// The process meant; an error in words when there is none.
+    pub fn process(&self, victim: &Victim) -> Result<&Process, String> {
+        let missing = || format!("{} has no {}", victim.node, victim.part.word());
+        self.processes.get(victim).ok_or_else(missing)
+    }
+
+    /// Does what must be done before a killed process is started again: a Redis loses its memory with the
+    /// process, and what lies on its disk must not be taken for data.
+    pub fn prepare_restart(&self, victim: &Victim, installed: &Installations) -> Result<()> {
+        if victim.part == Part::Redis
+            && let Some((_, server)) = self.redis.iter().find(|(node, _)| node.name() == victim.node)
+        {
+            server.prepare(&installed.redis)?;
+        }
+        Ok(())
+    }
+
+    /// An error with its last words if any server has died.
+    pub fn require_running(&self) -> Result<()> {
+        let dead = self.processes.values().any(|process| matches!(process.state(), ProcessState::Exited(_)));
+        if dead { Err(self.explain(anyhow::anyhow!("a server died at its start"))) } else { Ok(()) }
+    }
+
+    /// Adds to an error what the servers' own logs say, if any of them has died.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let dead =
+            self.processes.iter().filter(|(_, process)| matches!(process.state(), ProcessState::Exited(_)));
+        let mut told: Vec<String> = dead
+            .map(|(victim, process)| {
+                let (part, node) = (victim.part.word(), &victim.node);
+                let log = process.log_tail(LOG_TAIL);
+                format!("{part} of {node} is not running ({}); its last words:\n{log}", process.state())
+            })
+            .collect();
+        told.sort();
+        if told.is_empty() { error } else { error.context(told.join("\n")) }
+    }
+
+    /// One line per process that does not run, and per shard without a master.
+    pub fn diagnose(&self, view: &View, topology: &Topology) -> Vec<String> {
+        let idle = self.processes.iter().filter(|(_, process)| process.state() != ProcessState::Running);
+        let mut lines: Vec<String> = idle
+            .map(|(victim, process)| {
+                format!("{} of {}: {}", victim.part.word(), victim.node, process.state())
+            })
+            .collect();
+        lines.sort();
+        for name in topology.shards.iter().flatten() {
+            lines.push(format!("{name}: {}", view.role_of(topology, name)));
+        }
+        lines
+    }
+}
+
+impl Drop for Servers {
+    /// Data was needed as long as the servers ran; logs, configuration and events explain the run.
+    fn drop(&mut self) {
+        for process in self.processes.values() {
+            let _ = process.kill(); // what is dead already is as good
+        }
+        for name in self.ensemble.iter().map(|(node, _)| node.name()) {
+            let _ = std::fs::remove_dir_all(data_dir(&self.logs, name, "zookeeper").join("data"));
+        }
+    }
+}
+
+fn data_dir(logs: &Path, node: &str, server: &str) -> PathBuf {
+    logs.join(node).join(server)
+}

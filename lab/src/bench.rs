@@ -1,0 +1,322 @@
+//! The fabric beside a kernel veth pair: the same server, the same client, the same two nodes, by turns
+//! over one and over the other.
+//!
+//! What is served is the caller's business; a contest is two command lines and a way to read rates out
+//! of what the client printed. The turns alternate within one run, so that whatever else the machine
+//! does weighs on both alike.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LabError, Result};
+use crate::{Exit, Lab, LabOptions, Node, Process, Program};
+
+const VETH_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+const VETH_SERVER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
+
+const SERVER_START_MAX: Duration = Duration::from_secs(10);
+const CLIENT_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// A server and a client to race over both networks.
+pub struct Contest<'a> {
+    /// The server's command line; it must listen on every address of its node.
+    pub server: Vec<OsString>,
+    /// The port it listens on, waited for before the first turn.
+    pub port: u16,
+    /// The client's command line for a server address and a number of connections; it must end by itself.
+    pub client: &'a dyn Fn(Ipv4Addr, u32) -> Vec<OsString>,
+    /// Reads named rates (operations per second) from the client's output.
+    pub read_rates: &'a dyn Fn(&str) -> Vec<(String, f64)>,
+    /// The numbers of connections to try, one after the other.
+    pub connections: Vec<u32>,
+    /// Turns over each network per number of connections.
+    pub turns: u32,
+    /// A directory for the logs of server and clients.
+    pub dir: &'a Path,
+}
+
+/// Medians over the turns of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Over the fabric.
+    pub fabric: f64,
+    /// Over the kernel's veth pair.
+    pub veth: f64,
+}
+
+impl Pair {
+    fn of(mut fabric: Vec<f64>, mut veth: Vec<f64>) -> Pair {
+        Pair { fabric: median(&mut fabric), veth: median(&mut veth) }
+    }
+
+    /// Fabric over veth.
+    pub fn ratio(&self) -> f64 {
+        self.fabric / self.veth
+    }
+}
+
+/// The rate of one kind of operation at one number of connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateFigure {
+    /// Connections the client held.
+    pub connections: u32,
+    /// The client's name for the operation.
+    pub operation: String,
+    /// Operations per second.
+    pub rate_per_s: Pair,
+}
+
+/// What a contest came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FabricFigures {
+    /// Rates of the caller's client and server.
+    pub rates: Vec<RateFigure>,
+    /// Median round trip of 64 bytes over an idle TCP connection, in microseconds.
+    pub round_trip_us_p50: Pair,
+    /// Its 99th percentile.
+    pub round_trip_us_p99: Pair,
+    /// One bulk TCP stream, in megabytes per second.
+    pub bulk_mb_per_s: Pair,
+}
+
+impl FabricFigures {
+    /// The lowest ratio of rates at this number of connections.
+    pub fn worst_ratio(&self, connections: u32) -> Option<f64> {
+        let of_this = self.rates.iter().filter(|figure| figure.connections == connections);
+        of_this.map(|figure| figure.rate_per_s.ratio()).min_by(f64::total_cmp)
+    }
+
+    /// How much longer the median round trip is over the fabric, in microseconds.
+    pub fn added_latency_us_p50(&self) -> f64 {
+        self.round_trip_us_p50.fabric - self.round_trip_us_p50.veth
+    }
+}
+
+impl fmt::Display for FabricFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<34} {:>12} {:>12} {:>7}", "", "fabric", "veth", "ratio")?;
+        let mut line = |name: String, pair: &Pair, decimals: usize| {
+            let (fabric, veth, ratio) = (pair.fabric, pair.veth, pair.ratio());
+            writeln!(f, "{name:<34} {fabric:>12.decimals$} {veth:>12.decimals$} {ratio:>7.2}")
+        };
+        for figure in &self.rates {
+            let name = format!("{} /s, {} connections", figure.operation, figure.connections);
+            line(name, &figure.rate_per_s, 0)?;
+        }
+        line("round trip of 64 B, p50, us".to_owned(), &self.round_trip_us_p50, 1)?;
+        line("round trip of 64 B, p99, us".to_owned(), &self.round_trip_us_p99, 1)?;
+        line("bulk TCP, MB/s".to_owned(), &self.bulk_mb_per_s, 0)
+    }
+}
+
+/// Races the contest's client and server, a ping-pong and a bulk stream over both networks.
+pub fn fabric(contest: &Contest<'_>) -> Result<FabricFigures> {
+    let mut lab = Lab::up(LabOptions::named("bench"))?;
+    let client = lab.add_node("client")?;
+    let server = lab.add_node("server")?;
+    client.add_veth(&server, VETH_CLIENT, VETH_SERVER)?;
+    let rates = race(contest, &client, &server)?;
+    let (round_trip_us_p50, round_trip_us_p99) = ping_pong(&client, &server, contest.turns)?;
+    let bulk_mb_per_s = bulk(&client, &server, contest.turns)?;
+    Ok(FabricFigures { rates, round_trip_us_p50, round_trip_us_p99, bulk_mb_per_s })
+}
+
+/// Calls `turn` for both networks by turns; returns what each gave.
+fn by_turns<T>(
+    server: &Node,
+    turns: u32,
+    mut turn: impl FnMut(Ipv4Addr) -> Result<T>,
+) -> Result<[Vec<T>; 2]> {
+    let mut results = [Vec::new(), Vec::new()];
+    for _ in 0..turns {
+        results[0].push(turn(server.addr())?);
+        results[1].push(turn(VETH_SERVER)?);
+    }
+    Ok(results)
+}
+
+fn race(contest: &Contest<'_>, client: &Node, server: &Node) -> Result<Vec<RateFigure>> {
+    let program = |name: &str, argv| Program {
+        name: name.to_owned(),
+        argv,
+        env: Vec::new(),
+        cwd: contest.dir.to_owned(),
+        log: contest.dir.join(format!("{name}.log")),
+    };
+    let running = server.spawn(&program("server", contest.server.clone()))?;
+    wait_for_port(&running, client, SocketAddr::from((server.addr(), contest.port)))?;
+    let mut figures = Vec::new();
+    for &connections in &contest.connections {
+        let mut serial = 0;
+        let [fabric, veth] = by_turns(server, contest.turns, |addr| {
+            serial += 1;
+            let name = format!("client-{connections}-{serial}");
+            let run = client.spawn(&program(&name, (contest.client)(addr, connections)))?;
+            finished_output(&run).map(|output| (contest.read_rates)(&output))
+        })?;
+        figures.extend(rate_figures(connections, fabric, veth));
+    }
+    running.kill()?;
+    Ok(figures)
+}
+
+type Rates = Vec<(String, f64)>;
+
+fn rate_figures(connections: u32, fabric: Vec<Rates>, veth: Vec<Rates>) -> Vec<RateFigure> {
+    let by_operation = |turns: Vec<Rates>| {
+        let mut sorted: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (operation, rate) in turns.into_iter().flatten() {
+            sorted.entry(operation).or_default().push(rate);
+        }
+        sorted
+    };
+    let mut veth = by_operation(veth);
+    let pairs = by_operation(fabric).into_iter().filter_map(|(operation, rates)| {
+        let rate_per_s = Pair::of(rates, veth.remove(&operation)?);
+        Some(RateFigure { connections, operation, rate_per_s })
+    });
+    pairs.collect()
+}
+
+fn wait_for_port(process: &Process, client: &Node, addr: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + SERVER_START_MAX;
+    loop {
+        let attempt =
+            client.enter("bench-probe", move || TcpStream::connect_timeout(&addr, SERVER_START_MAX))?;
+        if let Ok(Ok(_)) = attempt.join() {
+            return Ok(());
+        }
+        if Instant::now() > deadline || process.wait_exit(Duration::from_millis(20)).is_some() {
+            let (state, tail) = (process.state(), process.log_tail(5));
+            return Err(LabError::Bench(format!("the server does not listen on {addr} ({state}): {tail}")));
+        }
+    }
+}
+
+fn finished_output(process: &Process) -> Result<String> {
+    let output = |lines| process.log_tail(lines);
+    match process.wait_exit(CLIENT_TIME_MAX) {
+        Some(Exit::Code(0)) => Ok(output(usize::MAX)),
+        Some(_) => Err(LabError::Bench(format!("the client {}: {}", process.state(), output(5)))),
+        None => {
+            process.kill()?;
+            Err(LabError::Bench(format!("the client took longer than {CLIENT_TIME_MAX:?}: {}", output(5))))
+        }
+    }
+}
+
+/// A socket pair between the nodes: the server's end, the client's end.
+fn connect(client: &Node, server: &Node, addr: Ipv4Addr) -> Result<(TcpStream, TcpStream)> {
+    let failed = |e: std::io::Error| LabError::Bench(format!("a connection to {addr}: {e}"));
+    let crashed = |_| LabError::Bench("a thread of the bench panicked".to_owned());
+    let listen = server.enter("bench-listen", move || TcpListener::bind((addr, 0)))?;
+    let listener = listen.join().map_err(crashed)?.map_err(failed)?;
+    let to = listener.local_addr().map_err(failed)?;
+    let dial = client.enter("bench-dial", move || TcpStream::connect_timeout(&to, SERVER_START_MAX))?;
+    let near = dial.join().map_err(crashed)?.map_err(failed)?;
+    let (far, _) = listener.accept().map_err(failed)?;
+    for stream in [&near, &far] {
+        stream.set_nodelay(true).map_err(failed)?;
+        stream.set_read_timeout(Some(SERVER_START_MAX)).map_err(failed)?;
+    }
+    Ok((far, near))
+}
+
+/// Median and 99th percentile of the round trip of 64 bytes.
+fn ping_pong(client: &Node, server: &Node, turns: u32) -> Result<(Pair, Pair)> {
+    const ROUND_TRIPS: usize = 5_000;
+    let [mut fabric, mut veth] = by_turns(server, turns, |addr| {
+        let (mut far, mut near) = connect(client, server, addr)?;
+        let echo = std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while far.read_exact(&mut buffer).and_then(|()| far.write_all(&buffer)).is_ok() {}
+        });
+        let mut times_us = Vec::with_capacity(ROUND_TRIPS);
+        let mut buffer = [7; 64];
+        for _ in 0..ROUND_TRIPS {
+            let start = Instant::now();
+            near.write_all(&buffer)
+                .and_then(|()| near.read_exact(&mut buffer))
+                .map_err(|e| LabError::Bench(format!("ping-pong over {addr}: {e}")))?;
+            times_us.push(start.elapsed().as_nanos() as f64 / 1e3);
+        }
+        drop(near);
+        let _ = echo.join();
+        Ok(times_us)
+    })?;
+    let mut over_turns = |share: f64| {
+        let of = |turns: &mut Vec<Vec<f64>>| {
+            turns.iter_mut().map(|times| percentile(times, share)).collect::<Vec<f64>>()
+        };
+        Pair::of(of(&mut fabric), of(&mut veth))
+    };
+    Ok((over_turns(0.5), over_turns(0.99)))
+}
+
+/// Megabytes per second of one stream.
+fn bulk(client: &Node, server: &Node, turns: u32) -> Result<Pair> {
+    const TIME: Duration = Duration::from_millis(500);
+    let [fabric, veth] = by_turns(server, turns, |addr| {
+        let (mut far, mut near) = connect(client, server, addr)?;
+        let sink = std::thread::spawn(move || {
+            let mut buffer = vec![0; 256 * 1024];
+            let mut bytes = 0;
+            while let Ok(len @ 1..) = far.read(&mut buffer) {
+                bytes += len;
+            }
+            bytes
+        });
+        let chunk = vec![7; 128 * 1024];
+        let start = Instant::now();
+        while start.elapsed() < TIME {
+            near.write_all(&chunk).map_err(|e| LabError::Bench(format!("bulk over {addr}: {e}")))?;
+        }
+        drop(near);
+        let bytes = sink.join().unwrap_or(0);
+        Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
+    })?;
+    Ok(Pair::of(fabric, veth))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    percentile(values, 0.5)
+}
+
+/// The value below which `share` of them lie; NaN for none.
+fn percentile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let index = (values.len() as f64 * share) as usize;
+    values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_few_and_of_none() {
+        assert_eq!(percentile(&mut [3.0, 1.0, 2.0], 0.5), 2.0);
+        assert_eq!(percentile(&mut [3.0, 1.0, 2.0], 0.99), 3.0);
+        assert!(percentile(&mut [], 0.5).is_nan());
+    }
+
+    #[test]
+    fn figures_pair_operations_by_name_and_tell_the_worst_ratio() {
+        let turn = |set: f64, get: f64| vec![("SET".to_owned(), set), ("GET".to_owned(), get)];
+        let rates = rate_figures(50, vec![turn(80.0, 95.0)], vec![turn(100.0, 100.0)]);
+        let pair = Pair { fabric: 30.0, veth: 20.0 };
+        let figures =
+            FabricFigures { rates, round_trip_us_p50: pair, round_trip_us_p99: pair, bulk_mb_per_s: pair };
+        assert_eq!(figures.worst_ratio(50), Some(0.8));
+        assert_eq!(figures.worst_ratio(1), None);
+        assert_eq!(figures.added_latency_us_p50(), 10.0);
+        assert!(figures.to_string().contains("SET /s, 50 connections"));
+    }
+}

@@ -1,0 +1,237 @@
+//! The switch: one thread that takes every packet out of its sender's TUN device and puts it, or does
+//! not put it, into its receiver's.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use super::Shared;
+use super::capture::{Capture, Note};
+use super::held::{HeldPacket, HeldQueue};
+use super::packet;
+use super::rule::Fate;
+use super::table::{Hooks, Table, index_of};
+use crate::node::NodeId;
+use crate::sys::check;
+
+/// Room for the largest packet IPv4 knows.
+const PACKET_MAX: usize = 65_536;
+
+/// Packets taken from one port before the others get their turn.
+const BURST: usize = 64;
+
+/// The epoll token of the wake-up event; ports use their index.
+pub(super) const WAKE_TOKEN: u64 = u64::MAX;
+
+/// The state the switch thread owns.
+pub(super) struct Switch {
+    shared: Arc<Shared>,
+    table: Arc<Table>,
+    held: HeldQueue,
+    capture: Option<Capture>,
+}
+
+impl Switch {
+    pub(super) fn new(shared: Arc<Shared>, capture: Option<Capture>) -> Switch {
+        Switch { shared, table: Arc::default(), held: HeldQueue::default(), capture }
+    }
+
+    /// Moves packets until the lab goes down.
+    pub(super) fn run(mut self) {
+        let mut buffer = vec![0u8; PACKET_MAX];
+        let mut ready = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        tighten_timers();
+        while !self.shared.stopped() {
+            self.refresh();
+            self.deliver_due();
+            let timeout_ns = self.timeout_ns();
+            let count = epoll_wait(&self.shared.epoll, &mut ready, timeout_ns).unwrap_or(0);
+            for event in &ready[..count] {
+                match event.u64 {
+                    WAKE_TOKEN => drain(&self.shared.wake),
+                    port => self.empty_port(port as usize, &mut buffer),
+                }
+            }
+        }
+    }
+
+    /// Takes packets from one port until it has no more or has had its share.
+    fn empty_port(&mut self, from: usize, buffer: &mut [u8]) {
+        for _ in 0..BURST {
+            self.refresh();
+            let Some(port) = self.table.port(from) else { return };
+            let Some(len) = read_packet(&port.tun, buffer) else { return };
+            self.route(from, &buffer[..len]);
+        }
+    }
+
+    /// Decides about one packet from port `from`.
+    fn route(&mut self, from: usize, packet: &[u8]) {
+        let to = packet::destination(packet).and_then(index_of);
+        let (Some(sender), Some((to, receiver))) =
+            (self.table.port(from), to.and_then(|to| Some((to, self.table.port(to)?))))
+        else {
+            self.shared.totals.note_unroutable();
+            return;
+        };
+        let stats = &sender.links[to];
+        stats.note_packet(packet.len());
+        if let Some(rules) = self.table.hooks(from, to) {
+            let rules = rules.clone();
+            return self.judge(from, to, packet, &rules);
+        }
+        if let Some(capture) = &mut self.capture {
+            capture.packet(from, packet, Note::Passed);
+        }
+        self.shared.totals.note_write(write_packet(&receiver.tun, packet));
+    }
+
+    /// Leads a packet past the rules of its link, in order of installation.
+    fn judge(&mut self, from: usize, to: usize, packet: &[u8], rules: &Hooks) {
+        let table = self.table.clone();
+        let Some((sender, receiver)) = table.port(from).zip(table.port(to)) else { return };
+        let link = (NodeId(from as u16), NodeId(to as u16));
+        let ports = packet::ports(packet);
+        let arrived_ns = now_ns();
+        let mut leaves_ns = arrived_ns;
+        let mut holds = Vec::new();
+        for state in rules.iter().filter(|state| state.covers(ports)) {
+            match state.judge(link, leaves_ns) {
+                Fate::Pass => {}
+                Fate::Drop => {
+                    sender.links[to].note_dropped();
+                    self.record(from, packet, Note::Dropped { rule: &state.rule.name });
+                    return;
+                }
+                Fate::HoldUntil(due_ns) => {
+                    holds.push((state.id, due_ns - leaves_ns));
+                    leaves_ns = due_ns;
+                }
+            }
+        }
+        if holds.is_empty() {
+            self.record(from, packet, Note::Passed);
+            self.shared.totals.note_write(write_packet(&receiver.tun, packet));
+        } else {
+            sender.links[to].note_delayed();
+            self.record(from, packet, Note::Held { for_ns: leaves_ns - arrived_ns });
+            self.held.push(HeldPacket { from, to, packet: packet.into(), arrived_ns, holds });
+        }
+    }
+
+    /// Lets go of the held packets whose time has come, unless the link was cut meanwhile.
+    fn deliver_due(&mut self) {
+        while let Some(held) = self.next_due() {
+            let table = self.table.clone();
+            let Some((sender, receiver)) = table.port(held.from).zip(table.port(held.to)) else { continue };
+            let ports = packet::ports(&held.packet);
+            let cut = table
+                .hooks(held.from, held.to)
+                .and_then(|rules| rules.iter().find(|state| state.covers(ports) && state.cuts_held_packet()));
+            if let Some(state) = cut {
+                sender.links[held.to].note_dropped();
+                self.record(held.from, &held.packet, Note::DroppedInFlight { rule: &state.rule.name });
+            } else {
+                self.shared.totals.note_write(write_packet(&receiver.tun, &held.packet));
+            }
+        }
+    }
+
+    fn next_due(&mut self) -> Option<HeldPacket> {
+        self.held.next_due_ns()?;
+        self.held.pop_due(now_ns())
+    }
+
+    fn record(&mut self, from: usize, packet: &[u8], note: Note<'_>) {
+        if let Some(capture) = &mut self.capture {
+            capture.packet(from, packet, note);
+        }
+    }
+
+    /// Takes over a changed table, lets go of packets whose rule was healed, and says so.
+    #[inline]
+    fn refresh(&mut self) {
+        if self.shared.generation() != self.table.generation {
+            self.take_table();
+        }
+    }
+
+    #[cold]
+    fn take_table(&mut self) {
+        let (table, rules) = self.shared.table();
+        self.table = table;
+        if self.held.next_due_ns().is_some() {
+            self.held.release(|id| rules.contains(&id));
+            self.deliver_due();
+        }
+        self.shared.acknowledge(self.table.generation);
+    }
+
+    /// How long nothing can happen, in nanoseconds; `None` for ever.
+    fn timeout_ns(&mut self) -> Option<u64> {
+        let held = self.held.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
+        let flush = self.capture.as_mut().and_then(Capture::flush_in_ns);
+        match (held, flush) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+/// The monotonic clock in nanoseconds.
+pub(super) fn now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place for the kernel to write to.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The next packet of a TUN device, or `None` if it has none (or is gone).
+fn read_packet(tun: &OwnedFd, buffer: &mut [u8]) -> Option<usize> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`.
+    let len = unsafe { libc::read(tun.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(len).ok()
+}
+
+/// Hands a packet to a node; false if its device did not take it.
+fn write_packet(tun: &OwnedFd, packet: &[u8]) -> bool {
+    // SAFETY: the kernel reads `packet.len()` bytes from `packet`.
+    unsafe { libc::write(tun.as_raw_fd(), packet.as_ptr().cast(), packet.len()) >= 0 }
+}
+
+fn drain(event: &OwnedFd) {
+    let mut count = [0u8; 8];
+    let _ = nix::unistd::read(event, &mut count);
+}
+
+/// Waits for events with nanosecond resolution (`epoll_pwait2`, Linux 5.11), or in whole milliseconds,
+/// rounded up, on older kernels.
+fn epoll_wait(
+    epoll: &OwnedFd,
+    events: &mut [libc::epoll_event],
+    timeout_ns: Option<u64>,
+) -> io::Result<usize> {
+    let (fd, room) = (epoll.as_raw_fd(), events.len() as libc::c_int);
+    if let Some(ns) = timeout_ns.filter(|ns| *ns > 0) {
+        let timeout =
+            libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
+        let no_mask = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: `events` has `room` entries, `timeout` outlives the call, no signal mask is given.
+        let count = unsafe {
+            libc::syscall(libc::SYS_epoll_pwait2, fd, events.as_mut_ptr(), room, &timeout, no_mask, 0usize)
+        };
+        match check(count as libc::c_int) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => {}
+            other => return other.map(|count| count as usize),
+        }
+    }
+    let millis = timeout_ns.map_or(-1, |ns| ns.div_ceil(1_000_000).min(i32::MAX as u64) as libc::c_int);
+    // SAFETY: `events` has `room` entries.
+    check(unsafe { libc::epoll_wait(fd, events.as_mut_ptr(), room, millis) }).map(|count| count as usize)
+}
+
+/// The kernel may wake a sleeper up to 50 µs late to save power; delays here are meant as written.
+fn tighten_timers() {
+    // SAFETY: no pointers; affects the calling thread only.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}

@@ -1,0 +1,96 @@
+//! The lab's integration tests: real namespaces, real packets, real processes.
+//!
+//! `main` is our own because becoming root in a user namespace needs a process that has no second
+//! thread yet, and because some tests start this binary again as a process that is to be killed.
+
+mod benches;
+mod captures;
+mod fabric;
+mod helper;
+mod hosts;
+mod lifetime;
+mod net;
+mod processes;
+
+use std::process::ExitCode;
+
+use lab::host::Privileges;
+use libtest_mimic::{Arguments, Trial};
+
+/// Lists test functions of a module, named after their paths.
+macro_rules! trials {
+    ($skip:expr; $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
+        vec![$($(
+            Trial::test(concat!(stringify!($module), "::", stringify!($test)), || {
+                $module::$test();
+                Ok(())
+            })
+            .with_ignored_flag($skip)
+        ),*),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let privileges = lab::host::become_root_in_user_namespace();
+    if let Some(code) = helper::play_role() {
+        return code;
+    }
+    let arguments = Arguments::from_args();
+    let lack = match privileges {
+        Ok(Privileges::None { why }) => Some(why),
+        Err(e) => Some(e.to_string()),
+        Ok(_) => lab::host::lacks().first().map(|lack| format!("{}: {}", lack.found, lack.mend)),
+    };
+    if let Some(lack) = &lack {
+        eprintln!("skipping every test that raises a lab: {lack}");
+    }
+    let mut tests = trials![lack.is_some();
+        fabric::{
+            two_nodes_talk_tcp_and_the_link_counts_it,
+            a_one_way_drop_cuts_one_direction_only,
+            halves_are_apart_and_each_half_is_whole,
+            a_bridge_node_reaches_both_sides_of_a_cut,
+            a_rule_on_a_port_leaves_the_others_alone,
+            a_healed_rule_lets_packets_pass_again,
+            a_dropped_guard_heals,
+            a_delay_shifts_the_round_trip_and_keeps_order,
+            healing_a_delay_releases_what_it_holds,
+            a_cut_takes_packets_that_are_being_held,
+            loss_drops_its_share_and_the_counters_agree_with_the_receiver,
+            the_same_seed_loses_the_same_packets,
+            a_bulk_transfer_arrives_whole_under_loss_delay_and_jitter,
+            packets_to_nowhere_are_counted,
+            bad_rules_are_refused_with_a_reason,
+            two_labs_with_the_same_addresses_do_not_meet,
+        },
+        processes::{
+            a_stopped_tree_stands_still_and_goes_on,
+            a_tree_that_forks_all_the_time_can_be_stopped_at_any_moment,
+            killing_takes_the_children_too,
+            a_restart_appends_to_the_log,
+            a_process_that_dies_at_start_can_be_seen,
+            terminate_lets_it_end_by_itself_and_kills_it_otherwise,
+            a_missing_binary_is_told_by_name,
+            a_program_sees_its_own_node_only,
+            handles_outlive_their_lab_harmlessly,
+        },
+        captures::{
+            a_capture_is_readable_and_shows_what_was_dropped,
+        },
+        lifetime::{
+            a_lab_leaves_nothing_behind,
+            kill_9_of_the_harness_mid_partition_leaves_nothing_behind,
+            kill_9_at_any_moment_of_building_leaves_nothing_behind,
+            node_names_are_checked,
+        },
+        benches::{
+            the_bench_races_over_both_networks,
+            a_bench_whose_server_dies_shows_its_last_words,
+        },
+        hosts::{
+            an_unprivileged_user_can_raise_a_lab,
+        },
+    ];
+    tests.extend(trials![false; hosts::{ the_survey_agrees_with_what_a_lab_needs }]);
+    libtest_mimic::run(&arguments, tests).exit_code()
+}

@@ -1,0 +1,131 @@
+//! What the nemesis may see of a system and do to it.
+
+use lab::{Action, RuleCounters};
+
+/// The nodes of a system, by what they carry. Names are unique.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Topology {
+    /// One ZooKeeper server each.
+    pub zookeepers: Vec<String>,
+    /// For each shard, its nodes: one Redis and one agent each.
+    pub shards: Vec<Vec<String>>,
+    /// Nodes the clients call from.
+    pub clients: Vec<String>,
+}
+
+impl Topology {
+    /// All nodes that serve: ZooKeeper first, then shard by shard.
+    pub fn servers(&self) -> Vec<String> {
+        self.zookeepers.iter().chain(self.shards.iter().flatten()).cloned().collect()
+    }
+
+    /// Shard that `node` belongs to, if it carries one.
+    pub fn shard_of(&self, node: &str) -> Option<usize> {
+        self.shards.iter().position(|nodes| nodes.iter().any(|n| n == node))
+    }
+}
+
+/// Who holds which role at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// For each shard its master and that master's epoch, if it has one.
+    pub masters: Vec<Option<(String, u64)>>,
+    /// The ZooKeeper leader, if there is one.
+    pub zookeeper_leader: Option<String>,
+}
+
+impl View {
+    /// The role `node` holds, in words: `master of shard 0 (epoch 3)`.
+    pub fn role_of(&self, topology: &Topology, node: &str) -> String {
+        if let Some(shard) = topology.shard_of(node) {
+            return match self.masters.get(shard).and_then(Option::as_ref) {
+                Some((master, epoch)) if master == node => format!("master of shard {shard} (epoch {epoch})"),
+                _ => format!("replica of shard {shard}"),
+            };
+        }
+        if topology.zookeepers.iter().any(|n| n == node) {
+            let leads = self.zookeeper_leader.as_deref() == Some(node);
+            return if leads { "ZooKeeper leader".into() } else { "ZooKeeper follower".into() };
+        }
+        "client".into()
+    }
+}
+
+/// A part of a node that can be struck on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// Its Redis server.
+    Redis,
+    /// The agent beside its Redis.
+    Agent,
+    /// Its ZooKeeper server.
+    ZooKeeper,
+    /// A client: only its links can be struck.
+    Client,
+}
+
+impl Part {
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Redis => "Redis",
+            Part::Agent => "agent",
+            Part::ZooKeeper => "ZooKeeper",
+            Part::Client => "client",
+        }
+    }
+}
+
+/// One process on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Victim {
+    /// Name of the node.
+    pub node: String,
+    /// Which of its processes.
+    pub part: Part,
+}
+
+/// A rule on directed links between named nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetRule {
+    /// For logs and captures: `window 3: partition`.
+    pub name: String,
+    /// `(from, to)`; everything that flows from the first to the second.
+    pub links: Vec<(String, String)>,
+    /// What happens to it.
+    pub action: Action,
+    /// Fixes the rule's own dice.
+    pub seed: u64,
+}
+
+/// A network rule in force; removed when dropped.
+pub trait RuleInForce: Send {
+    /// What it has done so far.
+    fn counters(&self) -> RuleCounters;
+}
+
+/// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
+/// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
+/// An `Err` is one sentence: the harm did not take effect, and why.
+pub trait Arena: Sync {
+    /// Which nodes there are.
+    fn topology(&self) -> &Topology;
+
+    /// Who holds which role now.
+    fn view(&self) -> View;
+
+    /// Kills a process at once (SIGKILL); returns the state seen afterwards.
+    fn kill(&self, victim: &Victim) -> Result<String, String>;
+
+    /// Starts a killed process again.
+    fn restart(&self, victim: &Victim) -> Result<String, String>;
+
+    /// Stops a process without killing it (SIGSTOP).
+    fn pause(&self, victim: &Victim) -> Result<String, String>;
+
+    /// Lets it go on (SIGCONT).
+    fn resume(&self, victim: &Victim) -> Result<String, String>;
+
+    /// Puts a network rule in force.
+    fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String>;
+}

@@ -1,0 +1,327 @@
+//! Running a schedule: a thread per lane, so that a slow fault delays no other lane.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::arena::{Arena, Victim};
+use crate::schedule::{Schedule, Window};
+use crate::strike::{Evidence, Injected, Resolved, resolve};
+
+/// Which end of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EdgeKind {
+    /// About to strike: what it resolved to is known, the harm not yet done.
+    Start,
+    /// Healed: all evidence is in.
+    Stop,
+}
+
+/// What is known of a strike at one of its edges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Nodes it resolved to; empty if nobody held the role.
+    pub nodes: Vec<String>,
+    /// The role each of them held, same order.
+    pub roles: Vec<String>,
+    /// Did it take effect? Known at the stop edge; true only with evidence.
+    pub installed: bool,
+    /// What shows it, or why it was not installed.
+    pub evidence: Evidence,
+}
+
+/// An edge of a window, handed to the recorder as it happens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edge<'a> {
+    /// The window.
+    pub window: &'a Window,
+    /// Which end of it.
+    pub kind: EdgeKind,
+    /// When it struck, or was about to.
+    pub began: Instant,
+    /// What is known of it.
+    pub report: Report,
+}
+
+/// Ends every lane early: windows in force heal at once, later ones never open. Clones share the signal.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal(Arc<(Mutex<bool>, Condvar)>);
+
+impl StopSignal {
+    /// Gives the signal.
+    pub fn stop(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until `deadline`; false when the signal came first.
+    pub fn wait_until(&self, deadline: Instant) -> bool {
+        let mut stopped = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*stopped {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
+                return true;
+            };
+            stopped = self.0.1.wait_timeout(stopped, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+}
+
+/// Runs the schedule to its end, or until told to stop; returns when everything has healed.
+///
+/// `origin` is the instant from which the windows' times count. `record` is called at every edge, from the
+/// lanes' threads: at a start before the harm is done, at a stop after it is undone.
+pub fn run_lanes(
+    schedule: &Schedule,
+    arena: &dyn Arena,
+    origin: Instant,
+    stop: &StopSignal,
+    record: &(dyn Fn(Edge<'_>) + Sync),
+) {
+    let claims = Claims::default();
+    std::thread::scope(|scope| {
+        for lane in schedule.lanes() {
+            let windows = schedule.windows.iter().filter(move |window| window.lane == lane);
+            let claims = &claims;
+            scope.spawn(move || {
+                for window in windows {
+                    if !stop.wait_until(origin + Duration::from_millis(window.start_ms)) {
+                        return;
+                    }
+                    run_window(window, arena, origin, stop, claims, record);
+                }
+            });
+        }
+    });
+}
+
+fn run_window(
+    window: &Window,
+    arena: &dyn Arena,
+    origin: Instant,
+    stop: &StopSignal,
+    claims: &Claims,
+    record: &(dyn Fn(Edge<'_>) + Sync),
+) {
+    let began = Instant::now();
+    let edge = |kind, resolved: &Resolved, installed, evidence| {
+        let nodes = resolved.victims.iter().map(|victim| victim.node.clone()).collect();
+        let report = Report { nodes, roles: resolved.roles.clone(), installed, evidence };
+        record(Edge { window, kind, began, report });
+    };
+    let refuse = |resolved: &Resolved, why: String| {
+        edge(EdgeKind::Start, resolved, false, Vec::new());
+        edge(EdgeKind::Stop, resolved, false, vec![("not installed".into(), why)]);
+    };
+    let nobody = Resolved { victims: Vec::new(), roles: Vec::new() };
+    let resolved = match resolve(window, arena) {
+        Ok(resolved) => resolved,
+        Err(why) => return refuse(&nobody, why),
+    };
+    let claim = match claims.claim(window, &resolved.victims) {
+        Ok(claim) => claim,
+        Err(why) => return refuse(&resolved, why),
+    };
+    edge(EdgeKind::Start, &resolved, false, Vec::new());
+    let injected = Injected::inject(window, &resolved, arena);
+    stop.wait_until(origin + Duration::from_millis(window.stop_ms));
+    let (installed, evidence) = injected.heal();
+    drop(claim);
+    edge(EdgeKind::Stop, &resolved, installed, evidence);
+}
+
+/// Who is being struck by which window: a process is killed or paused by one window at a time, or the first
+/// to heal would undo the other's harm. Links may be struck by many: their rules stand side by side.
+#[derive(Default)]
+struct Claims(Mutex<HashMap<Victim, u64>>);
+
+struct Claim<'a> {
+    claims: &'a Claims,
+    victims: Vec<Victim>,
+}
+
+impl Claims {
+    fn claim(&self, window: &Window, victims: &[Victim]) -> Result<Claim<'_>, String> {
+        if window.harm.family().is_network() {
+            return Ok(Claim { claims: self, victims: Vec::new() });
+        }
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((victim, other)) = victims.iter().find_map(|v| held.get(v).map(|other| (v, other))) {
+            return Err(format!("the {} of {} is held by window {other}", victim.part.word(), victim.node));
+        }
+        held.extend(victims.iter().map(|victim| (victim.clone(), window.id)));
+        Ok(Claim { claims: self, victims: victims.to_vec() })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut held = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for victim in &self.victims {
+            held.remove(victim);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{NetRule, Part, RuleInForce, Topology, View};
+    use crate::schedule::Harm;
+    use crate::shape::Shape;
+    use crate::targets::Target;
+    use lab::RuleCounters;
+
+    /// An arena that writes down what is done to it.
+    #[derive(Default)]
+    struct Diary {
+        topology: Topology,
+        lines: Arc<Mutex<Vec<String>>>,
+        packets_dropped: u64,
+        broken: bool,
+    }
+
+    struct DiaryRule(Arc<Mutex<Vec<String>>>, u64);
+
+    impl RuleInForce for DiaryRule {
+        fn counters(&self) -> RuleCounters {
+            RuleCounters { matched: self.1, dropped: self.1, delayed: 0 }
+        }
+    }
+
+    impl Drop for DiaryRule {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push("heal rule".into());
+        }
+    }
+
+    impl Diary {
+        fn new() -> Self {
+            let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            let topology = Topology {
+                zookeepers: names(&["zk0", "zk1", "zk2"]),
+                shards: vec![names(&["s0r0", "s0r1", "s0r2"])],
+                clients: names(&["c0"]),
+            };
+            Diary { topology, packets_dropped: 5, ..Diary::default() }
+        }
+
+        fn write(&self, what: &str, victim: &Victim) -> Result<String, String> {
+            self.lines.lock().unwrap().push(format!("{what} {:?} of {}", victim.part, victim.node));
+            if self.broken { Err("no such process".into()) } else { Ok(format!("{what} seen")) }
+        }
+    }
+
+    impl Arena for Diary {
+        fn topology(&self) -> &Topology {
+            &self.topology
+        }
+        fn view(&self) -> View {
+            View { masters: vec![Some(("s0r2".into(), 4))], zookeeper_leader: None }
+        }
+        fn kill(&self, victim: &Victim) -> Result<String, String> {
+            self.write("kill", victim)
+        }
+        fn restart(&self, victim: &Victim) -> Result<String, String> {
+            self.write("restart", victim)
+        }
+        fn pause(&self, victim: &Victim) -> Result<String, String> {
+            self.write("pause", victim)
+        }
+        fn resume(&self, victim: &Victim) -> Result<String, String> {
+            self.write("resume", victim)
+        }
+        fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
+            self.lines.lock().unwrap().push(format!("install {} on {} links", rule.name, rule.links.len()));
+            Ok(Box::new(DiaryRule(self.lines.clone(), self.packets_dropped)))
+        }
+    }
+
+    fn window(id: u64, lane: u32, (start_ms, stop_ms): (u64, u64), harm: Harm, target: Target) -> Window {
+        Window { id, lane, start_ms, stop_ms, harm, target, seed: 1 }
+    }
+
+    /// Runs the windows; returns what was done and the edges as `id start|stop installed evidence`.
+    fn run(arena: &Diary, windows: Vec<Window>) -> (Vec<String>, Vec<String>) {
+        let edges = Mutex::new(Vec::new());
+        run_lanes(&Schedule { windows }, arena, Instant::now(), &StopSignal::default(), &|edge| {
+            let Edge { window, kind, report, .. } = edge;
+            edges.lock().unwrap().push(format!(
+                "{} {kind:?} {} {:?} {:?}",
+                window.id, report.installed, report.roles, report.evidence
+            ));
+        });
+        (arena.lines.lock().unwrap().clone(), edges.into_inner().unwrap())
+    }
+
+    const MASTER: Target = Target::Master { shard: 0 };
+
+    #[test]
+    fn a_kill_strikes_the_master_of_the_moment_and_restarts_it() {
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), Harm::Kill, MASTER)]);
+        assert_eq!(done, ["kill Redis of s0r2", "restart Redis of s0r2"]);
+        assert!(edges[0].starts_with("0 Start false [\"master of shard 0 (epoch 4)\"]"), "{edges:?}");
+        assert!(edges[1].contains("Stop true") && edges[1].contains("kill seen"), "{edges:?}");
+    }
+
+    #[test]
+    fn a_partition_that_dropped_nothing_was_not_installed() {
+        let harm = Harm::Partition { shape: Shape::IsolateOne };
+        let idle = Diary { packets_dropped: 0, ..Diary::new() };
+        let (done, edges) = run(&idle, vec![window(0, 0, (0, 5), harm, MASTER)]);
+        assert_eq!(done, ["install window 0: partition on 10 links", "heal rule"]);
+        assert!(edges[1].contains("Stop false"), "{edges:?}");
+        let (_, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), harm, MASTER)]);
+        assert!(edges[1].contains("Stop true") && edges[1].contains("(\"packets dropped\", \"5\")"));
+    }
+
+    #[test]
+    fn a_fault_that_fails_or_has_no_target_is_reported_as_not_installed() {
+        let broken = Diary { broken: true, ..Diary::new() };
+        let (done, edges) = run(&broken, vec![window(0, 0, (0, 5), Harm::Pause, MASTER)]);
+        assert_eq!(done, ["pause Redis of s0r2"], "what was not stopped is not resumed");
+        assert!(edges[1].contains("Stop false") && edges[1].contains("no such process"), "{edges:?}");
+        let leader = Target::ZooKeeperLeader;
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), Harm::Kill, leader)]);
+        assert!(done.is_empty());
+        assert!(edges[1].contains("no leader at that moment"), "{edges:?}");
+    }
+
+    #[test]
+    fn lanes_overlap_but_no_process_is_held_twice() {
+        let windows =
+            vec![window(0, 0, (0, 80), Harm::Kill, MASTER), window(1, 1, (20, 40), Harm::Pause, MASTER)];
+        let (done, edges) = run(&Diary::new(), windows);
+        assert_eq!(done, ["kill Redis of s0r2", "restart Redis of s0r2"]);
+        assert!(edges.iter().any(|e| e.contains("held by window 0")), "{edges:?}");
+    }
+
+    #[test]
+    fn a_stop_signal_heals_what_is_in_force_and_opens_nothing_more() {
+        let arena = Diary::new();
+        let stop = StopSignal::default();
+        let windows = vec![
+            window(0, 0, (0, 60_000), Harm::Pause, MASTER),
+            window(1, 0, (61_000, 62_000), Harm::Kill, MASTER),
+        ];
+        let early = stop.clone();
+        let struck = |edge: Edge<'_>| {
+            if edge.kind == EdgeKind::Start {
+                early.stop();
+            }
+        };
+        run_lanes(&Schedule { windows }, &arena, Instant::now(), &stop, &struck);
+        assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
+    }
+
+    #[test]
+    fn a_guard_that_is_dropped_heals() {
+        let arena = Diary::new();
+        let window = window(0, 0, (0, 5), Harm::Pause, MASTER);
+        let resolved = resolve(&window, &arena).unwrap();
+        assert_eq!(resolved.victims[0].part, Part::Redis);
+        drop(Injected::inject(&window, &resolved, &arena));
+        assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
+    }
+}

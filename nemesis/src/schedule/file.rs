@@ -1,0 +1,233 @@
+//! A schedule written by hand.
+//!
+//! ```toml
+//! [[window]]
+//! start_s = 3.0
+//! stop_s = 6.0
+//! fault = "partition"          # kill, pause, partition, delay, loss
+//! shape = "isolate-one"        # partition only
+//! target = "master of shard 0"
+//! lane = 0                     # optional; windows of one lane must not overlap
+//! ```
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::{Harm, Limits, Schedule, Window};
+use crate::shape::Shape;
+use crate::targets::Target;
+
+/// Why a file of faults cannot be used.
+#[derive(Debug, Error)]
+pub enum ScheduleError {
+    /// Not TOML, or not of this form; the message names line and column.
+    #[error("{0}")]
+    Form(#[from] toml::de::Error),
+    /// Of this form, but it makes no sense.
+    #[error("window {number} (`{target}`): {problem}")]
+    Window {
+        /// Counted from 1, as people do.
+        number: usize,
+        /// Its target, to find it by.
+        target: String,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    window: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    start_s: f64,
+    stop_s: f64,
+    fault: String,
+    target: String,
+    shape: Option<Shape>,
+    base_ms: Option<u64>,
+    jitter_ms: Option<u64>,
+    probability: Option<f64>,
+    #[serde(default)]
+    lane: u32,
+}
+
+impl Schedule {
+    /// Reads a schedule from TOML. `seed` settles what the file leaves to chance.
+    pub fn from_toml(text: &str, limits: &Limits, seed: u64) -> Result<Schedule, ScheduleError> {
+        let file: File = toml::from_str(text)?;
+        let mut windows = Vec::new();
+        for (i, entry) in file.window.into_iter().enumerate() {
+            let target = entry.target.clone();
+            let problem = |problem| ScheduleError::Window { number: i + 1, target, problem };
+            windows.push(entry.into_window(i, limits, seed).map_err(problem)?);
+        }
+        check_lanes(&windows)?;
+        Ok(Schedule::numbered(windows))
+    }
+}
+
+impl Entry {
+    fn into_window(self, position: usize, limits: &Limits, seed: u64) -> Result<Window, String> {
+        let harm = self.harm()?;
+        let target: Target = self.target.parse()?;
+        if target.shard().is_some_and(|shard| shard >= limits.shards) {
+            return Err(format!(
+                "the run has shards 0 to {}; change the target or --shards",
+                limits.shards.saturating_sub(1)
+            ));
+        }
+        if target == Target::Client && !harm.family().is_network() {
+            return Err(
+                "a client can only lose its links: use partition, delay or loss, or another target".into()
+            );
+        }
+        if target == Target::Client && self.shape.is_some_and(|shape| shape != Shape::ClientFromServer) {
+            return Err(
+                "a client can only be cut from the servers: use shape = \"client-from-server\"".into()
+            );
+        }
+        let in_time = self.start_s >= 0.0 && self.start_s < self.stop_s;
+        if !in_time || self.stop_s * 1_000.0 > limits.time_limit_ms as f64 {
+            return Err(format!(
+                "{} s to {} s does not lie within the load of {} s; start_s must come before stop_s",
+                self.start_s,
+                self.stop_s,
+                limits.time_limit_ms as f64 / 1_000.0
+            ));
+        }
+        Ok(Window {
+            id: position as u64,
+            lane: self.lane,
+            start_ms: (self.start_s * 1_000.0) as u64,
+            stop_ms: (self.stop_s * 1_000.0) as u64,
+            harm,
+            target,
+            seed: seed.wrapping_add(position as u64) >> 11,
+        })
+    }
+
+    fn harm(&self) -> Result<Harm, String> {
+        let only = |given: bool, field: &str, fault: &str| {
+            if given && self.fault != fault {
+                Err(format!("`{field}` goes with {fault} only"))
+            } else {
+                Ok(())
+            }
+        };
+        only(self.shape.is_some(), "shape", "partition")?;
+        only(self.base_ms.is_some(), "base_ms", "delay")?;
+        only(self.jitter_ms.is_some(), "jitter_ms", "delay")?;
+        only(self.probability.is_some(), "probability", "loss")?;
+        match self
+            .fault
+            .parse::<super::Family>()
+            .map_err(|e| e.replace(", or the path of a TOML file", ""))?
+        {
+            super::Family::Kill => Ok(Harm::Kill),
+            super::Family::Pause => Ok(Harm::Pause),
+            super::Family::Partition => {
+                Ok(Harm::Partition { shape: self.shape.ok_or("a partition needs `shape`")? })
+            }
+            super::Family::Delay => Ok(Harm::Delay {
+                base_ms: self.base_ms.ok_or("a delay needs `base_ms`")?,
+                jitter_ms: self.jitter_ms.unwrap_or(0),
+            }),
+            super::Family::Loss => match self.probability {
+                Some(probability) if (0.0..=1.0).contains(&probability) => Ok(Harm::Loss { probability }),
+                _ => Err("loss needs `probability`, between 0 and 1".into()),
+            },
+        }
+    }
+}
+
+fn check_lanes(windows: &[Window]) -> Result<(), ScheduleError> {
+    for (i, window) in windows.iter().enumerate() {
+        let clash = windows[..i].iter().position(|other| {
+            other.lane == window.lane && other.start_ms < window.stop_ms && window.start_ms < other.stop_ms
+        });
+        if let Some(other) = clash {
+            return Err(ScheduleError::Window {
+                number: i + 1,
+                target: window.target.to_string(),
+                problem: format!(
+                    "overlaps window {} in lane {}; give one of them another `lane`",
+                    other + 1,
+                    window.lane
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { time_limit_ms: 30_000, shards: 2, replicas: 3, zookeepers: 3 };
+
+    fn window(body: &str) -> Result<Schedule, String> {
+        let text = format!("[[window]]\n{body}");
+        Schedule::from_toml(&text, &LIMITS, 1).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_window_reads_as_written() {
+        let schedule = window(
+            "start_s = 3\nstop_s = 6.5\nfault = 'partition'\nshape = 'one-way'\ntarget = 'agent of shard 1'",
+        )
+        .unwrap();
+        let window = &schedule.windows[0];
+        assert_eq!((window.start_ms, window.stop_ms), (3_000, 6_500));
+        assert_eq!(window.harm, Harm::Partition { shape: Shape::OneWay });
+        assert_eq!(window.target, Target::Agent { shard: 1 });
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_mend() {
+        let cases = [
+            ("start_s = 3\nstop_s = 6\nfault = 'burn'\ntarget = 'client'", "unknown fault `burn`"),
+            ("start_s = 3\nstop_s = 6\nfault = 'kill'\ntarget = 'client'", "only lose its links"),
+            ("start_s = 3\nstop_s = 6\nfault = 'kill'\ntarget = 'master of shard 2'", "shards 0 to 1"),
+            ("start_s = 6\nstop_s = 3\nfault = 'kill'\ntarget = 'zookeeper leader'", "must come before"),
+            (
+                "start_s = 6\nstop_s = 31\nfault = 'kill'\ntarget = 'zookeeper leader'",
+                "within the load of 30 s",
+            ),
+            ("start_s = 3\nstop_s = 6\nfault = 'partition'\ntarget = 'client'", "needs `shape`"),
+            (
+                "start_s = 3\nstop_s = 6\nfault = 'partition'\nshape = 'halves'\ntarget = 'client'",
+                "client-from-server",
+            ),
+            (
+                "start_s = 3\nstop_s = 6\nfault = 'kill'\nshape = 'halves'\ntarget = 'client'",
+                "goes with partition",
+            ),
+            (
+                "start_s = 3\nstop_s = 6\nfault = 'loss'\nprobability = 1.5\ntarget = 'client'",
+                "between 0 and 1",
+            ),
+            ("start_s = 3\nstop_s = 6\nfault = 'pause'\ntarget = 'boss'", "unknown target `boss`"),
+            ("start_s = 3\nstop_s = 6\nfault = 'pause'", "missing field `target`"),
+            ("start_s = 3\nstopp_s = 6\nfault = 'pause'", "unknown field `stopp_s`"),
+        ];
+        for (body, expected) in cases {
+            let message = window(body).unwrap_err();
+            assert!(message.contains(expected), "{body}\n=> {message}");
+        }
+    }
+
+    #[test]
+    fn windows_of_one_lane_must_not_overlap() {
+        let two = "start_s = 3\nstop_s = 6\nfault = 'kill'\ntarget = 'master of shard 0'\n\
+                   [[window]]\nstart_s = 5\nstop_s = 8\nfault = 'pause'\ntarget = 'master of shard 1'";
+        assert!(window(two).unwrap_err().contains("overlaps window 1 in lane 0"));
+        assert_eq!(window(&format!("{two}\nlane = 1")).unwrap().lanes(), [0, 1]);
+    }
+}

@@ -1,0 +1,211 @@
+//! Shapes of partitions: which directed links are cut. Pure.
+//!
+//! The shapes are those of Jepsen's nemesis (`split-one`, `bisect`, `majorities-ring`, `bridge`) with the one-way
+//! and the client-side cuts beside them.
+
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+/// How a network falls apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// The targets alone on one side, all other servers on the other; clients reach both.
+    IsolateOne,
+    /// The servers in two halves, at random; the targets in the smaller one.
+    Halves,
+    /// Every server sees a majority, no two see the same one.
+    MajoritiesRing,
+    /// Two halves joined by one server that sees both.
+    Bridge,
+    /// Only one direction between the targets and the other servers is cut.
+    OneWay,
+    /// The targets are cut from all clients (a client: from all servers), and from nobody else.
+    ClientFromServer,
+}
+
+impl Shape {
+    /// Every shape, in the order in which they are drawn.
+    pub const ALL: [Shape; 6] = [
+        Shape::IsolateOne,
+        Shape::Halves,
+        Shape::MajoritiesRing,
+        Shape::Bridge,
+        Shape::OneWay,
+        Shape::ClientFromServer,
+    ];
+
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Shape::IsolateOne => "isolate one",
+            Shape::Halves => "halves",
+            Shape::MajoritiesRing => "majorities ring",
+            Shape::Bridge => "bridge",
+            Shape::OneWay => "one-way",
+            Shape::ClientFromServer => "client from server",
+        }
+    }
+}
+
+/// A directed link, from whom to whom.
+pub type Link = (String, String);
+
+/// The links `shape` cuts around `targets`. `seed` settles who lands on which side.
+///
+/// `servers` and `clients` are all nodes of the system; `targets` are some of them.
+pub fn cut(shape: Shape, targets: &[String], servers: &[String], clients: &[String], seed: u64) -> Vec<Link> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let others: Vec<String> = servers.iter().filter(|node| !targets.contains(node)).cloned().collect();
+    let target_is_client = targets.iter().any(|node| clients.contains(node));
+    if target_is_client || shape == Shape::ClientFromServer {
+        let far = if target_is_client { servers } else { clients };
+        return both_ways(targets, far);
+    }
+    match shape {
+        Shape::IsolateOne | Shape::ClientFromServer => both_ways(targets, &others),
+        Shape::OneWay => {
+            if rng.random_bool(0.5) {
+                one_way(targets, &others)
+            } else {
+                one_way(&others, targets)
+            }
+        }
+        Shape::Halves => {
+            let (small, large) = halves(targets, others, servers.len() / 2, &mut rng);
+            both_ways(&small, &large)
+        }
+        Shape::Bridge => {
+            // The bridge is never a target, so that the targets lose someone.
+            let mut others = others;
+            others.shuffle(&mut rng);
+            others.pop();
+            let (small, large) = halves(targets, others, (servers.len() - 1) / 2, &mut rng);
+            both_ways(&small, &large)
+        }
+        Shape::MajoritiesRing => majorities_ring(servers, &mut rng),
+    }
+}
+
+fn one_way(from: &[String], to: &[String]) -> Vec<Link> {
+    from.iter().flat_map(|a| to.iter().map(move |b| (a.clone(), b.clone()))).collect()
+}
+
+fn both_ways(a: &[String], b: &[String]) -> Vec<Link> {
+    let mut links = one_way(a, b);
+    links.extend(one_way(b, a));
+    links
+}
+
+/// `targets` and enough of the `others` to make `size`, and the rest.
+fn halves(
+    targets: &[String],
+    mut others: Vec<String>,
+    size: usize,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<String>, Vec<String>) {
+    others.shuffle(rng);
+    let mut small = targets.to_vec();
+    let more = size.saturating_sub(small.len()).min(others.len());
+    small.extend(others.drain(..more));
+    (small, others)
+}
+
+/// Nodes in a random circle; each keeps its nearest neighbours on both sides, as many as make a majority.
+fn majorities_ring(servers: &[String], rng: &mut ChaCha8Rng) -> Vec<Link> {
+    let mut ring = servers.to_vec();
+    ring.shuffle(rng);
+    let n = ring.len();
+    // A majority of n is n/2 + 1 with oneself; half of the neighbours on each side, rounded up.
+    let reach = (n / 2).div_ceil(2);
+    let mut links = Vec::new();
+    for i in 0..n {
+        for j in 0..n {
+            let around = (n + j - i) % n;
+            let distance = around.min(n - around);
+            if distance > reach {
+                links.push((ring[i].clone(), ring[j].clone()));
+            }
+        }
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn nodes(prefix: &str, n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("{prefix}{i}")).collect()
+    }
+
+    /// Nodes that `node` can still talk with, both ways, itself included.
+    fn seen_by(node: &str, servers: &[String], links: &[Link]) -> BTreeSet<String> {
+        let cut = |a: &str, b: &str| links.iter().any(|(x, y)| x == a && y == b);
+        servers.iter().filter(|other| !cut(node, other) && !cut(other, node)).cloned().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn isolate_one_leaves_the_target_alone_and_the_rest_whole(n in 3usize..10, seed: u64) {
+            let servers = nodes("n", n);
+            let links = cut(Shape::IsolateOne, &servers[..1], &servers, &[], seed);
+            prop_assert_eq!(seen_by("n0", &servers, &links).len(), 1);
+            prop_assert_eq!(seen_by("n1", &servers, &links).len(), n - 1);
+        }
+
+        #[test]
+        fn halves_split_in_two_with_the_target_in_the_smaller(n in 3usize..10, seed: u64) {
+            let servers = nodes("n", n);
+            let links = cut(Shape::Halves, &servers[..1], &servers, &[], seed);
+            let mine = seen_by("n0", &servers, &links);
+            prop_assert_eq!(mine.len(), n / 2);
+            for other in servers.iter().filter(|s| !mine.contains(*s)) {
+                prop_assert_eq!(seen_by(other, &servers, &links).len(), n - n / 2);
+            }
+        }
+
+        #[test]
+        fn in_a_majorities_ring_everyone_sees_a_majority_and_not_everyone_sees_all(n in 4usize..10, seed: u64) {
+            let servers = nodes("n", n);
+            let links = cut(Shape::MajoritiesRing, &servers[..1], &servers, &[], seed);
+            let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links)).collect();
+            prop_assert!(views.iter().all(|v| v.len() > n / 2));
+            if n >= 5 {
+                let distinct: BTreeSet<_> = views.iter().collect();
+                prop_assert_eq!(distinct.len(), n, "no two see the same majority");
+            }
+        }
+
+        #[test]
+        fn a_bridge_joins_two_halves_that_do_not_see_each_other(n in 3usize..10, seed: u64) {
+            let servers = nodes("n", n);
+            let links = cut(Shape::Bridge, &servers[..1], &servers, &[], seed);
+            let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links).len()).collect();
+            prop_assert_eq!(views.iter().filter(|v| **v == n).count(), 1, "one bridge");
+            prop_assert!(seen_by("n0", &servers, &links).len() < n);
+        }
+
+        #[test]
+        fn one_way_cuts_one_direction_only(n in 2usize..10, seed: u64) {
+            let servers = nodes("n", n);
+            let links = cut(Shape::OneWay, &servers[..1], &servers, &[], seed);
+            prop_assert_eq!(links.len(), n - 1);
+            prop_assert!(links.iter().all(|(a, b)| !links.contains(&(b.clone(), a.clone()))));
+        }
+
+        #[test]
+        fn client_from_server_leaves_the_servers_to_themselves(n in 2usize..10, seed: u64) {
+            let (servers, clients) = (nodes("n", n), nodes("c", 3));
+            let links = cut(Shape::ClientFromServer, &servers[..1], &servers, &clients, seed);
+            prop_assert_eq!(links.len(), 6);
+            prop_assert!(links.iter().all(|(a, b)| clients.contains(a) != clients.contains(b)));
+            let links = cut(Shape::Halves, &clients[..1], &servers, &clients, seed);
+            prop_assert_eq!(links.len(), 2 * n, "a client can only be cut from the servers");
+        }
+    }
+}

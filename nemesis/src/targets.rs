@@ -1,0 +1,199 @@
+//! Symbolic targets: who is meant, resolved when the window opens.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::rngs::ChaCha8Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::arena::{Part, Topology, Victim, View};
+
+/// Whom a fault is meant for. Written as people say it: `master of shard 0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Target {
+    /// The node that is master of a shard when the fault strikes.
+    Master {
+        /// Shard, from 0.
+        shard: usize,
+    },
+    /// One of a shard's replicas.
+    Replica {
+        /// Shard, from 0.
+        shard: usize,
+    },
+    /// The agent beside a shard's master.
+    Agent {
+        /// Shard, from 0.
+        shard: usize,
+    },
+    /// The ZooKeeper server that leads.
+    ZooKeeperLeader,
+    /// As many ZooKeeper servers as leave a majority.
+    ZooKeeperMinority,
+    /// One client node.
+    Client,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Master { shard } => write!(f, "master of shard {shard}"),
+            Target::Replica { shard } => write!(f, "replica of shard {shard}"),
+            Target::Agent { shard } => write!(f, "agent of shard {shard}"),
+            Target::ZooKeeperLeader => f.write_str("zookeeper leader"),
+            Target::ZooKeeperMinority => f.write_str("zookeeper minority"),
+            Target::Client => f.write_str("client"),
+        }
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.to_string()
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || {
+            format!(
+                "unknown target `{text}`: use `master of shard N`, `replica of shard N`, `agent of shard N`, \
+                 `zookeeper leader`, `zookeeper minority` or `client`"
+            )
+        };
+        match text {
+            "zookeeper leader" => return Ok(Target::ZooKeeperLeader),
+            "zookeeper minority" => return Ok(Target::ZooKeeperMinority),
+            "client" => return Ok(Target::Client),
+            _ => {}
+        }
+        let (role, shard) = text.split_once(" of shard ").ok_or_else(unknown)?;
+        let shard = shard.parse().map_err(|_| unknown())?;
+        match role {
+            "master" => Ok(Target::Master { shard }),
+            "replica" => Ok(Target::Replica { shard }),
+            "agent" => Ok(Target::Agent { shard }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl Target {
+    /// The shard it lies in, if it lies in one.
+    pub fn shard(self) -> Option<usize> {
+        match self {
+            Target::Master { shard } | Target::Replica { shard } | Target::Agent { shard } => Some(shard),
+            Target::ZooKeeperLeader | Target::ZooKeeperMinority | Target::Client => None,
+        }
+    }
+
+    /// Who that is now; an error in words when nobody holds the role.
+    pub fn resolve(
+        self,
+        topology: &Topology,
+        view: &View,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<Victim>, String> {
+        let victim = |node: &String, part| vec![Victim { node: node.clone(), part }];
+        let master = |shard: usize| {
+            view.masters
+                .get(shard)
+                .ok_or_else(|| format!("there is no shard {shard}"))?
+                .as_ref()
+                .map(|(node, _)| node)
+                .ok_or_else(|| format!("shard {shard} had no master at that moment"))
+        };
+        match self {
+            Target::Master { shard } => Ok(victim(master(shard)?, Part::Redis)),
+            Target::Agent { shard } => Ok(victim(master(shard)?, Part::Agent)),
+            Target::Replica { shard } => {
+                let nodes = topology.shards.get(shard).ok_or_else(|| format!("there is no shard {shard}"))?;
+                let master = master(shard).ok();
+                let replicas: Vec<_> = nodes.iter().filter(|node| Some(*node) != master).collect();
+                let replica = replicas.choose(rng).ok_or_else(|| format!("shard {shard} has no replica"))?;
+                Ok(victim(replica, Part::Redis))
+            }
+            Target::ZooKeeperLeader => {
+                let leader = view.zookeeper_leader.as_ref();
+                Ok(victim(leader.ok_or("ZooKeeper had no leader at that moment")?, Part::ZooKeeper))
+            }
+            Target::ZooKeeperMinority => {
+                let mut nodes = topology.zookeepers.clone();
+                nodes.shuffle(rng);
+                nodes.truncate(nodes.len().saturating_sub(1) / 2);
+                if nodes.is_empty() {
+                    return Err("the ensemble is too small to have a minority".into());
+                }
+                Ok(nodes.into_iter().map(|node| Victim { node, part: Part::ZooKeeper }).collect())
+            }
+            Target::Client => {
+                Ok(victim(topology.clients.choose(rng).ok_or("there is no client node")?, Part::Client))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    fn topology() -> Topology {
+        let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        Topology {
+            zookeepers: names(&["zk0", "zk1", "zk2"]),
+            shards: vec![names(&["s0r0", "s0r1", "s0r2"]), names(&["s1r0", "s1r1", "s1r2"])],
+            clients: names(&["c0", "c1"]),
+        }
+    }
+
+    fn view() -> View {
+        View { masters: vec![Some(("s0r1".into(), 3)), None], zookeeper_leader: Some("zk2".into()) }
+    }
+
+    fn resolve(target: &str, seed: u64) -> Result<Vec<Victim>, String> {
+        let target: Target = target.parse()?;
+        target.resolve(&topology(), &view(), &mut ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    #[test]
+    fn a_target_reads_back_as_it_was_written() {
+        for text in
+            ["master of shard 0", "replica of shard 7", "agent of shard 1", "zookeeper leader", "client"]
+        {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        assert!("master of shards 0".parse::<Target>().unwrap_err().contains("master of shard N"));
+    }
+
+    #[test]
+    fn roles_resolve_to_whoever_holds_them_now() {
+        assert_eq!(
+            resolve("master of shard 0", 1).unwrap(),
+            vec![Victim { node: "s0r1".into(), part: Part::Redis }]
+        );
+        assert_eq!(resolve("agent of shard 0", 1).unwrap()[0].part, Part::Agent);
+        assert_eq!(resolve("zookeeper leader", 1).unwrap()[0].node, "zk2");
+        assert!(resolve("master of shard 1", 1).unwrap_err().contains("no master"));
+        assert!(resolve("master of shard 9", 1).unwrap_err().contains("no shard 9"));
+    }
+
+    #[test]
+    fn a_replica_is_never_the_master_and_a_minority_leaves_a_majority() {
+        for seed in 0..50 {
+            assert_ne!(resolve("replica of shard 0", seed).unwrap()[0].node, "s0r1");
+            assert_eq!(resolve("zookeeper minority", seed).unwrap().len(), 1);
+        }
+    }
+}

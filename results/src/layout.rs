@@ -1,0 +1,267 @@
+//! Every file name of a run folder, and the folder itself.
+//!
+//! ```text
+//! <store>/latest -> 20261122T143732Z-register-42
+//! <store>/20261122T143732Z-register-42/
+//!     run.toml        spec, seed, versions, command: written before anything happens
+//!     schedule.json   the fault windows drawn from the seed
+//!     history.jsonl   one event a line, as it happens
+//!     events.jsonl    one agent step a line
+//!     nodes/<name>/   logs of that node's processes
+//!     harness.log
+//!     verdict.json    written last, in one piece: small, read first
+//!     report.html, *.svg, *.png, command.txt, capture.pcapng
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::utc;
+
+/// Format of the folders this crate writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What was run: the first file of every run folder.
+pub const RUN: &str = "run.toml";
+/// Fault windows drawn before the run.
+pub const SCHEDULE: &str = "schedule.json";
+/// The journal of client operations and fault edges.
+pub const HISTORY: &str = "history.jsonl";
+/// The agents' steps on the run clock.
+pub const EVENTS: &str = "events.jsonl";
+/// The run's end; absent when the run was killed.
+pub const VERDICT: &str = "verdict.json";
+/// One folder of logs per node.
+pub const NODES: &str = "nodes";
+/// What the harness itself logged.
+pub const HARNESS_LOG: &str = "harness.log";
+/// The self-contained report.
+pub const REPORT: &str = "report.html";
+/// All packets of the run, where asked for.
+pub const CAPTURE: &str = "capture.pcapng";
+/// The command that repeats the run.
+pub const COMMAND: &str = "command.txt";
+/// Name of the link in a store that leads to its newest run.
+pub const LATEST: &str = "latest";
+
+/// A folder that one run writes and that can be read back later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes a new folder `<store>/<UTC time>-<name>` and points `<store>/latest` at it.
+    ///
+    /// `name` is the rest of the folder's name, e.g. `register-42` for workload and seed; characters other
+    /// than letters, digits, `.`, `_` and `-` become `-`. Never reuses a folder: where the name is taken,
+    /// `-2`, `-3`, … is appended. Makes the store where it is missing.
+    pub fn create(store: &Path, name: &str) -> Result<RunFolder> {
+        RunFolder::create_at(store, name, SystemTime::now())
+    }
+
+    /// Like [`RunFolder::create`], told the time.
+    pub fn create_at(store: &Path, name: &str, now: SystemTime) -> Result<RunFolder> {
+        fs::create_dir_all(store).map_err(Error::doing("create the store", store))?;
+        let base = format!("{}-{}", utc::compact(now), plain(name));
+        let mut leaf = base.clone();
+        let mut attempt = 1;
+        let path = loop {
+            let path = store.join(&leaf);
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
+                    attempt += 1;
+                    leaf = format!("{base}-{attempt}");
+                }
+                Err(source) => return Err(Error::io("create the run folder", &path, source)),
+            }
+        };
+        let nodes = path.join(NODES);
+        fs::create_dir(&nodes).map_err(Error::doing("create", &nodes))?;
+        point_latest(store, &leaf)?;
+        Ok(RunFolder { path })
+    }
+
+    /// Opens a folder that a run wrote; follows links such as `latest`.
+    ///
+    /// Fails with [`Error::NotARunFolder`] when there is no `run.toml` in it and with
+    /// [`Error::NewerFormat`] when a later version of this program wrote it.
+    pub fn open(path: &Path) -> Result<RunFolder> {
+        let refuse = |why: &str| Error::NotARunFolder { path: path.to_owned(), why: why.to_owned() };
+        if !path.exists() {
+            return Err(refuse("it does not exist"));
+        }
+        if !path.is_dir() {
+            return Err(refuse("it is a file"));
+        }
+        let folder = RunFolder { path: path.canonicalize().map_err(Error::doing("open", path))? };
+        let run = folder.run();
+        let text = match fs::read_to_string(&run) {
+            Ok(text) => text,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                return Err(refuse("it has no run.toml"));
+            }
+            Err(source) => return Err(Error::io("read", &run, source)),
+        };
+        // The version is read on its own first: a newer file may say things this program cannot parse.
+        let probe: FormatProbe = toml::from_str(&text).map_err(|err| Error::Malformed {
+            path: run.clone(),
+            line: err.span().map(|span| line_of(&text, span.start)),
+            why: err.message().to_owned(),
+        })?;
+        if probe.format_version > FORMAT_VERSION {
+            return Err(Error::NewerFormat {
+                path: path.to_owned(),
+                found: probe.format_version,
+                newest: FORMAT_VERSION,
+            });
+        }
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `run.toml`.
+    pub fn run(&self) -> PathBuf {
+        self.path.join(RUN)
+    }
+
+    /// `schedule.json`.
+    pub fn schedule(&self) -> PathBuf {
+        self.path.join(SCHEDULE)
+    }
+
+    /// `history.jsonl`.
+    pub fn history(&self) -> PathBuf {
+        self.path.join(HISTORY)
+    }
+
+    /// `events.jsonl`.
+    pub fn events(&self) -> PathBuf {
+        self.path.join(EVENTS)
+    }
+
+    /// `verdict.json`.
+    pub fn verdict(&self) -> PathBuf {
+        self.path.join(VERDICT)
+    }
+
+    /// `nodes/<name>`: where that node's processes log to. Does not make it.
+    pub fn node(&self, name: &str) -> PathBuf {
+        self.path.join(NODES).join(plain(name))
+    }
+
+    /// `harness.log`.
+    pub fn harness_log(&self) -> PathBuf {
+        self.path.join(HARNESS_LOG)
+    }
+
+    /// `report.html`.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
+    /// `capture.pcapng`.
+    pub fn capture(&self) -> PathBuf {
+        self.path.join(CAPTURE)
+    }
+
+    /// `command.txt`.
+    pub fn command(&self) -> PathBuf {
+        self.path.join(COMMAND)
+    }
+
+    /// A picture by its stem and ending: `latency`, `svg`.
+    pub fn plot(&self, stem: &str, ending: &str) -> PathBuf {
+        self.path.join(format!("{stem}.{ending}"))
+    }
+
+    /// Every log in the folder (`harness.log`, `nodes/<name>/*`), as paths relative to it, sorted.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        let mut logs = Vec::new();
+        if self.harness_log().is_file() {
+            logs.push(PathBuf::from(HARNESS_LOG));
+        }
+        let mut below = Vec::new();
+        collect_files(&self.path.join(NODES), 4, &mut below);
+        below.sort();
+        logs.extend(below.iter().filter_map(|file| file.strip_prefix(&self.path).ok().map(Path::to_owned)));
+        logs
+    }
+}
+
+/// Run folders of a store, newest first; folders that are no runs are left out.
+pub fn list(store: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(store).map_err(Error::doing("list", store))?;
+    let mut runs: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| !path.is_symlink() && path.join(RUN).is_file())
+        .collect();
+    runs.sort();
+    runs.reverse();
+    Ok(runs)
+}
+
+/// Line, from 1, of a byte offset in a text.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&b| b == b'\n').count()
+}
+
+#[derive(Deserialize)]
+struct FormatProbe {
+    format_version: u32,
+}
+
+fn plain(name: &str) -> String {
+    let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let plain: String = name.chars().map(|c| if kept(c) { c } else { '-' }).collect();
+    // `.` and `..` would leave the folder.
+    if plain.chars().all(|c| c == '.') { "-".repeat(plain.len().max(1)) } else { plain }
+}
+
+/// Swaps the link in one step, so that two runs that start together leave a whole one.
+fn point_latest(store: &Path, leaf: &str) -> Result<()> {
+    let link = store.join(LATEST);
+    if link.exists() && !link.is_symlink() {
+        return Ok(()); // somebody's own file: not ours to replace
+    }
+    let fresh = store.join(format!(".{LATEST}-{leaf}"));
+    symlink(leaf, &fresh).map_err(Error::doing("create the link", &fresh))?;
+    fs::rename(&fresh, &link).map_err(Error::doing("create the link", &link))
+}
+
+fn collect_files(dir: &Path, depth: usize, into: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        if path.is_dir() && !path.is_symlink() {
+            if depth > 0 {
+                collect_files(&path, depth - 1, into);
+            }
+        } else if path.is_file() {
+            into.push(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_the_folder() {
+        assert_eq!(plain(".."), "--");
+        assert_eq!(plain(""), "-");
+        assert_eq!(plain("../../x y"), "..-..-x-y");
+        assert_eq!(plain("s0r1"), "s0r1");
+    }
+}

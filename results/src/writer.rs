@@ -1,0 +1,111 @@
+//! The small files of a run folder; what is written once is whole or absent.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::layout::{FORMAT_VERSION, RunFolder};
+use crate::spec::RunSpec;
+use crate::summary::{NodeEvent, RunSummary};
+
+/// `run.toml`: what was run, known before anything happens.
+///
+/// A run that was killed leaves this and a history, which is enough to judge and to repeat it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFile {
+    /// Format of the folder.
+    pub format_version: u32,
+    /// When the run began, RFC 3339, UTC.
+    pub started_at: String,
+    /// The command that repeats the run.
+    pub command: String,
+    /// Name to version of what takes part.
+    pub versions: BTreeMap<String, String>,
+    /// Everything needed to do it again.
+    pub spec: RunSpec,
+}
+
+impl RunFile {
+    /// In the format of this program.
+    pub fn new(spec: RunSpec, started_at: String, command: String, versions: &[(String, String)]) -> Self {
+        let versions = versions.iter().cloned().collect();
+        RunFile { format_version: FORMAT_VERSION, started_at, command, versions, spec }
+    }
+}
+
+impl RunFolder {
+    /// Writes `run.toml` and `command.txt`.
+    pub fn write_run(&self, run: &RunFile) -> Result<()> {
+        let path = self.run();
+        let text = toml::to_string(run)
+            .map_err(|err| Error::Unwritable { path: path.clone(), why: err.to_string() })?;
+        write_whole(&path, text.as_bytes())?;
+        write_whole(&self.command(), format!("{}\n", run.command).as_bytes())
+    }
+
+    /// Writes `schedule.json`, whatever the nemesis calls a schedule.
+    pub fn write_schedule<S: Serialize>(&self, schedule: &S) -> Result<()> {
+        write_json(&self.schedule(), schedule)
+    }
+
+    /// Writes `verdict.json`.
+    pub fn write_summary(&self, summary: &RunSummary) -> Result<()> {
+        write_json(&self.verdict(), summary)
+    }
+
+    /// Opens `events.jsonl` to be appended to.
+    pub fn node_events(&self) -> Result<NodeEventWriter> {
+        let path = self.events();
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(Error::doing("create", &path))?;
+        Ok(NodeEventWriter { file, path: path.into_boxed_path() })
+    }
+}
+
+/// Appends agent events to `events.jsonl`, one `write(2)` a line.
+#[derive(Debug)]
+pub struct NodeEventWriter {
+    file: File,
+    path: Box<Path>,
+}
+
+impl NodeEventWriter {
+    /// Appends one event; it outlives the process once this returns.
+    pub fn append(&mut self, event: &NodeEvent) -> Result<()> {
+        let mut line = serde_json::to_vec(event)
+            .map_err(|err| Error::Unwritable { path: self.path.to_path_buf(), why: err.to_string() })?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(Error::doing("write", &self.path))
+    }
+}
+
+/// Puts a file in place in one step: a reader sees the old content, the new, or none, never half.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let written = File::create(&part).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_data()
+    });
+    if let Err(source) = written.and_then(|()| fs::rename(&part, path)) {
+        let _ = fs::remove_file(&part); // the first error is the one worth telling
+        return Err(Error::io("write", path, source));
+    }
+    Ok(())
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|err| Error::Unwritable { path: path.to_owned(), why: err.to_string() })?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}

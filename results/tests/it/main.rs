@@ -1,0 +1,9 @@
+//! Integration tests: a run folder from outside, one module per theme.
+
+mod availability;
+mod failover;
+mod folder;
+mod journal;
+mod plots;
+mod report;
+mod synthetic;

@@ -1,0 +1,283 @@
+use std::collections::{HashMap, HashSet};
+
+use cluster::store::{CallError, ServedBy};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Generator, Next};
+
+const S: u64 = 1_000_000_000;
+
+fn pace(rate: f64, concurrency: u32, seconds: u64) -> Pace {
+    Pace { rate, concurrency, time_limit_ns: seconds * S }
+}
+
+fn register(seed: u64, pace: Pace) -> Register {
+    Register::new(RegisterOptions::new(seed, pace)).unwrap()
+}
+
+/// What `worker` issues when each call takes `latency_ns`, as `(due or issue time, input)`.
+fn issued(workload: &Register, worker: u32, latency_ns: impl Fn(usize) -> u64) -> Vec<(u64, Input)> {
+    let (mut generator, mut now_ns, mut issued) = (workload.generator(worker), 0, Vec::new());
+    loop {
+        match generator.next(now_ns) {
+            Next::Invoke(input) => {
+                issued.push((now_ns, input));
+                now_ns += latency_ns(issued.len());
+            }
+            Next::Wait { until_ns } => now_ns = until_ns,
+            Next::Done => return issued,
+        }
+    }
+}
+
+fn bytes(stream: &[(u64, Input)]) -> Vec<u8> {
+    serde_json::to_vec(stream).unwrap()
+}
+
+fn key_of(input: &Input) -> Key {
+    let (Input::Read { key } | Input::Write { key, .. } | Input::Cas { key, .. }) = *input;
+    key
+}
+
+fn value_of(input: &Input) -> Option<u64> {
+    match *input {
+        Input::Read { .. } => None,
+        Input::Write { value, .. } | Input::Cas { new: value, .. } => Some(value),
+    }
+}
+
+/// A store in one map; `fail` is answered instead, if set.
+#[derive(Default)]
+struct Map {
+    values: HashMap<String, String>,
+    fail: Option<CallError>,
+}
+
+impl Map {
+    fn reply<T>(&mut self, f: impl FnOnce(&mut HashMap<String, String>) -> T) -> Reply<T> {
+        let result = self.fail.clone().map_or_else(|| Ok(f(&mut self.values)), Err);
+        Reply { result, served_by: Some(ServedBy { shard: 1, epoch: 2, node: "s1r0".into() }) }
+    }
+}
+
+impl Store for Map {
+    async fn read(&mut self, key: &str) -> Reply<Option<String>> {
+        self.reply(|values| values.get(key).cloned())
+    }
+
+    async fn write(&mut self, key: &str, value: &str) -> Reply<()> {
+        self.reply(|values| drop(values.insert(key.into(), value.into())))
+    }
+
+    async fn cas(&mut self, key: &str, expected: &str, new: &str) -> Reply<bool> {
+        self.reply(|values| {
+            let swaps = values.get(key).is_some_and(|value| value == expected);
+            if swaps {
+                values.insert(key.into(), new.into());
+            }
+            swaps
+        })
+    }
+}
+
+const KEY: Key = Key { generation: 3, place: 1 };
+
+async fn one(workload: &Register, store: &mut Map, input: Input) -> (Call, Completion) {
+    let mut client = workload.client(0);
+    let op = client.prepare(&input);
+    let completion = client.call(store, &op).await;
+    (op.call(), completion)
+}
+
+#[test]
+fn the_same_seed_twice_gives_byte_equal_streams_and_another_seed_does_not() {
+    let stream = |seed| bytes(&issued(&register(seed, pace(500.0, 4, 20)), 2, |_| 0));
+    assert_eq!(stream(7), stream(7));
+    assert_ne!(stream(7), stream(8));
+    let workload = register(7, pace(500.0, 4, 20));
+    let times = |worker| -> Vec<u64> { issued(&workload, worker, |_| 0).iter().map(|&(at, _)| at).collect() };
+    assert_ne!(times(0), times(1), "workers do not move in step");
+}
+
+#[test]
+fn slow_calls_change_when_inputs_are_issued_but_never_what_they_are() {
+    let workload = register(1, pace(200.0, 2, 30));
+    let on_time: HashSet<String> =
+        issued(&workload, 1, |_| 0).iter().map(|(_, input)| format!("{input:?}")).collect();
+    let late = issued(&workload, 1, |n| if n.is_multiple_of(50) { 3 * S } else { 1_000_000 });
+    assert!(late.len() > 300, "{} issued", late.len());
+    for (_, input) in &late {
+        let known = on_time.contains(&format!("{input:?}"));
+        assert!(known, "{input:?} is in no schedule");
+    }
+}
+
+#[test]
+fn a_run_without_a_rate_repeats_whatever_the_time() {
+    let workload = register(1, pace(0.0, 3, 1));
+    let inputs = |latency_ns| -> Vec<Input> {
+        issued(&workload, 0, |_| latency_ns).into_iter().take(900).map(|(_, input)| input).collect()
+    };
+    assert_eq!(inputs(1000), inputs(1_000_000 + 7));
+}
+
+#[test]
+fn weights_are_kept() {
+    let stream = issued(&register(4, pace(1000.0, 2, 20)), 0, |_| 0);
+    let share = |f: fn(&Input) -> bool| {
+        stream.iter().filter(|(_, input)| f(input)).count() as f64 / stream.len() as f64
+    };
+    assert!((share(|input| matches!(input, Input::Read { .. })) - 0.50).abs() < 0.03);
+    assert!((share(|input| matches!(input, Input::Write { .. })) - 0.35).abs() < 0.03);
+    assert!((share(|input| matches!(input, Input::Cas { .. })) - 0.15).abs() < 0.03);
+}
+
+#[test]
+fn keys_rotate_one_at_a_time_and_live_for_their_lifetime() {
+    let stream = issued(&register(5, pace(4000.0, 1, 21)), 0, |_| 0);
+    let mut spans: HashMap<Key, (u64, u64)> = HashMap::new();
+    for (time_ns, input) in &stream {
+        let span = spans.entry(key_of(input)).or_insert((*time_ns, *time_ns));
+        span.1 = *time_ns;
+    }
+    assert!(spans.keys().any(|key| key.generation == 4));
+    for (key, (first_ns, last_ns)) in &spans {
+        assert!(last_ns - first_ns <= 5 * S, "{key} lived too long");
+        let starts = u64::from(key.place) * (5 * S / 8);
+        let begins_ns = (key.generation * 5 * S).saturating_sub(starts);
+        assert!(*first_ns >= begins_ns && *first_ns < begins_ns + S / 4, "{key} begins at {first_ns}");
+    }
+}
+
+#[test]
+fn without_a_rate_a_key_is_retired_after_a_bounded_number_of_operations() {
+    let workload = register(5, pace(0.0, 2, 1));
+    let mut ops: HashMap<Key, u64> = HashMap::new();
+    for worker in 0..2 {
+        let mut generator = workload.generator(worker);
+        for _ in 0..20_000 {
+            let Next::Invoke(input) = generator.next(0) else { panic!("always due") };
+            *ops.entry(key_of(&input)).or_default() += 1;
+        }
+    }
+    assert!(ops.len() > 50, "{} keys", ops.len());
+    assert!(ops.values().all(|&n| n < OPS_PER_KEY_UNPACED * 3 / 2), "{:?}", ops.values().max());
+}
+
+#[tokio::test]
+async fn completions_say_what_happened() {
+    let (workload, mut store) = (register(1, pace(1.0, 1, 1)), Map::default());
+    let (call, done) = one(&workload, &mut store, Input::Read { key: KEY }).await;
+    assert_eq!(call, Call { f: "read", key: "k3-1".into(), value: Value::Null });
+    assert_eq!((done.kind, done.value, done.error), (EventKind::Ok, Value::Null, None));
+    assert_eq!(done.served_by.map(|by| by.node), Some("s1r0".into()));
+
+    let (call, done) = one(&workload, &mut store, Input::Write { key: KEY, value: 12 }).await;
+    assert_eq!((call.f, call.value), ("write", json!(12)));
+    assert_eq!((done.kind, done.value), (EventKind::Ok, json!(12)));
+
+    let (call, done) = one(&workload, &mut store, Input::Cas { key: KEY, new: 13 }).await;
+    assert_eq!((call.f, call.value), ("cas", json!([12, 13])));
+    assert_eq!((done.kind, done.value), (EventKind::Ok, json!([12, 13])));
+
+    store.values.insert("k3-1".into(), "07".into());
+    let (_, done) = one(&workload, &mut store, Input::Cas { key: KEY, new: 14 }).await;
+    assert_eq!((done.kind, done.error.as_deref()), (EventKind::Fail, Some("mismatch")));
+    assert_eq!(done.value, json!([13, 14]));
+    let expects = workload.client(0).prepare(&Input::Cas { key: KEY, new: 15 }).call().value;
+    assert_eq!(expects, json!([13, 15]), "a mismatch shows nothing new");
+
+    let (_, done) = one(&workload, &mut store, Input::Read { key: KEY }).await;
+    assert_eq!(done.value, json!("07"), "a text that is no number's usual form stays a text");
+}
+
+#[tokio::test]
+async fn a_compare_and_set_expects_what_any_client_saw_last_and_reads_when_nobody_saw_anything() {
+    let (workload, mut store) = (register(1, pace(1.0, 2, 1)), Map::default());
+    let cas = Input::Cas { key: KEY, new: 9 };
+    assert_eq!(workload.client(1).prepare(&cas).call().f, "read");
+    one(&workload, &mut store, Input::Write { key: KEY, value: 5 }).await;
+    assert_eq!(workload.client(1).prepare(&cas).call().value, json!([5, 9]));
+    // An update nobody knows the fate of is not what was last seen.
+    store.fail = Some(CallError::indefinite("connection reset"));
+    let (_, done) = one(&workload, &mut store, Input::Write { key: KEY, value: 6 }).await;
+    assert_eq!((done.kind, done.value), (EventKind::Info, json!(6)));
+    assert_eq!(workload.client(1).prepare(&cas).call().value, json!([5, 9]));
+}
+
+#[test]
+fn a_timeout_leaves_an_update_open_and_a_read_without_effect() {
+    let workload = register(1, pace(1.0, 1, 1));
+    let mut client = workload.client(0);
+    let read = client.prepare(&Input::Read { key: KEY });
+    assert_eq!(client.timed_out(&read).kind, EventKind::Fail);
+    let write = client.prepare(&Input::Write { key: KEY, value: 3 });
+    let timed_out = client.timed_out(&write);
+    assert_eq!((timed_out.kind, timed_out.error.as_deref()), (EventKind::Info, Some("timeout")));
+}
+
+#[test]
+fn the_final_reads_are_every_key_that_was_called_in_order_of_age() {
+    let mut options = RegisterOptions::new(1, pace(1.0, 1, 1));
+    options.final_keys_max = Some(2);
+    let newest = Register::new(options).unwrap();
+    let all = register(1, pace(1.0, 1, 1));
+    let key = |generation, place| Key { generation, place };
+    for workload in [&newest, &all] {
+        assert_eq!(workload.final_reads(), []);
+        for key in [key(10, 0), key(2, 7), key(9, 1)] {
+            workload.client(0).prepare(&Input::Write { key, value: 1 });
+        }
+    }
+    let reads = |keys: &[Key]| -> Vec<Input> { keys.iter().map(|&key| Input::Read { key }).collect() };
+    assert_eq!(all.final_reads(), reads(&[key(2, 7), key(9, 1), key(10, 0)]));
+    assert_eq!(newest.final_reads(), reads(&[key(9, 1), key(10, 0)]));
+}
+
+#[test]
+fn impossible_options_are_refused_with_a_reason() {
+    let with = |change: fn(&mut RegisterOptions)| {
+        let mut options = RegisterOptions::new(1, pace(1.0, 1, 1));
+        change(&mut options);
+        Register::new(options).err()
+    };
+    assert_eq!(with(|options| options.keys = 0), Some(RegisterError::NoKeys));
+    assert_eq!(with(|options| options.key_lifetime_s = 0.0), Some(RegisterError::Lifetime(0.0)));
+    assert_eq!(with(|options| options.key_lifetime_s = -1.0), Some(RegisterError::Lifetime(-1.0)));
+    assert_eq!(
+        with(|options| (options.read_weight, options.write_weight, options.cas_weight) = (0, 0, 0)),
+        Some(RegisterError::NoWeights)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_value_is_written_twice_whatever_the_options(
+        seed: u64, workers in 1u32..7, keys in 1u32..20, rate in prop_oneof![Just(0.0), 20.0..2000.0],
+    ) {
+        let mut options = RegisterOptions::new(seed, pace(rate, workers, 3));
+        options.keys = keys;
+        let workload = Register::new(options).unwrap();
+        let mut written = HashSet::new();
+        for worker in 0..workers {
+            for (_, input) in issued(&workload, worker, |_| 2_000_000) {
+                prop_assert!(key_of(&input).place < keys);
+                if let Some(value) = value_of(&input) {
+                    prop_assert!(value > 0 && written.insert(value), "{} written twice", value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_stored_text_is_shown_without_loss(text in "-?[0-9]{0,20}|[a-z0-9 .+-]{0,6}") {
+        let back = match as_json(&text) {
+            Value::String(shown) => shown,
+            number => number.to_string(),
+        };
+        prop_assert_eq!(back, text);
+    }
+}
