@@ -2,11 +2,13 @@
 //!
 //! Generates histories of one key with unique values, half reads, a fifth compare-and-sets, one in a hundred
 //! indefinite, at concurrency 50, and times reading the operations in, the engine alone, and the whole
-//! checker. The same with one stale read near the end.
+//! checker. The same with one stale read near the end. The last column is the same history judged event by
+//! event, in operations per second.
 
 use std::time::Instant;
 
 use checker::model::register::RegisterPart;
+use checker::stream::{Watch, WatchOptions};
 use checker::{Budget, Checker, Event, EventKind, History, Linearizable, Process, unique};
 use serde_json::{Value, json};
 
@@ -16,19 +18,39 @@ fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![100_000, 1_000_000] } else { sizes };
     println!(
-        "{:>10} {:>6} {:>12} {:>12} {:>12}  verdict",
-        "operations", "bad", "read in ms", "engine ms", "checker ms"
+        "{:>10} {:>6} {:>12} {:>12} {:>12} {:>12} {:>8}  verdict",
+        "operations", "bad", "read in ms", "engine ms", "checker ms", "stream op/s", "groups"
     );
     for size in sizes {
         for bad in [false, true] {
-            let history = generate(size, bad);
+            let events = generate(size, bad);
+            let (per_second, groups) = stream(events.clone());
+            let history = History::from_events(events).expect("well formed");
             let places: Vec<usize> = (0..history.ops.len()).collect();
             let (part, read_in) = timed(|| RegisterPart::new(&history, &places).expect("a register"));
             let (_, engine) = timed(|| unique::check(&part.entries, part.values_len()));
             let (verdict, whole) = timed(|| Linearizable.check(&history, &Budget::default()));
-            println!("{size:>10} {bad:>6} {read_in:>12.1} {engine:>12.1} {whole:>12.1}  {}", verdict.word());
+            println!(
+                "{size:>10} {bad:>6} {read_in:>12.1} {engine:>12.1} {whole:>12.1} {per_second:>12.0} {groups:>8}  {}",
+                verdict.word()
+            );
         }
     }
+}
+
+/// Operations judged per second of one pass, and the most values that were held.
+fn stream(events: Vec<Event>) -> (f64, usize) {
+    let mut watch = Watch::new(WatchOptions { lag_ns: 1_000_000, ..WatchOptions::default() });
+    let (mut groups, mut ops) = (0, 0);
+    let start = Instant::now();
+    for chunk in events.chunks(4096) {
+        if chunk.iter().try_for_each(|event| watch.push(event.clone())).is_err() {
+            break;
+        }
+        (groups, ops) = (groups.max(watch.live().groups), watch.ops());
+    }
+    let _ = watch.finish();
+    (ops as f64 / start.elapsed().as_secs_f64(), groups)
 }
 
 /// The least of three runs, in milliseconds.
@@ -63,18 +85,19 @@ struct Open {
     effect: Option<Result<Value, ()>>,
 }
 
-fn generate(size: usize, bad: bool) -> History {
+fn generate(size: usize, bad: bool) -> Vec<Event> {
     let mut dice = Dice(7);
-    let mut builder = checker::history::HistoryBuilder::new();
+    let mut events = Vec::with_capacity(size * 2);
     let mut processes: Vec<(u64, Option<Open>)> = (0..CONCURRENCY).map(|id| (id, None)).collect();
     let (mut state, mut written, mut started, mut fresh, mut stale) = (Value::Null, 0, 0, CONCURRENCY, bad);
     while started < size || processes.iter().any(|(_, open)| open.is_some()) {
         let at = dice.below(CONCURRENCY) as usize;
         let id = processes[at].0;
         let mut push = |kind, f: &'static str, value: Value, error: Option<&'static str>| {
-            let event = Event {
-                index: 0,
-                time_ns: 0,
+            let index = events.len() as u64;
+            events.push(Event {
+                index,
+                time_ns: index * 1_000,
                 process: Process::Client(id),
                 kind,
                 f: f.into(),
@@ -84,8 +107,7 @@ fn generate(size: usize, bad: bool) -> History {
                 shard: None,
                 epoch: None,
                 node: None,
-            };
-            builder.push(event).expect("well formed");
+            });
         };
         processes[at].1 = match processes[at].1.take() {
             None if started < size => {
@@ -133,5 +155,5 @@ fn generate(size: usize, bad: bool) -> History {
             }
         };
     }
-    builder.finish()
+    events
 }

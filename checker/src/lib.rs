@@ -35,6 +35,8 @@
 //! 2. [`linear`]: everything else, by a search whose memory is bounded by the budget. Past the budget the
 //!    answer is `Unknown`, never a guess.
 //!
+//! [`stream`] does the first while the run goes on, in memory bounded by what is live.
+//!
 //! Every "yes" of either is an order that [`replay`] accepts, every "no" comes with a few operations that are
 //! contradictory on their own.
 //!
@@ -63,6 +65,7 @@ pub mod plan;
 mod reduce;
 mod replay;
 mod stats;
+pub mod stream;
 pub mod unique;
 pub mod verdict;
 

@@ -63,11 +63,16 @@ pub struct Partition<'h> {
 impl Partition<'_> {
     /// The key as anomalies write it: a string without its quotes, nothing for `null`.
     pub fn key_text(&self) -> String {
-        match self.key {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        key_text(self.key)
+    }
+}
+
+/// A key as anomalies write it.
+pub(crate) fn key_text(key: &Value) -> String {
+    match key {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -43,11 +43,18 @@ pub fn history(shape: Shape, seed: u64) -> History {
 }
 
 pub fn events(shape: Shape, seed: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    for_each_event(shape, seed, |event| events.push(event));
+    events
+}
+
+/// The same one at a time, for histories that need not be held.
+pub fn for_each_event(shape: Shape, seed: u64, mut each: impl FnMut(Event)) {
     let mut world = World::new(shape, seed);
     while world.started < shape.ops || world.processes.iter().any(|(_, open)| open.is_some()) {
         world.turn();
+        world.fresh.drain(..).for_each(&mut each);
     }
-    world.events
 }
 
 struct World {
@@ -61,7 +68,8 @@ struct World {
     /// Indefinite calls that have not taken effect yet.
     ghosts: Vec<Open>,
     started: usize,
-    events: Vec<Event>,
+    told: u64,
+    fresh: Vec<Event>,
 }
 
 impl World {
@@ -76,7 +84,8 @@ impl World {
             processes: (0..shape.concurrency as u64).map(|id| (id, None)).collect(),
             ghosts: Vec::new(),
             started: 0,
-            events: Vec::new(),
+            told: 0,
+            fresh: Vec::new(),
         }
     }
 
@@ -196,8 +205,9 @@ impl World {
         value: Value,
         error: Option<&'static str>,
     ) {
-        let index = self.events.len() as u64;
-        self.events.push(Event {
+        let index = self.told;
+        self.told += 1;
+        self.fresh.push(Event {
             index,
             time_ns: index * 1_000,
             process: Process::Client(id),
