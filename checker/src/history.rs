@@ -5,6 +5,7 @@
 
 mod draw;
 mod form;
+pub mod formats;
 mod pair;
 mod parse;
 pub mod sketch;

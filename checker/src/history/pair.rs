@@ -127,14 +127,7 @@ impl HistoryBuilder {
     }
 
     fn fault_edge(&mut self, event: Event) -> Result<(), FormError> {
-        if event.f != "fault-start" && event.f != "fault-stop" {
-            return Ok(());
-        }
-        let record = FaultRecord::deserialize(&event.value).map_err(|error| FormError::BadFault {
-            index: event.index,
-            edge: event.f.to_string(),
-            why: error.to_string(),
-        })?;
+        let Some(record) = fault(&event)? else { return Ok(()) };
         match self.faults.get(&record.id) {
             Some(&at) => self.history.faults[at] = record,
             None => {
@@ -144,6 +137,18 @@ impl HistoryBuilder {
         }
         Ok(())
     }
+}
+
+/// The record at a fault's edge; none at other events.
+pub(super) fn fault(event: &Event) -> Result<Option<FaultRecord>, FormError> {
+    if event.f != "fault-start" && event.f != "fault-stop" {
+        return Ok(None);
+    }
+    FaultRecord::deserialize(&event.value).map(Some).map_err(|error| FormError::BadFault {
+        index: event.index,
+        edge: event.f.to_string(),
+        why: error.to_string(),
+    })
 }
 
 impl History {

@@ -3,6 +3,7 @@
 mod corpus;
 mod drawings;
 mod engines;
+mod formats;
 mod laws;
 mod oracle;
 mod random;

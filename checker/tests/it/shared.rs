@@ -16,7 +16,7 @@ const STATES_MAX: u64 = 20_000_000;
 const WITNESS_STATES_MAX: u64 = 100_000;
 
 /// The folder, if it is there.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/histories")).to_path_buf();
     if path.is_dir() {
         return Some(path);
@@ -41,7 +41,7 @@ fn renumbered(mut events: Vec<Event>) -> Vec<Event> {
 }
 
 /// Verdict of a whole history, key by key; none when some key ran out of budget.
-fn linearizable(history: &History, name: &str) -> Option<bool> {
+pub fn linearizable(history: &History, name: &str) -> Option<bool> {
     let mut all = Some(true);
     for partition in partitions(history) {
         let part = RegisterPart::new(history, &partition.ops).expect("a register");
@@ -72,7 +72,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Files of `expected.tsv` under `prefix`, with their verdicts.
-fn stated(folder: &Path, prefix: &str) -> Vec<(String, bool)> {
+pub fn stated(folder: &Path, prefix: &str) -> Vec<(String, bool)> {
     let table = std::fs::read_to_string(folder.join("expected.tsv")).expect("the table is readable");
     let rows = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     rows.filter(|row| row[0].starts_with(prefix) && row[0].contains(".jsonl"))
