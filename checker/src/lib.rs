@@ -40,6 +40,8 @@
 //! Every "yes" of either is an order that [`replay`] accepts, every "no" comes with a few operations that are
 //! contradictory on their own.
 //!
+//! Beyond registers there are [`object`]s with checks of their own, and [`general`] for any model you write.
+//!
 //! # What it answers
 //! | anomaly | meaning |
 //! |---|---|
@@ -57,10 +59,12 @@
 mod coverage;
 mod explain;
 pub mod forward;
+pub mod general;
 pub mod history;
 pub mod linear;
 mod linearizable;
 pub mod model;
+pub mod object;
 pub mod plan;
 mod reduce;
 mod replay;

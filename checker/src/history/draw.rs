@@ -13,7 +13,7 @@ const VALUE_CHARS_MAX: usize = 12;
 ///
 /// The order of calls and returns is exact; distances are only as long as the labels need. Keys are left
 /// out: draw one partition at a time. Values longer than 12 characters are cut short with `…`, and anything
-/// that is not `read`, `write` or `cas` is labelled by its name.
+/// that is not `read`, `write` or `cas` is drawn as a call by its name.
 pub fn draw(ops: &[&Op]) -> String {
     let labels: Vec<String> = ops.iter().map(|op| label(op)).collect();
     let columns = columns(ops, &labels);
@@ -86,8 +86,15 @@ fn label(op: &Op) -> String {
         ("read", _) if op.end == OpEnd::Ok => format!("r{}", value(&op.output)),
         ("write", input) => format!("w{}", value(input)),
         ("cas", Value::Array(pair)) if pair.len() == 2 => format!("c{}>{}", value(&pair[0]), value(&pair[1])),
-        (f, Value::Null) => f.to_string(),
-        (f, input) => format!("{f}:{}", value(input)),
+        (f, input) => {
+            let input = if input.is_null() { String::new() } else { value(input) };
+            match op.end {
+                OpEnd::Ok if !op.output.is_null() && op.output != op.input => {
+                    format!("{f}({input})={}", value(&op.output))
+                }
+                _ => format!("{f}({input})"),
+            }
+        }
     }
 }
 
@@ -100,9 +107,27 @@ fn value(value: &Value) -> String {
             number.to_string()
         }
         Value::String(word) => Value::from(shorten(word)).to_string(),
+        Value::Array(all) => return array(all),
         other => Value::from(shorten(&other.to_string())).to_string(),
     };
     if text.starts_with('"') { text } else { shorten(&text) }
+}
+
+/// As many elements as fit, then `…`.
+fn array(all: &[Value]) -> String {
+    let mut text = String::from("[");
+    for (i, element) in all.iter().enumerate() {
+        let element = value(element);
+        if text.chars().count() + element.chars().count() > VALUE_CHARS_MAX {
+            text.push('…');
+            break;
+        }
+        text.push_str(&element);
+        if i + 1 < all.len() {
+            text.push(',');
+        }
+    }
+    text + "]"
 }
 
 fn is_bare(word: &str) -> bool {

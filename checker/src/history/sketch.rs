@@ -12,8 +12,10 @@
 //! - `?`: nobody can say; the process is retired;
 //! - nothing: it never came back.
 //!
-//! Its label is `w` value, `r` value or `c` expected `>` new, then `@` key if there are keys. A value is a
-//! JSON number, a JSON string, a bare word, or `_` for the initial `null`. Bars of one process do not share
+//! Its label is `w` value, `r` value or `c` expected `>` new, or for any other object the name of the function,
+//! its argument in parentheses if it has one, and `=` result if there is one: `add(3)`, `acquire()=7`,
+//! `read()=[1,2]`. Then comes `@` key if there are keys. A value is a
+//! JSON number, string or array, a bare word, or `_` for the initial `null`. Bars of one process do not share
 //! a column. At the same column calls come before returns. What follows `valid:`, `invalid:` or `unknown:`
 //! is a remark.
 
@@ -61,7 +63,7 @@ pub fn events(drawing: &str) -> Result<Vec<Event>, SketchError> {
                 time_ns: column as u64 * 1_000_000,
                 process,
                 kind,
-                f: Cow::Borrowed(bar.label.f),
+                f: bar.label.f.clone(),
                 key: bar.label.key.clone(),
                 value: value.clone(),
                 error: error.map(Cow::Borrowed),
@@ -95,11 +97,14 @@ struct Bar {
 }
 
 struct Label {
-    f: &'static str,
+    f: Cow<'static, str>,
     key: Option<Value>,
     input: Value,
     output: Value,
 }
+
+/// A function, its argument, its result.
+type Call = (Cow<'static, str>, Value, Value);
 
 impl Row {
     fn fail<T>(&self, why: impl Into<String>) -> Result<T, SketchError> {
@@ -164,27 +169,9 @@ impl Row {
     }
 
     fn label(&mut self) -> Result<Label, SketchError> {
-        let f = self.peek();
-        self.at += 1;
-        let (f, input, output) = match f {
-            Some('r') => ("read", Value::Null, self.value()?),
-            Some('w') => {
-                let value = self.value()?;
-                ("write", value.clone(), value)
-            }
-            Some('c') => {
-                let expected = self.value()?;
-                if self.peek() != Some('>') {
-                    return self.fail("a cas is `c` expected `>` new");
-                }
-                self.at += 1;
-                let pair = json!([expected, self.value()?]);
-                ("cas", pair.clone(), pair)
-            }
-            _ => {
-                self.at -= 1;
-                return self.fail("a label is `w1`, `r1` or `c1>2`");
-            }
+        let (f, input, output) = match self.named_call()? {
+            Some(call) => call,
+            None => self.register_call()?,
         };
         let key = if self.peek() == Some('@') {
             self.at += 1;
@@ -195,9 +182,58 @@ impl Row {
         Ok(Label { f, key, input, output })
     }
 
+    /// A function by its name: `add(3)`, `acquire()=7`; none where no name with a parenthesis follows.
+    fn named_call(&mut self) -> Result<Option<Call>, SketchError> {
+        let start = self.at;
+        let f = self.take_while(|c| c.is_ascii_lowercase() || c == '_');
+        if self.peek() != Some('(') {
+            self.at = start;
+            return Ok(None);
+        }
+        self.at += 1;
+        let input = if self.peek() == Some(')') { Value::Null } else { self.value()? };
+        if self.peek() != Some(')') {
+            return self.fail("a `)` is missing");
+        }
+        self.at += 1;
+        if self.peek() != Some('=') {
+            return Ok(Some((f.into(), input.clone(), input)));
+        }
+        self.at += 1;
+        Ok(Some((f.into(), input, self.value()?)))
+    }
+
+    fn register_call(&mut self) -> Result<Call, SketchError> {
+        let f = self.peek();
+        self.at += 1;
+        Ok(match f {
+            Some('r') => ("read".into(), Value::Null, self.value()?),
+            Some('w') => {
+                let value = self.value()?;
+                ("write".into(), value.clone(), value)
+            }
+            Some('c') => {
+                let expected = self.value()?;
+                if self.peek() != Some('>') {
+                    return self.fail("a cas is `c` expected `>` new");
+                }
+                self.at += 1;
+                let pair = json!([expected, self.value()?]);
+                ("cas".into(), pair.clone(), pair)
+            }
+            _ => {
+                self.at -= 1;
+                return self.fail("a label is `w1`, `r1`, `c1>2` or `add(1)`");
+            }
+        })
+    }
+
     fn value(&mut self) -> Result<Value, SketchError> {
         if self.peek() == Some('"') {
             return self.quoted();
+        }
+        if self.peek() == Some('[') {
+            return self.array();
         }
         let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '…'));
         match word.as_str() {
@@ -205,6 +241,21 @@ impl Row {
             "_" => Ok(Value::Null),
             word => Ok(word.parse::<i64>().map_or_else(|_| Value::from(word), Value::from)),
         }
+    }
+
+    fn array(&mut self) -> Result<Value, SketchError> {
+        self.at += 1;
+        let mut all = Vec::new();
+        while self.peek() != Some(']') {
+            all.push(self.value()?);
+            match self.peek() {
+                Some(',') => self.at += 1,
+                Some(']') => {}
+                _ => return self.fail("an array goes on with `,` or ends with `]`"),
+            }
+        }
+        self.at += 1;
+        Ok(Value::Array(all))
     }
 
     fn quoted(&mut self) -> Result<Value, SketchError> {
@@ -258,6 +309,19 @@ mod tests {
     }
 
     #[test]
+    fn any_function_can_be_called_by_its_name() {
+        let history =
+            history("p0 |-add(3)@k-| |-acquire()=7-| |-read()=[1,[x]]-| |-draw()-?").expect("well drawn");
+        let told =
+            |i: usize| (&*history.ops[i].f, history.ops[i].input.clone(), history.ops[i].output.clone());
+        assert_eq!(told(0), ("add", json!(3), json!(3)));
+        assert_eq!(history.ops[0].key, json!("k"));
+        assert_eq!(told(1), ("acquire", json!(null), json!(7)));
+        assert_eq!(told(2), ("read", json!(null), json!([1, ["x"]])));
+        assert_eq!(told(3), ("draw", json!(null), json!(null)));
+    }
+
+    #[test]
     fn at_the_same_column_calls_come_first() {
         let history = history("p0 |-w1-|\np1      |-r1-|").expect("it is well drawn");
         assert!(history.ops[1].call < history.ops[0].ret);
@@ -276,6 +340,8 @@ mod tests {
             "p0 |-w1-!",
             "p0 |-w\"a",
             "p0 |-w\"\\",
+            "p0 |-add(1-|",
+            "p0 |-read()=[1-|",
             "p0 |",
         ] {
             assert!(history(bad).is_err(), "{bad}");

@@ -1,0 +1,95 @@
+//! Objects with checks of their own: exact or necessary conditions that take a sort or a sweep where a search
+//! would take forever. What each promises, and what an indefinite operation means there, stands with it.
+
+pub mod counter;
+pub mod fence;
+mod grow;
+pub mod list;
+pub mod mutex;
+pub mod queue;
+pub mod set;
+
+use crate::history::draw;
+use crate::model::{Partition, partitions};
+use crate::{Anomaly, History, Op, Verdict};
+
+/// Operations an anomaly shows at most.
+const SHOWN_MAX: usize = 12;
+
+/// One partition, with what is needed to speak about it.
+pub(crate) struct Case<'h> {
+    pub(crate) history: &'h History,
+    key: String,
+}
+
+impl<'h> Case<'h> {
+    pub(crate) fn new(history: &'h History, partition: &Partition<'_>) -> Self {
+        Case { history, key: partition.key_text() }
+    }
+
+    /// No answer, and why.
+    pub(crate) fn unknown(&self, why: impl std::fmt::Display) -> Verdict {
+        let place = if self.key.is_empty() { String::new() } else { format!("key {}: ", self.key) };
+        Verdict::unknown(format!("{place}{why}"))
+    }
+
+    /// One broken promise; `places` are those of its operations in `History::ops`.
+    pub(crate) fn invalid(
+        &self,
+        name: &str,
+        places: impl IntoIterator<Item = usize>,
+        reason: impl Into<String>,
+    ) -> Verdict {
+        let mut places: Vec<usize> = places.into_iter().take(SHOWN_MAX).collect();
+        places.sort_unstable();
+        places.dedup();
+        let ops: Vec<&Op> = places.iter().map(|&i| &self.history.ops[i]).collect();
+        Verdict::Invalid {
+            anomalies: vec![Anomaly {
+                name: name.to_string(),
+                key: self.key.clone(),
+                ops: ops.iter().map(|op| op.index).collect(),
+                reason: reason.into(),
+                drawing: draw(&ops),
+            }],
+        }
+    }
+}
+
+/// A contradiction inside one partition: its name, the places of its operations, a sentence.
+pub(crate) struct Broken(pub(crate) &'static str, pub(crate) Vec<usize>, pub(crate) String);
+
+/// Why a partition has no clean answer.
+pub(crate) enum Trouble {
+    Broken(Broken),
+    /// Not this object's operations, or not a case for its algorithm.
+    Unjudged(String),
+    /// The answer of a search.
+    Searched(Verdict),
+}
+
+impl From<Broken> for Trouble {
+    fn from(broken: Broken) -> Self {
+        Trouble::Broken(broken)
+    }
+}
+
+/// An operation that is none of the object's.
+pub(crate) fn foreign(op: &Op, object: &str) -> Trouble {
+    Trouble::Unjudged(format!("operation {} is `{}`, which {object} does not know", op.index, op.f))
+}
+
+/// Judges every key alone.
+pub(crate) fn by_key(history: &History, judge: impl Fn(&[(usize, &Op)]) -> Result<(), Trouble>) -> Verdict {
+    let verdict = |part: &Partition<'_>| {
+        let ops: Vec<(usize, &Op)> = part.ops.iter().map(|&place| (place, &history.ops[place])).collect();
+        let case = Case::new(history, part);
+        match judge(&ops) {
+            Ok(()) => Verdict::Valid,
+            Err(Trouble::Broken(Broken(name, places, reason))) => case.invalid(name, places, reason),
+            Err(Trouble::Unjudged(why)) => case.unknown(why),
+            Err(Trouble::Searched(verdict)) => verdict,
+        }
+    };
+    partitions(history).iter().map(verdict).fold(Verdict::Valid, Verdict::merge)
+}

@@ -1,0 +1,74 @@
+//! A list that is only appended to, read whole.
+//!
+//! `append` puts an element at the end, each only once; `read` returns the list. The longest read tells the
+//! order of all that was ever seen, and every other read must be a prefix of it.
+//!
+//! ```text
+//! p0 |-append(1)-|  |-read()=[1]-|                            invalid: the reads disagree on what came first
+//! p1    |-append(2)-|               |-read()=[2,1]-|
+//! ```
+//!
+//! An indefinite append that no read shows is left out; one that is shown happened.
+//!
+//! ```
+//! use checker::object::list::AppendList;
+//! use checker::{Budget, Checker, Verdict, history::sketch};
+//!
+//! let history = sketch::history(
+//!     "
+//! p0 |-append(1)-|  |-read()=[1]-|
+//! p1    |-append(2)-|               |-read()=[2,1]-|
+//! ",
+//! )?;
+//! let Verdict::Invalid { anomalies } = AppendList.check(&history, &Budget::default()) else { panic!() };
+//! assert_eq!(anomalies[0].name, "incompatible-order");
+//! # Ok::<(), checker::history::sketch::SketchError>(())
+//! ```
+
+use super::grow::{Growing, Stage};
+use super::{Broken, Trouble, by_key};
+use crate::{Budget, Checker, History, Op, Verdict};
+
+/// Is the history, key by key, one of linearizable lists? Exact; takes time in proportion to all that was read.
+///
+/// Anomalies: `fabricated-value`, `aborted-read`, `duplicate-element`, `incompatible-order` (two reads of which
+/// neither is a prefix of the other), `lost-update`, `stale-read`, `future-read`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AppendList;
+
+impl Checker for AppendList {
+    fn name(&self) -> &'static str {
+        "append-list"
+    }
+
+    fn check(&self, history: &History, _: &Budget) -> Verdict {
+        by_key(history, judge)
+    }
+}
+
+fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
+    let mut growing = Growing::new(ops, "append", "a list that is only appended to")?;
+    let reads = std::mem::take(&mut growing.reads);
+    let Some(&(longest, order)) = reads.iter().max_by_key(|(_, elements)| elements.len()) else {
+        return Ok(());
+    };
+    let mut stages = vec![Stage::default()];
+    for (i, element) in order.iter().enumerate() {
+        let update = growing.seen(element, longest).map_err(|broken| match order[..i].contains(element) {
+            true => {
+                Broken("duplicate-element", vec![longest.place], format!("a read showed {element} twice"))
+            }
+            false => broken,
+        })?;
+        stages.push(Stage { updates: vec![update], reads: Vec::new() });
+    }
+    for (read, elements) in reads {
+        if let Some(at) = elements.iter().zip(order).position(|(one, other)| one != other) {
+            let reason =
+                format!("one read showed {} in place {}, another one {}", elements[at], at + 1, order[at]);
+            return Err(Broken("incompatible-order", vec![read.place, longest.place], reason).into());
+        }
+        stages[elements.len()].reads.push(read);
+    }
+    Ok(growing.judge(stages)?)
+}

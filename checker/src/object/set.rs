@@ -1,0 +1,93 @@
+//! A set that only grows, read whole.
+//!
+//! `add` puts an element in, each only once; `read` returns all of them, in any order. Linearizable reads form
+//! a chain of inclusions.
+//!
+//! ```text
+//! p0 |-add(1)-|   |-add(2)-|
+//! p1                          |-read()=[2]-|     invalid: 1 was acknowledged and is gone
+//! ```
+//!
+//! An indefinite add that no read shows is left out; one that is shown happened.
+//!
+//! ```
+//! use checker::object::set::GrowSet;
+//! use checker::{Budget, Checker, Verdict, history::sketch};
+//!
+//! let history = sketch::history(
+//!     "
+//! p0 |-add(1)-|   |-add(2)-|
+//! p1                          |-read()=[2]-|
+//! ",
+//! )?;
+//! let Verdict::Invalid { anomalies } = GrowSet.check(&history, &Budget::default()) else { panic!() };
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("lost-update", &[0, 4][..]));
+//! # Ok::<(), checker::history::sketch::SketchError>(())
+//! ```
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use super::grow::{Growing, Item, Stage};
+use super::{Broken, Trouble, by_key};
+use crate::{Budget, Checker, History, Op, Verdict};
+
+/// Is the history, key by key, one of linearizable sets that only grow? Exact; takes time in proportion to all
+/// that was read.
+///
+/// Anomalies: `fabricated-value`, `aborted-read`, `duplicate-element`, `incomparable-reads` (each of two reads
+/// shows what the other misses), `lost-update`, `stale-read`, `future-read`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GrowSet;
+
+impl Checker for GrowSet {
+    fn name(&self) -> &'static str {
+        "grow-set"
+    }
+
+    fn check(&self, history: &History, _: &Budget) -> Verdict {
+        by_key(history, judge)
+    }
+}
+
+fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
+    let mut growing = Growing::new(ops, "add", "a set that only grows")?;
+    let mut reads = std::mem::take(&mut growing.reads);
+    reads.sort_by_key(|(_, elements)| elements.len());
+    // Each element with the number of the read that showed it last.
+    let mut shown: FxHashMap<&Value, usize> = FxHashMap::default();
+    let mut stages = vec![Stage::default()];
+    let mut before: Option<(Item, &[Value])> = None;
+    for (number, (read, elements)) in reads.into_iter().enumerate() {
+        let (known, mut again) = (shown.len(), 0);
+        let mut fresh = Vec::new();
+        for element in elements {
+            match shown.insert(element, number) {
+                None => fresh.push(growing.seen(element, read)?),
+                Some(last) if last == number => {
+                    let reason = format!("a read showed {element} twice");
+                    return Err(Broken("duplicate-element", vec![read.place], reason).into());
+                }
+                Some(_) => again += 1,
+            }
+        }
+        if again < known
+            && let Some((other, smaller)) = before
+        {
+            let missed = smaller.iter().find(|&element| shown.get(element) != Some(&number));
+            let reason = format!(
+                "a read missed {}, and another one that showed it missed what this one showed",
+                missed.unwrap_or(&Value::Null)
+            );
+            return Err(Broken("incomparable-reads", vec![other.place, read.place], reason).into());
+        }
+        if !fresh.is_empty() {
+            stages.push(Stage { updates: fresh, reads: Vec::new() });
+        }
+        if let Some(stage) = stages.last_mut() {
+            stage.reads.push(read);
+        }
+        before = Some((read, elements));
+    }
+    Ok(growing.judge(stages)?)
+}
