@@ -1,12 +1,25 @@
 //! Objects with checks of their own: exact or necessary conditions that take a sort or a sweep where a search
 //! would take forever. What each promises, and what an indefinite operation means there, stands with it.
+//!
+//! | object | its operations | the answer is |
+//! |---|---|---|
+//! | [`mutex`] | `acquire`, `release` | exact |
+//! | [`fence`] | `acquire` → token, `guarded` token | exact as to tokens |
+//! | [`set`] | `add`, `read` → all | exact for unique elements |
+//! | [`list`] | `append`, `read` → all | exact for unique elements |
+//! | [`counter`] | `increment`, `read` → count | exact |
+//! | [`queue`] | `enqueue`, `dequeue` → value or null | exact for unique values, by search where indefinite dequeues matter |
+//! | [`bank`] | `transfer`, `read` → balances | necessary |
+//! | [`session`] | `write`, `read` → version | exact for given versions |
 
+pub mod bank;
 pub mod counter;
 pub mod fence;
 mod grow;
 pub mod list;
 pub mod mutex;
 pub mod queue;
+pub mod session;
 pub mod set;
 
 use crate::history::draw;

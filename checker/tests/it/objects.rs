@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use checker::general::{General, Object};
 use checker::model::Model;
+use checker::object::bank::Bank;
 use checker::object::counter::Counter;
 use checker::object::fence::FencedLock;
 use checker::object::list::AppendList;
 use checker::object::mutex::Mutex;
 use checker::object::queue::Queue;
+use checker::object::session::Sessions;
 use checker::object::set::GrowSet;
 use checker::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
 use rand::RngExt;
@@ -460,14 +462,179 @@ fn a_queue_is_judged_as_by_search() {
     compare(Queue, General::new("line", Line::default()), make, |_, _| {});
 }
 
+/// Four accounts that begin with 10 each.
+struct Accounts {
+    balances: [i64; 4],
+}
+
+impl Simulated for Accounts {
+    fn call(&mut self, rng: &mut ChaCha8Rng, _: u64) -> (&'static str, Value) {
+        match rng.random_range(0..2) {
+            0 => ("read", Value::Null),
+            _ => {
+                let (from, to) = (rng.random_range(0..4), rng.random_range(0..4));
+                ("transfer", json!([from, to, rng.random_range(1..8)]))
+            }
+        }
+    }
+
+    fn apply(&mut self, f: &str, input: &Value, _: u64) -> Result<Value, ()> {
+        if f == "read" {
+            return Ok(json!(self.balances));
+        }
+        let part = |i: usize| input[i].as_i64().unwrap_or(0);
+        let (from, to, amount) = (part(0) as usize, part(1) as usize, part(2));
+        if self.balances[from] < amount {
+            return Err(());
+        }
+        self.balances[from] -= amount;
+        self.balances[to] += amount;
+        Ok(Value::Null)
+    }
+
+    fn falsify(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        f: &str,
+        _: &Value,
+        result: Result<Value, ()>,
+    ) -> Result<Value, ()> {
+        let Ok(Value::Array(mut all)) = result else { return result };
+        assert_eq!(f, "read");
+        match rng.random_range(0..3) {
+            0 => drop(all.pop()),
+            1 => all[rng.random_range(0..4)] = json!(rng.random_range(-5..30)),
+            _ => all.shuffle(rng),
+        }
+        Ok(Value::Array(all))
+    }
+}
+
+/// The same promise, stated for every read alone.
+struct EveryRead;
+
+impl Checker for EveryRead {
+    fn name(&self) -> &'static str {
+        "every-read"
+    }
+
+    fn check(&self, history: &History, _: &Budget) -> Verdict {
+        let reads = history.ops.iter().filter(|op| op.f == "read" && op.end == OpEnd::Ok);
+        let balances: Vec<Vec<i64>> = reads
+            .map(|op| op.output.as_array().expect("balances").iter().filter_map(Value::as_i64).collect())
+            .collect();
+        let sound = balances.iter().all(|all| {
+            all.len() == balances[0].len() && all.iter().sum::<i64>() == 40 && all.iter().all(|&b| b >= 0)
+        });
+        if sound { Verdict::Valid } else { Verdict::Invalid { anomalies: Vec::new() } }
+    }
+}
+
+#[test]
+fn a_bank_keeps_its_total_in_every_read() {
+    let make = |seed| history(Accounts { balances: [10; 4] }, &shape(seed), seed);
+    let bank = Bank { total: Some(40), overdraft: false };
+    compare(bank, EveryRead, make, cores_stand_alone(bank));
+}
+
+#[test]
+fn a_bank_without_a_stated_total_takes_the_first_reads_word() {
+    let word = |drawing: &str| {
+        let history = checker::history::sketch::history(drawing).expect("well drawn");
+        Bank::default().check(&history, &Budget::default()).word()
+    };
+    assert_eq!(word("p0 |-read()=[1,2]-| |-read()=[0,3]-|"), "valid");
+    assert_eq!(word("p0 |-read()=[1,2]-| |-read()=[1,3]-|"), "invalid");
+    assert_eq!(word("p0 |-read()=[1,2]-| |-read()=[3]-|"), "invalid");
+}
+
+/// A store with a version; a replica may lag behind.
+#[derive(Default)]
+struct Versions {
+    version: i64,
+}
+
+impl Simulated for Versions {
+    fn call(&mut self, rng: &mut ChaCha8Rng, _: u64) -> (&'static str, Value) {
+        (if rng.random_range(0..3) == 0 { "write" } else { "read" }, Value::Null)
+    }
+
+    fn apply(&mut self, f: &str, _: &Value, _: u64) -> Result<Value, ()> {
+        self.version += i64::from(f == "write");
+        Ok(json!(self.version))
+    }
+
+    fn falsify(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        _: &str,
+        _: &Value,
+        _: Result<Value, ()>,
+    ) -> Result<Value, ()> {
+        Ok(json!((self.version - rng.random_range(0..3)).max(0)))
+    }
+}
+
+/// The four guarantees, for every two operations of a session.
+struct EveryTwo;
+
+impl Checker for EveryTwo {
+    fn name(&self) -> &'static str {
+        "every-two"
+    }
+
+    fn check(&self, history: &History, _: &Budget) -> Verdict {
+        let broken = history.ops.iter().any(|new| {
+            history.ops.iter().any(|old| {
+                let both = old.end == OpEnd::Ok && new.end == OpEnd::Ok;
+                let (low, high) = (new.output.as_i64(), old.output.as_i64());
+                let back = if new.f == "write" { low <= high } else { low < high };
+                both && old.process == new.process && old.index < new.index && back
+            })
+        });
+        if broken { Verdict::Invalid { anomalies: Vec::new() } } else { Verdict::Valid }
+    }
+}
+
+#[test]
+fn sessions_are_judged_as_by_looking_at_every_two_operations() {
+    let make = |seed| history(Versions::default(), &shape(seed), seed);
+    compare(Sessions, EveryTwo, make, cores_stand_alone(Sessions));
+}
+
+#[test]
+fn each_session_guarantee_has_its_name() {
+    let name = |drawing: &str| {
+        let history = checker::history::sketch::history(drawing).expect("well drawn");
+        match Sessions.check(&history, &Budget::default()) {
+            Verdict::Invalid { anomalies } => anomalies[0].name.clone(),
+            other => other.word().to_string(),
+        }
+    };
+    assert_eq!(name("p0 |-write()=2-| |-read()=1-|"), "read-your-writes");
+    assert_eq!(name("p0 |-read()=2-| |-read()=1-|"), "monotonic-reads");
+    assert_eq!(name("p0 |-write()=2-| |-write()=1-|"), "monotonic-writes");
+    assert_eq!(name("p0 |-read()=2-| |-write()=2-|"), "writes-follow-reads");
+    assert_eq!(name("p0 |-read()=2-| |-write()=3-| |-read()=3-|\np1 |-read()=1-|"), "valid");
+}
+
 #[test]
 fn foreign_operations_and_repeated_elements_are_not_judged() {
     let unknown = |checker: &dyn Checker, drawing: &str| {
         let history = checker::history::sketch::history(drawing).expect("well drawn");
         assert_eq!(checker.check(&history, &Budget::default()).word(), "unknown", "{drawing}");
     };
-    for checker in [&Mutex as &dyn Checker, &FencedLock, &GrowSet, &AppendList, &Counter, &Queue] {
-        unknown(checker, "p0 |-w1-|");
+    for checker in [
+        &Mutex as &dyn Checker,
+        &FencedLock,
+        &GrowSet,
+        &AppendList,
+        &Counter,
+        &Queue,
+        &Bank::default(),
+        &Sessions,
+    ] {
+        unknown(checker, "p0 |-sing()=x-|");
     }
     unknown(&GrowSet, "p0 |-add(1)-| |-add(1)-|");
     unknown(&AppendList, "p0 |-append(1)-| |-read()=3-|");
