@@ -21,7 +21,7 @@
 //! )?;
 //! let bank = Bank { total: Some(20), ..Bank::default() };
 //! let Verdict::Invalid { anomalies } = bank.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("wrong-total", &[3][..]));
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("wrong-total", &[4][..]));
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
