@@ -193,7 +193,6 @@ mod tests {
             nodes: vec![],
             roles: vec![],
             wide: false,
-            wide: false,
             start_ns: at_ms * 1_000_000,
             stop_ns: Some((at_ms + 2) * 1_000_000),
             installed,

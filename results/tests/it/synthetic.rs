@@ -56,7 +56,6 @@ pub fn fault(
         nodes: nodes.iter().map(|(node, _)| (*node).into()).collect(),
         roles: nodes.iter().map(|(_, role)| (*role).into()).collect(),
         wide: false,
-        wide: false,
         start_ns: start,
         stop_ns: stop,
         installed: true,
