@@ -248,6 +248,7 @@ impl Run {
             target: "master of shard 0".into(),
             nodes: vec!["r0".into()],
             roles: vec!["master".into()],
+            wide: false,
             start_ns: PAUSE_MS.0 * 1_000_000,
             stop_ns,
             installed: true,

@@ -192,6 +192,7 @@ mod tests {
             target: String::new(),
             nodes: vec![],
             roles: vec![],
+            wide: false,
             start_ns: at_ms * 1_000_000,
             stop_ns: Some((at_ms + 2) * 1_000_000),
             installed,

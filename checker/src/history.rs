@@ -121,6 +121,9 @@ pub struct FaultRecord {
     pub nodes: Vec<String>,
     /// Role each of those nodes held at that moment, same order.
     pub roles: Vec<String>,
+    /// True when it strikes links between nodes beyond those, so that any server may feel it: a ring, halves.
+    #[serde(default)]
+    pub wide: bool,
     /// When it struck, nanoseconds of the run clock.
     pub start_ns: u64,
     /// When it was healed; none while it lasts.

@@ -138,6 +138,7 @@ mod tests {
             target: String::new(),
             nodes: vec![],
             roles: vec![],
+            wide: false,
             start_ns: 10_000_000,
             stop_ns: Some(12_000_000),
             installed: true,

@@ -107,7 +107,7 @@ fn table(offers: &[Offer]) -> String {
             (false, true) => "NO",
             (false, false) => "no",
         };
-        text += &format!("{mark:4}{:names$}  {:founds$}", offer.name, offer.found).trim_end().to_string();
+        text += format!("{mark:4}{:names$}  {:founds$}", offer.name, offer.found).trim_end();
         if !offer.ok {
             text += &format!("\n    {:names$}  mend: {}", "", offer.mend);
         }

@@ -135,6 +135,7 @@ impl Recorder {
             target: edge.window.target.to_string(),
             nodes: edge.report.nodes.clone(),
             roles: edge.report.roles.clone(),
+            wide: edge.window.harm.is_wide(),
             start_ns,
             stop_ns,
             installed: edge.report.installed,

@@ -116,6 +116,13 @@ impl Harm {
     }
 }
 
+impl Harm {
+    /// True when links between nodes other than the targets are struck as well.
+    pub fn is_wide(&self) -> bool {
+        matches!(self, Harm::Partition { shape: Shape::Halves | Shape::MajoritiesRing | Shape::Bridge })
+    }
+}
+
 impl fmt::Display for Harm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

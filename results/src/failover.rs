@@ -8,8 +8,9 @@
 //! - A suspicion that was allayed does not count: the same epoch was suspected again at least
 //!   [`ALLAYED_NS`] later, and a write that was *invoked* in between was acknowledged by the old master.
 //! - The cause is the latest installed fault that began before the first sign of trouble (suspicion, lost
-//!   lease, election) and was still on, or healed no more than [`AFTERMATH_NS`] before it. Faults on the old
-//!   master's node or on ZooKeeper come first; only without one, a fault on another node of the shard.
+//!   lease, election) and was still on, or had just healed ([`JUST_HEALED_NS`]); only without one, the latest
+//!   that healed no more than [`AFTERMATH_NS`] before it. At each of the two stages, faults on the old master's
+//!   node, on ZooKeeper or on links of every server come first, faults on another node of the shard second.
 //! - The first acknowledged write is the earliest completion of an `ok` write or compare-and-set that went
 //!   to this shard in this epoch.
 
@@ -21,6 +22,10 @@ use crate::summary::{Failover, NodeEvent};
 
 /// Silence after which a suspicion may count as allayed: 2 s.
 pub const ALLAYED_NS: u64 = 2_000_000_000;
+
+/// How long after its healing a fault counts as if it were still on: 500 ms, about the time in which silence
+/// is noticed.
+pub const JUST_HEALED_NS: u64 = 500_000_000;
 
 /// How long after its healing a fault can still be the cause: 5 s, more than any session timeout in use.
 pub const AFTERMATH_NS: u64 = 5_000_000_000;
@@ -291,27 +296,26 @@ fn cause<'a>(
     from: Option<&str>,
     nodes: &BTreeMap<u32, BTreeSet<&str>>,
 ) -> Option<&'a FaultRecord> {
-    let began_before = |fault: &&FaultRecord| {
-        let healed_long_before =
-            fault.stop_ns.is_some_and(|stop| (stop.saturating_add(AFTERMATH_NS) as i64) < first_sign_ns);
-        fault.installed && fault.start_ns as i64 <= first_sign_ns && !healed_long_before
+    let felt = |fault: &FaultRecord, aftermath_ns: u64| {
+        let over =
+            fault.stop_ns.is_some_and(|stop| (stop.saturating_add(aftermath_ns) as i64) < first_sign_ns);
+        fault.installed && fault.start_ns as i64 <= first_sign_ns && !over
     };
-    let latest = |near: &dyn Fn(&FaultRecord) -> bool| {
-        faults
-            .iter()
-            .filter(began_before)
-            .filter(|fault| near(fault))
-            .max_by_key(|fault| (fault.start_ns, fault.id))
+    let latest = |aftermath_ns: u64, near: &dyn Fn(&FaultRecord) -> bool| {
+        let near = faults.iter().filter(|fault| felt(fault, aftermath_ns) && near(fault));
+        near.max_by_key(|fault| (fault.start_ns, fault.id))
     };
     let on = |fault: &FaultRecord, is: &dyn Fn(&str, &str) -> bool| {
         let roles = fault.roles.iter().map(String::as_str).chain(std::iter::repeat(""));
         fault.nodes.iter().map(String::as_str).zip(roles).any(|(node, role)| is(node, role))
     };
-    let at_the_top =
-        |fault: &FaultRecord| on(fault, &|node, role| Some(node) == from || is_zookeeper(node, role));
+    let at_the_top = |fault: &FaultRecord| {
+        fault.wide || on(fault, &|node, role| Some(node) == from || is_zookeeper(node, role))
+    };
     let in_the_shard =
         |fault: &FaultRecord| on(fault, &|node, _| nodes.get(&shard).is_some_and(|of| of.contains(node)));
-    latest(&at_the_top).or_else(|| latest(&in_the_shard))
+    let stages = [JUST_HEALED_NS, AFTERMATH_NS];
+    stages.into_iter().find_map(|ns| latest(ns, &at_the_top).or_else(|| latest(ns, &in_the_shard)))
 }
 
 fn is_zookeeper(node: &str, role: &str) -> bool {

@@ -55,6 +55,7 @@ pub fn fault(
         target: target.into(),
         nodes: nodes.iter().map(|(node, _)| (*node).into()).collect(),
         roles: nodes.iter().map(|(_, role)| (*role).into()).collect(),
+        wide: false,
         start_ns: start,
         stop_ns: stop,
         installed: true,
