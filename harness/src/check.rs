@@ -1,8 +1,10 @@
 //! `check` and `report`: judge and draw again what an earlier run left.
 
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
+use checker::history::formats::{self, Format, Leniency};
 use checker::{Budget, Event};
 use results::{Error, RunFolder};
 
@@ -23,7 +25,7 @@ pub fn check(args: &CheckArgs) -> Result<Exit> {
         print!("{}", tell::summary(&judged.summary, &report));
         return Ok(Exit::of(&judged.summary.verdict, &judged.summary.liveness));
     }
-    let events = read_file(&args.path)?;
+    let events = read_file(args)?;
     let (history, verdict) =
         judge_events(events, &budget).map_err(|e| UsageError(format!("{}: {e:#}", args.path.display())))?;
     print!("{}", tell::verdict(&verdict, &history));
@@ -60,15 +62,33 @@ fn judge_again(folder: &RunFolder, budget: &Budget) -> Result<Judged> {
     Ok(judged)
 }
 
-fn read_file(path: &Path) -> Result<Vec<Event>> {
-    if !path.exists() {
-        return Err(anyhow!(UsageError(format!("{}: no such file or folder", path.display()))));
+/// A history that is not part of a run folder, in whichever form it is.
+fn read_file(args: &CheckArgs) -> Result<Vec<Event>> {
+    let usage = |why: String| anyhow!(UsageError(format!("{}: {why}", args.path.display())));
+    let format = args.format.as_deref().map(format_of).transpose()?;
+    let mut bytes = Vec::new();
+    if args.path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+    } else if args.path.exists() {
+        bytes = std::fs::read(&args.path).map_err(|e| usage(e.to_string()))?;
+    } else {
+        return Err(usage("no such file or folder".into()));
     }
-    let lines = results::read_history(path)?;
-    if let Some(note) = lines.note {
+    let leniency = if args.lenient { Leniency::Lenient } else { Leniency::Strict };
+    let reading = formats::read(&bytes, format, leniency).map_err(|e| usage(e.to_string()))?;
+    for note in &reading.notes {
         eprintln!("shardstorm: note: {note}");
     }
-    Ok(lines.items)
+    Ok(reading.events)
+}
+
+fn format_of(name: &str) -> Result<Format> {
+    match name {
+        "lines" => Ok(Format::Lines),
+        "edn" => Ok(Format::Edn),
+        "etcd-log" => Ok(Format::EtcdLog),
+        _ => Err(anyhow!(UsageError(format!("--format {name}: unknown; use lines, edn or etcd-log")))),
+    }
 }
 
 /// True for errors in what the user gave us, false for our own troubles.

@@ -110,8 +110,14 @@ pub struct RunArgs {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A run folder, or a history file in JSON lines
+    /// A run folder, or a history of register operations: a file, or `-` for standard input
     pub path: PathBuf,
+    /// Form of a history file: `lines` (JSON), `edn` (Jepsen, Knossos) or `etcd-log` [default: detected]
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Turn what should not be in a history file into notes, and judge the rest
+    #[arg(long)]
+    pub lenient: bool,
     /// Most search states per key before the answer is unknown
     #[arg(long, default_value_t = checker::Budget::default().states_max)]
     pub budget_states: u64,

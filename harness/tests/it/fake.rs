@@ -160,3 +160,25 @@ fn check_and_report_work_on_an_old_folder_and_on_a_bare_history() {
     assert_eq!(judged.code, 0, "{}", judged.said());
     assert!(judged.stderr.contains("note"), "{}", judged.said());
 }
+
+#[test]
+fn check_reads_other_tools_histories_and_is_lenient_when_asked() {
+    let store = Store::new();
+    let edn = store.path().join("register.edn");
+    let stale = "{:process 0, :type :invoke, :f :write, :value 1}\n{:process 0, :type :ok, :f :write, :value 1}\n\
+                 {:process 1, :type :invoke, :f :read, :value nil}\n{:process 1, :type :ok, :f :read, :value nil}\n";
+    std::fs::write(&edn, stale).unwrap();
+    let done = shardstorm(&["check", edn.to_str().unwrap()]);
+    assert!(done.code == 1 && done.stdout.contains("lost-update"), "{}", done.said());
+    std::fs::write(&edn, format!("{stale}{{:process 1, :type :ok, :f :read, :value nil}}\n")).unwrap();
+    let strict = shardstorm(&["check", edn.to_str().unwrap()]);
+    assert!(strict.code == 254 && strict.stderr.contains("line 5"), "{}", strict.said());
+    let lenient = shardstorm(&["check", "--lenient", "--format", "edn", edn.to_str().unwrap()]);
+    assert!(lenient.code == 1 && lenient.stderr.contains("note"), "{}", lenient.said());
+    let unknown = shardstorm(&["check", "--format", "xml", edn.to_str().unwrap()]);
+    assert!(
+        unknown.code == 254 && unknown.stderr.contains("use lines, edn or etcd-log"),
+        "{}",
+        unknown.said()
+    );
+}
