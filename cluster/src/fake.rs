@@ -17,7 +17,6 @@
 
 mod bug;
 mod client;
-mod clock;
 mod election;
 mod net;
 mod serve;

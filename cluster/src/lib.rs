@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod bootstrap;
 pub mod client;
+pub mod clock;
 pub mod event;
 pub mod fake;
 pub mod provision;

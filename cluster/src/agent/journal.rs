@@ -5,9 +5,9 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Write},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::clock::{monotonic_ns, wall};
 use crate::event::{AgentEvent, Step};
 
 /// Appends event lines to a file, one `write(2)` per line, of the steps of an election each once.
@@ -70,18 +70,6 @@ pub fn log(message: &str) {
         format!("{:02}:{:02}:{:02}.{:03} {message}\n", s / 3600, s / 60 % 60, s % 60, now.subsec_millis());
     // Nobody to tell if standard error is gone.
     let _ = io::stderr().write_all(line.as_bytes());
-}
-
-fn wall() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// `CLOCK_MONOTONIC` of the machine, nanoseconds: comparable between processes.
-pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec that the call fills in.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 #[cfg(test)]

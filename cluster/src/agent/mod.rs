@@ -22,7 +22,6 @@ pub mod observation;
 mod runner;
 
 pub use config::{AgentConfig, ConfigError, Timing, Variant};
-pub use journal::monotonic_ns;
 
 use journal::{Journal, log};
 

@@ -51,12 +51,9 @@ impl Served {
 const WAIT_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl World {
-    /// The shard that owns `key`: FNV-1a, spread over the shards.
+    /// The shard that owns `key`.
     pub(super) fn shard_of(&self, key: &str) -> usize {
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        ((hash ^ (hash >> 32)) % self.shards.len() as u64) as usize
+        self.ring.owner(key).expect("there is at least one shard") as usize
     }
 
     /// Carries out `request` on a running server. Whatever is an error here was either refused or has no

@@ -11,8 +11,10 @@ use super::net::{Fate, Kind, Links, NodeId, Nodes, Part, ProcessState};
 use super::serve::Request;
 use super::shard::{Replica, Role, Shard, ms};
 use super::zookeeper::Zookeeper;
-use super::{FakeError, FakeOptions, clock};
+use super::{FakeError, FakeOptions};
+use crate::clock;
 use crate::event::{AgentEvent, Step};
+use crate::ring::{Ring, VNODES};
 
 /// How long a restarted server takes until it serves: it loads its data.
 const START_NS: u64 = ms(150);
@@ -52,6 +54,7 @@ pub(super) struct World {
     pub links: Links,
     pub zookeeper: Zookeeper,
     pub shards: Vec<Shard>,
+    pub ring: Ring,
     pub late: Vec<Late>,
     pub events: Vec<AgentEvent>,
     pub next_heartbeat_ns: u64,
@@ -79,6 +82,7 @@ impl World {
             nodes,
             links: Links::default(),
             zookeeper: Zookeeper::new(servers),
+            ring: Ring::new(&(0..shards.len() as u32).collect::<Vec<_>>(), VNODES),
             shards,
             late: Vec::new(),
             events: Vec::new(),
@@ -115,8 +119,8 @@ impl World {
     pub fn emit(&mut self, shard: usize, index: usize, step: Step, epoch: u64, detail: impl Into<String>) {
         let shard = &self.shards[shard];
         self.events.push(AgentEvent {
-            mono_ns: clock::mono_ns(),
-            wall_ns: clock::wall_ns(),
+            mono_ns: clock::monotonic_ns(),
+            wall_ns: clock::wall().as_nanos() as u64,
             shard: shard.id,
             node: self.nodes.get(shard.replicas[index].node).name.clone(),
             step,

@@ -40,11 +40,11 @@ fn failover_times() {
                 assert!(view.wait_until(SOON, both).await, "{:?}", view.state());
                 write_until_acknowledged(&mut client, "k", "before").await;
                 let before = view.master(0).expect("a master");
-                let at = cluster::agent::monotonic_ns();
+                let at = cluster::clock::monotonic_ns();
                 inflict(&mut rig, &before.node, harm);
                 let (epoch, _) = master_after(&view, 0, before.epoch).await;
                 write_until_acknowledged(&mut client, "k", "after").await;
-                let gap = (cluster::agent::monotonic_ns() - at) / 1_000_000;
+                let gap = (cluster::clock::monotonic_ns() - at) / 1_000_000;
                 gaps.push(gap);
                 println!("{harm:?}: {gap} ms: {}", phases(&rig, epoch, at));
                 heal(&mut rig, &before.node, harm);
