@@ -32,7 +32,9 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         crate::doctor::require_for_run()?;
     }
     let interrupt = Interrupt::install();
-    let folder = RunFolder::create(&args.store, &format!("{}-{}", plan.spec.workload, plan.spec.seed))?;
+    // Servers run in folders of their own: a path relative to ours would mean another place to them.
+    let store = std::path::absolute(&args.store).context("failed to find the current folder")?;
+    let folder = RunFolder::create(&store, &format!("{}-{}", plan.spec.workload, plan.spec.seed))?;
     folder.write_schedule(&plan.schedule)?;
     let faults_file = keep_faults_file(&plan, &folder)?;
     let command = plan::command(&plan.spec, faults_file.as_deref());
@@ -49,7 +51,6 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         }
     };
     if let Err(error) = ran {
-        eprintln!("shardstorm: failed to {}: {error:#}", story.phase.0);
         story.outcome.error = Some(format!("failed to {}: {error:#}", story.phase.0));
     }
     story.enter("judge");
@@ -194,6 +195,9 @@ fn conclude(folder: &RunFolder, story: Story) -> Result<Exit> {
         }
         Err(error) => {
             eprintln!("shardstorm: failed to judge {}: {error:#}", folder.path().display());
+            if let Some(error) = failed {
+                eprintln!("shardstorm: {error}");
+            }
             return Ok(Exit::Harness);
         }
     };

@@ -5,7 +5,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use results::summary::{Liveness, RunSummary};
 
-use crate::tool::{Store, eventually, network_namespaces, processes_touching, shardstorm, summary};
+use crate::tool::{
+    Store, eventually, network_namespaces, processes_touching, shardstorm, shardstorm_in, summary,
+};
 
 /// False, with the reason printed, where no real cluster can be raised.
 fn able() -> bool {
@@ -143,6 +145,19 @@ fn two_runs_side_by_side_do_not_meet() {
         let summary = summary(&store.latest());
         assert!(summary.failovers.is_empty() && summary.counts.ok > 100, "{:?}", summary.counts);
     }
+}
+
+#[test]
+fn the_default_store_lies_below_the_current_folder() {
+    if !able() {
+        return;
+    }
+    let store = Store::new();
+    let flags = ["run", "--time-limit", "3", "--faults", "none", "--shards", "1", "--lease-ms", "5000"];
+    let done = shardstorm_in(store.path(), &flags);
+    assert_eq!(done.code, 0, "{}", done.said());
+    assert!(store.path().join("results/runs/latest/report.html").exists(), "{}", done.said());
+    assert!(done.stdout.contains(store.path().to_str().unwrap()), "{}", done.said());
 }
 
 #[test]

@@ -43,6 +43,11 @@ pub fn shardstorm(args: &[&str]) -> Done {
     command(args).output().expect("shardstorm starts").into()
 }
 
+/// Runs it to its end, with another current folder.
+pub fn shardstorm_in(folder: &Path, args: &[&str]) -> Done {
+    command(args).current_dir(folder).output().expect("shardstorm starts").into()
+}
+
 /// A store of runs that goes when the test ends.
 pub struct Store(tempfile::TempDir);
 
