@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -27,9 +28,11 @@ enum Phase {
     FinalReads(Arc<Recorder>),
 }
 
-/// All client threads of a run. Dropping it lets them end.
+/// All client threads of a run. Dropping it lets them end and waits for it: they hold the testbed, which is
+/// to go down when the run says so.
 pub struct Sites {
     orders: Vec<UnboundedSender<Phase>>,
+    threads: Vec<JoinHandle<()>>,
     reports: Receiver<Result<()>>,
 }
 
@@ -59,16 +62,15 @@ impl Sites {
     {
         let (report, reports) = channel();
         let sites = testbed.sites();
-        let mut orders = Vec::new();
+        let mut all = Sites { orders: Vec::new(), threads: Vec::new(), reports };
         for site in 0..sites {
             let (order, phases) = unbounded_channel();
             let (testbed, workload, report) = (testbed.clone(), workload.clone(), report.clone());
             let plan =
                 Plan { testbed: testbed.clone(), workload, site, sites, concurrency, op_timeout, interrupt };
-            testbed.enter(site, Box::new(move || run_site(plan, phases, &report)))?;
-            orders.push(order);
+            all.threads.push(testbed.enter(site, Box::new(move || run_site(plan, phases, &report)))?);
+            all.orders.push(order);
         }
-        let all = Sites { orders, reports };
         all.await_all(Duration::from_secs(15)).context("failed to open the clients")?;
         Ok(all)
     }
@@ -109,6 +111,15 @@ impl Sites {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Sites {
+    fn drop(&mut self) {
+        self.orders.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // a panic in it was reported as a site that died
+        }
     }
 }
 

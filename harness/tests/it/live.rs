@@ -28,6 +28,8 @@ fn run_with(faults: &str, seed: &str) -> Option<RunSummary> {
     assert!((0..=2).contains(&done.code), "{}", done.said());
     let left = processes_touching(store.path());
     assert!(left.is_empty(), "left behind: {left:?}");
+    let data = store.latest().path().join("nodes/zk1/zookeeper/data");
+    assert!(!data.exists(), "the testbed goes down before the run ends, and its data with it");
     let summary = summary(&store.latest());
     assert!(summary.counts.ok > 500, "{}", done.said());
     assert!(matches!(summary.liveness, Liveness::Live { .. }), "{}", done.said());
