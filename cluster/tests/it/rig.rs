@@ -21,7 +21,7 @@ use cluster::{
     znodes::{Paths, RedisNode},
 };
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A started server, killed when dropped, and by the kernel when the test's thread ends.
 pub struct Process {
@@ -119,7 +119,7 @@ impl Drop for Dir {
 
 /// Ports that were free a moment ago, all different, and below those that the system gives to outgoing
 /// connections.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     use std::hash::{BuildHasher, Hasher};
     let start = 12_000 + (std::hash::RandomState::new().build_hasher().finish() % 18_000) as u16;
     let listeners: Vec<TcpListener> =
