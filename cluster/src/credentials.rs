@@ -4,7 +4,13 @@
 //! its agent has promised, a client with those of the epoch it believes in; so neither can work with a
 //! master of another epoch, whatever the network or a slow process does.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -13,10 +19,13 @@ use sha2::Sha256;
 /// User of the agents, on every server, with all rights.
 pub const AGENT: &str = "agent";
 
+/// User of clients that read at replicas, on every server.
+pub const READER: &str = "reader";
+
 /// What the cluster's own passwords are derived from. Whoever has it may do everything.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct Secret(Arc<str>);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,12 +51,34 @@ impl fmt::Debug for Login {
 impl Secret {
     /// A secret that is known already.
     pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
+        Secret(text.into().into())
+    }
+
+    /// A new secret of 32 random bytes from the system.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0u8; 32];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Secret::new(hex(&bytes)))
+    }
+
+    /// The text of a file, without white space around it.
+    pub fn from_file(path: &Path) -> io::Result<Self> {
+        Ok(Secret::new(fs::read_to_string(path)?.trim()))
+    }
+
+    /// Its text, for the file that others read it from.
+    pub fn text(&self) -> &str {
+        &self.0
     }
 
     /// The agents' login, the same on all servers.
     pub fn agent(&self) -> Login {
         Login { user: AGENT.into(), password: self.derive("agent") }
+    }
+
+    /// The login of clients that read at replicas, the same on all servers.
+    pub fn reader(&self) -> Login {
+        Login { user: READER.into(), password: self.derive("reader") }
     }
 
     /// The login of clients at the master of an epoch.
@@ -62,10 +93,15 @@ impl Secret {
 
     /// HMAC-SHA256 of a purpose, in hexadecimal.
     fn derive(&self, purpose: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&mac.finalize().into_bytes())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a user was made for one epoch.

@@ -22,8 +22,6 @@ pub enum Defence {
     EpochCheck,
     /// Client: a call is tried once; what is indefinite stays so.
     SingleAttempt,
-    /// Client: a connection that owes an answer is closed.
-    FreshConnection,
     /// Client: a call goes to the owner that the present ring names.
     RingRefresh,
     /// Server: an operation on a key that the shard does not own is refused.
@@ -66,13 +64,12 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Defence; 25] = [
+    pub const ALL: [Defence; 24] = [
         Defence::Wait,
         Defence::WaitCount,
         Defence::ReadBarrier,
         Defence::EpochCheck,
         Defence::SingleAttempt,
-        Defence::FreshConnection,
         Defence::RingRefresh,
         Defence::OwnershipCheck,
         Defence::FollowMaster,
@@ -102,7 +99,6 @@ impl Defence {
             Defence::ReadBarrier => "read-barrier",
             Defence::EpochCheck => "epoch-check",
             Defence::SingleAttempt => "single-attempt",
-            Defence::FreshConnection => "fresh-connection",
             Defence::RingRefresh => "ring-refresh",
             Defence::OwnershipCheck => "ownership-check",
             Defence::FollowMaster => "follow-master",

@@ -200,7 +200,8 @@ impl ShardConfig {
 
     /// Whether this is the server that served last.
     pub fn served_last(&self, node: &str, run_id: &str) -> bool {
-        self.master.as_ref().is_some_and(|master| master.node == node) && self.run_id.as_deref() == Some(run_id)
+        self.master.as_ref().is_some_and(|master| master.node == node)
+            && self.run_id.as_deref() == Some(run_id)
     }
 }
 

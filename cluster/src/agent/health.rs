@@ -135,7 +135,9 @@ pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: wa
     loop {
         sleep(period).await;
         let epoch = match &*own.borrow() {
-            RedisSight::Up { replication, position: Some(position), .. } if replication.master => position.epoch,
+            RedisSight::Up { replication, position: Some(position), .. } if replication.master => {
+                position.epoch
+            }
             _ => {
                 link = None;
                 continue;

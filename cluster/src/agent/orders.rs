@@ -134,7 +134,13 @@ impl Orders {
     }
 
     /// Makes the Redis a replica, if it has promised just this epoch. With `anew` the link is broken first.
-    pub async fn attach(&self, master: SocketAddr, epoch: u64, run_id: &str, anew: bool) -> Result<(), String> {
+    pub async fn attach(
+        &self,
+        master: SocketAddr,
+        epoch: u64,
+        run_id: &str,
+        anew: bool,
+    ) -> Result<(), String> {
         let mut link = self.open_run(run_id).await?;
         let promise = look(&mut link, LIMIT).await.map_err(text)?.promise;
         if promise != epoch {
@@ -211,7 +217,13 @@ fn user_names(reply: &Value) -> impl Iterator<Item = String> {
 
 fn set_user(login: &Login, rules: &[&str]) -> Cmd {
     let mut command = cmd("ACL");
-    command.arg("SETUSER").arg(&login.user).arg("reset").arg("on").arg(format!(">{}", login.password)).arg(rules);
+    command
+        .arg("SETUSER")
+        .arg(&login.user)
+        .arg("reset")
+        .arg("on")
+        .arg(format!(">{}", login.password))
+        .arg(rules);
     command
 }
 

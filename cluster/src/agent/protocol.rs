@@ -399,9 +399,9 @@ impl Protocol {
         // A master without an agent still serves: whoever hears it says so.
         let master = config.value.master.as_ref().map(|master| master.node.as_str());
         let heard = self.sees_master(o)
-            || o.members
-                .iter()
-                .any(|(node, m)| Some(node.as_str()) != master && *node != self.node && m.sees_master && m.fit);
+            || o.members.iter().any(|(node, m)| {
+                Some(node.as_str()) != master && *node != self.node && m.sees_master && m.fit
+            });
         let limit = if heard && renewed.is_some() { d * AGENTLESS } else { d };
         (silent >= limit).then(|| format!("lease not renewed for {} ms", silent.as_millis()))
     }
@@ -506,7 +506,10 @@ impl Protocol {
     }
 
     /// The latest position wins; among equals the smaller name.
-    fn rank<'a>(&self, (node, vote): &(&'a String, &Seen<Vote>)) -> (u64, u64, std::cmp::Reverse<&'a String>) {
+    fn rank<'a>(
+        &self,
+        (node, vote): &(&'a String, &Seen<Vote>),
+    ) -> (u64, u64, std::cmp::Reverse<&'a String>) {
         let (first, second) = if self.defends(Defence::Positions) {
             (vote.value.position.epoch, vote.value.position.seq)
         } else {
@@ -590,7 +593,11 @@ impl Protocol {
         }
         if self.followed < epoch {
             self.followed = epoch;
-            actions.push(note(Step::Following, epoch, format!("{} at offset {}", master.node, replication.offset)));
+            actions.push(note(
+                Step::Following,
+                epoch,
+                format!("{} at offset {}", master.node, replication.offset),
+            ));
         }
         let voter = config.value.is_voter(&self.node, &run_id);
         let caught_up = position.is_some_and(|position| position.epoch == epoch);
@@ -599,7 +606,12 @@ impl Protocol {
             let mut next = config.value.clone();
             next.voters.insert(self.node.clone(), run_id.clone());
             let config_version = config.version;
-            actions.push(Action::Admit { config_version, next, master: master.clone(), run_id: run_id.clone() });
+            actions.push(Action::Admit {
+                config_version,
+                next,
+                master: master.clone(),
+                run_id: run_id.clone(),
+            });
         }
         if self.link_is_stuck(o, &master) {
             self.relink_after = Some(o.now + Duration::from_millis(500));
@@ -658,8 +670,3 @@ pub fn role_of(sight: &RedisSight) -> Role {
         _ => Role::Down,
     }
 }
-
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod world;

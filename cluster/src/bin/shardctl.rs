@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -13,9 +14,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use cluster::{
-    agent::{AgentConfig, Timing, Variant},
+    agent::{AgentConfig, Timing},
     bootstrap::{ShardMap, bootstrap},
     client::{Client, ClientOptions, ClusterState, ClusterView},
+    credentials::Secret,
+    defence::Without,
     provision::{self, Launch, agent::Agent},
     status,
     store::{Reply, Store},
@@ -32,6 +35,9 @@ struct Cli {
     /// ZooKeeper servers [default: those of the ports that `prepare` uses by default]
     #[arg(long, global = true, default_value = "127.0.0.1:21811,127.0.0.1:21812,127.0.0.1:21813")]
     zookeeper: String,
+    /// File with the cluster's secret: `prepare` writes it to `secret` in its directory
+    #[arg(long, global = true, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Verb,
 }
@@ -110,21 +116,23 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let secret = cli.secret_file.as_deref();
     match cli.command {
         Verb::Prepare { dir, shards, replicas, port, agent } => prepare(&dir, shards, replicas, port, agent),
         Verb::Bootstrap { dir } => runtime.block_on(write_records(&cli.zookeeper, &dir)),
         Verb::Status { watch } => runtime.block_on(show_status(&cli.zookeeper, watch)),
         Verb::Load { seconds, deadline_ms } => runtime.block_on(load(
             &cli.zookeeper,
+            secret,
             Duration::from_secs(seconds),
             Duration::from_millis(deadline_ms),
         )),
         Verb::Get { key } => runtime.block_on(async {
-            let reply = connect(&cli.zookeeper).await?.read(&key).await;
+            let reply = connect(&cli.zookeeper, secret).await?.read(&key).await;
             show(reply, |value| value.unwrap_or_else(|| "(never written)".into()))
         }),
         Verb::Set { key, value } => runtime.block_on(async {
-            let reply = connect(&cli.zookeeper).await?.write(&key, &value).await;
+            let reply = connect(&cli.zookeeper, secret).await?.write(&key, &value).await;
             show(reply, |()| "written".into())
         }),
     }
@@ -148,6 +156,8 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let dir = fs::canonicalize(dir)?;
 
+    let secret = Secret::random().context("cannot draw a secret")?;
+    write_secret(&dir.join("secret"), &secret)?;
     let connect = prepare_zookeeper(&dir, port, &zookeeper)?;
     let mut map = Vec::new();
     for shard in 0..shards {
@@ -159,6 +169,8 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
                 bind: LOOPBACK,
                 port: addr.port(),
                 dir: dir.join(&node).join("redis"),
+                secret: secret.clone(),
+                parked: true,
             };
             write_script(&dir.join(&node), "start-redis", &server.prepare(&redis)?)?;
             let config = AgentConfig {
@@ -167,9 +179,10 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
                 redis: addr,
                 zookeeper: connect.clone(),
                 events: dir.join(&node).join("events.jsonl"),
-                variant: Variant::Course,
+                secret: secret.clone(),
+                without: Without::nothing(),
                 root: Paths::default().root().to_owned(),
-                timing: Timing::default(),
+                timing: Timing { wait_replicas: replicas / 2, ..Timing::default() },
             };
             let spec = Agent { program: vec![agent.clone()], config, dir: dir.join(&node) };
             write_script(&dir.join(&node), "start-agent", &spec.prepare()?)?;
@@ -187,6 +200,14 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
     );
     println!("zookeeper: {connect}");
     Ok(())
+}
+
+/// Only its owner may read it: whoever has it may do everything to the cluster.
+fn write_secret(path: &Path, secret: &Secret) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(secret.text().as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn prepare_zookeeper(
@@ -252,14 +273,16 @@ async fn connected(view: &ClusterView, zookeeper: &str) -> Result<()> {
     Ok(())
 }
 
-async fn connect(zookeeper: &str) -> Result<Client> {
+async fn connect(zookeeper: &str, secret: Option<&Path>) -> Result<Client> {
+    let path = secret.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
+    let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     let view = ClusterView::open(zookeeper);
     connected(&view, zookeeper).await?;
-    Ok(Client::new(view, ClientOptions::default()))
+    Ok(Client::new(view, ClientOptions::new(secret)))
 }
 
-async fn load(zookeeper: &str, length: Duration, deadline: Duration) -> Result<()> {
-    let mut client = connect(zookeeper).await?;
+async fn load(zookeeper: &str, secret: Option<&Path>, length: Duration, deadline: Duration) -> Result<()> {
+    let mut client = connect(zookeeper, secret).await?;
     let started = Instant::now();
     let (mut acked_at, mut acked) = (started, 0u64);
     let mut reasons: BTreeMap<String, u32> = BTreeMap::new();

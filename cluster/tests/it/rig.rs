@@ -12,9 +12,11 @@ use std::{
 };
 
 use cluster::{
-    agent::{AgentConfig, Timing, Variant},
+    agent::{AgentConfig, Timing},
     bootstrap::{ShardMap, bootstrap},
-    client::ClusterView,
+    client::{ClientOptions, ClusterView},
+    credentials::Secret,
+    defence::Without,
     event::AgentEvent,
     provision::{self, Launch},
     status,
@@ -22,6 +24,16 @@ use cluster::{
 };
 
 pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The secret of every rig's cluster.
+pub fn secret() -> Secret {
+    Secret::new("of the rig")
+}
+
+/// A client's options in a rig's cluster.
+pub fn client_options() -> ClientOptions {
+    ClientOptions::new(secret())
+}
 
 /// A started server, killed when dropped, and by the kernel when the test's thread ends.
 pub struct Process {
@@ -214,7 +226,8 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         redis: addr,
         zookeeper: connect.to_owned(),
         events: home.join("events.jsonl"),
-        variant: Variant::Course,
+        secret: secret(),
+        without: Without::nothing(),
         root: Paths::default().root().to_owned(),
         timing: Timing::default(),
     };
@@ -224,7 +237,13 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         addr,
         redis: None,
         agent: None,
-        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis") },
+        server: provision::redis::Server {
+            bind: LOOPBACK,
+            port,
+            dir: home.join("redis"),
+            secret: secret(),
+            parked: true,
+        },
         agent_spec: provision::agent::Agent { program, config, dir: home },
     }
 }
