@@ -19,5 +19,6 @@ pub mod redis_link;
 pub mod ring;
 pub mod status;
 pub mod store;
+pub mod weakness;
 pub mod zk;
 pub mod znodes;
