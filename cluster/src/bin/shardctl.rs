@@ -170,7 +170,6 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
                 port: addr.port(),
                 dir: dir.join(&node).join("redis"),
                 secret: secret.clone(),
-                parked: true,
             };
             write_script(&dir.join(&node), "start-redis", &server.prepare(&redis)?)?;
             let config = AgentConfig {

@@ -50,8 +50,6 @@ pub struct Server {
     pub dir: PathBuf,
     /// What the passwords of the cluster are derived from.
     pub secret: Secret,
-    /// False only where [`crate::defence::Defence::ParkedStart`] is left out: it then starts as a master.
-    pub parked: bool,
 }
 
 impl Server {
@@ -71,7 +69,6 @@ impl Server {
     /// The text of `redis.conf`.
     pub fn conf(&self) -> String {
         let (park_host, park_port) = PARKED;
-        let parked = if self.parked { format!("replicaof {park_host} {park_port}\n") } else { String::new() };
         let (agent, reader) = (self.secret.agent(), self.secret.reader());
         format!(
             "bind {bind}\n\
@@ -80,7 +77,7 @@ impl Server {
              daemonize no\n\
              dir {dir}\n\
              # Parked until the agent says whom to follow.\n\
-             {parked}\
+             replicaof {park_host} {park_port}\n\
              # Nobody gets in but agents; they open the door to clients and replicas, epoch by epoch.\n\
              user default off\n\
              user {agent} on >{agent_password} ~* &* +@all\n\
@@ -139,7 +136,6 @@ mod tests {
             port: 6400,
             dir: dir.path().join("a \"b\""),
             secret: Secret::new("hush"),
-            parked: true,
         };
         std::fs::create_dir_all(&server.dir).unwrap();
         std::fs::write(server.dir.join("dump.rdb"), "old").unwrap();

@@ -87,7 +87,6 @@ async fn the_script_does_what_the_model_does() {
         port,
         dir: dir.path().join("redis"),
         secret: rig::secret(),
-        parked: true,
     };
     let launch = server.prepare(&installation).unwrap();
     let _redis = Process::start(&launch, &dir.path().join("redis.log"));

@@ -237,13 +237,7 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         addr,
         redis: None,
         agent: None,
-        server: provision::redis::Server {
-            bind: LOOPBACK,
-            port,
-            dir: home.join("redis"),
-            secret: secret(),
-            parked: true,
-        },
+        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis"), secret: secret() },
         agent_spec: provision::agent::Agent { program, config, dir: home },
     }
 }

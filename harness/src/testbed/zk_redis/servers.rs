@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cluster::agent::{AgentConfig, Timing};
 use cluster::credentials::Secret;
-use cluster::defence::{Defence, Without};
+use cluster::defence::Without;
 use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use lab::{Node, Process, ProcessState, Program};
@@ -91,8 +91,8 @@ impl Servers {
         };
         let redis = of_shards().map(|(_, name)| {
             let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
-            let (dir, parked) = (data_dir(&logs, name, "redis"), without.defends(Defence::ParkedStart));
-            (nodes[name].clone(), redis::Server { bind, port, dir, secret: secret.clone(), parked })
+            let dir = data_dir(&logs, name, "redis");
+            (nodes[name].clone(), redis::Server { bind, port, dir, secret: secret.clone() })
         });
         let connect: Vec<String> =
             topology.zookeepers.iter().map(|name| zookeeper_addr(&nodes[name]).to_string()).collect();
