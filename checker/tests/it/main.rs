@@ -1,5 +1,6 @@
 //! Every promise of the crate, a module per theme.
 
+mod bank;
 mod corpus;
 mod drawings;
 mod engines;
@@ -10,4 +11,5 @@ mod oracle;
 mod random;
 mod shared;
 mod simulated;
+mod stale;
 mod stream;
