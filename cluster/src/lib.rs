@@ -11,6 +11,8 @@ pub mod client;
 pub mod clock;
 pub mod event;
 pub mod fake;
+pub mod group;
+pub mod lock;
 pub mod provision;
 pub mod redis_link;
 pub mod ring;

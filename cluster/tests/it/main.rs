@@ -1,5 +1,9 @@
 //! The real thing on loopback: three ZooKeeper servers, one shard of three Redis, three agents.
 
+mod ensemble;
 mod failover;
+mod locks;
 mod measure;
+mod members;
+mod proxy;
 mod rig;

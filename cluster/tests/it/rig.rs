@@ -102,10 +102,10 @@ pub struct Rig {
 }
 
 /// One cluster at a time: eight servers are plenty for two cores.
-static TURN: Mutex<()> = Mutex::new(());
+pub static TURN: Mutex<()> = Mutex::new(());
 
 /// The directory: kept if the test fails, for its logs.
-struct Dir(Option<tempfile::TempDir>);
+pub struct Dir(pub Option<tempfile::TempDir>);
 
 impl Drop for Dir {
     fn drop(&mut self) {
@@ -119,7 +119,7 @@ impl Drop for Dir {
 
 /// Ports that were free a moment ago, all different, and below those that the system gives to outgoing
 /// connections.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     use std::hash::{BuildHasher, Hasher};
     let start = 12_000 + (std::hash::RandomState::new().build_hasher().finish() % 18_000) as u16;
     let listeners: Vec<TcpListener> =
@@ -177,7 +177,7 @@ impl Rig {
     }
 }
 
-fn start_zookeeper(
+pub fn start_zookeeper(
     installation: &provision::zookeeper::Installation,
     dir: &Path,
     ports: &[u16],
