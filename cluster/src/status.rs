@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    client::{ClusterView, outcome},
+    client::{ClusterView, command, outcome},
     redis_link::{RedisLink, Replication},
+    store::Command,
     znodes::Paths,
 };
 
@@ -174,16 +175,16 @@ async fn shard_ready(view: &ClusterView, shard: u32, wait_replicas: u32) -> Resu
     let master = view.master(shard).ok_or("no serving master")?;
     let attempt = async {
         let mut link = RedisLink::connect(master.addr, limit).await.map_err(|e| e.to_string())?;
-        let mut write = pipe();
-        write.cmd("SET").arg(READY_KEY).arg(master.epoch);
+        let (set, mut write) = (Command::Set(master.epoch.to_string()), pipe());
+        write.add_command(command::bare(READY_KEY, &set));
         write.cmd("WAIT").arg(wait_replicas).arg(limit.as_millis() as u64 / 2);
         let replies: Vec<Value> = link.pipeline(&write).await.map_err(|e| e.to_string())?;
-        outcome::written(&replies, wait_replicas).map_err(|e| e.reason)
+        outcome::answered(&set, &replies, wait_replicas).map_err(|e| e.reason)
     };
     match timeout(limit, attempt).await {
         Err(_) => Err(format!("{} does not answer", master.node)),
         Ok(Err(why)) => Err(format!("{}: {why}", master.node)),
-        Ok(Ok(())) => Ok(master.epoch),
+        Ok(Ok(_)) => Ok(master.epoch),
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use redis::{Pipeline, Value, pipe};
 
+pub mod command;
 pub mod outcome;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ pub use view::{ClusterState, ClusterView, Route, ShardView};
 
 use crate::{
     redis_link::RedisLink,
-    store::{CallError, Reply, ServedBy, Store},
+    store::{Answer, CallError, Command, Reply, ServedBy, Store},
 };
 
 /// Where reads go.
@@ -49,10 +50,6 @@ impl Default for ClientOptions {
         }
     }
 }
-
-/// Sets a key if it holds the expected value.
-const CAS: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) return 1 end \
-                   return 0";
 
 /// A client of the cluster, with connections of its own.
 ///
@@ -140,34 +137,19 @@ impl Client {
         self.links.insert(route.addr, (route.epoch, link));
         Ok(replies)
     }
-
-    fn with_wait(&self, mut pipeline: Pipeline) -> Pipeline {
-        pipeline.cmd("WAIT").arg(self.options.wait_replicas).arg(self.options.wait_ms);
-        pipeline
-    }
 }
 
 impl Store for Client {
-    async fn read(&mut self, key: &str) -> Reply<Option<String>> {
+    async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
         let mut pipeline = pipe();
-        pipeline.cmd("GET").arg(key);
-        let route = self.reader_of(key);
-        self.attempt(route, pipeline, outcome::found).await
-    }
-
-    async fn write(&mut self, key: &str, value: &str) -> Reply<()> {
-        let mut pipeline = pipe();
-        pipeline.cmd("SET").arg(key).arg(value);
-        let (pipeline, route) = (self.with_wait(pipeline), self.master_of(key));
+        pipeline.add_command(command::bare(key, command));
         let needed = self.options.wait_replicas;
-        self.attempt(route, pipeline, |replies| outcome::written(&replies, needed)).await
-    }
-
-    async fn cas(&mut self, key: &str, expected: &str, new: &str) -> Reply<bool> {
-        let mut pipeline = pipe();
-        pipeline.cmd("EVAL").arg(CAS).arg(1).arg(key).arg(expected).arg(new);
-        let (pipeline, route) = (self.with_wait(pipeline), self.master_of(key));
-        let needed = self.options.wait_replicas;
-        self.attempt(route, pipeline, |replies| outcome::swapped(&replies, needed)).await
+        let route = if command.is_read() {
+            self.reader_of(key)
+        } else {
+            pipeline.cmd("WAIT").arg(needed).arg(self.options.wait_ms);
+            self.master_of(key)
+        };
+        self.attempt(route, pipeline, |replies| outcome::answered(command, &replies, needed)).await
     }
 }

@@ -10,7 +10,10 @@
 
 use redis::{RedisError, Value};
 
-use crate::{redis_link::LinkError, store::CallError};
+use crate::{
+    redis_link::LinkError,
+    store::{Answer, CallError, Command},
+};
 
 /// A failed connect: nothing was sent.
 pub fn not_connected(e: &LinkError) -> CallError {
@@ -44,42 +47,23 @@ pub fn acknowledged(wait: &Value, needed: u32) -> Result<(), CallError> {
         Value::Int(count) if *count >= i64::from(needed) => Ok(()),
         Value::Int(count) => Err(CallError::indefinite(format!("wait {count} of {needed}"))),
         Value::ServerError(e) => Err(CallError::indefinite(format!("wait: {}", e.code()))),
-        _ => Err(CallError::indefinite("unexpected reply")),
+        _ => Err(CallError::unexpected()),
     }
 }
 
-/// `SET` and `WAIT`.
-pub fn written(replies: &[Value], needed: u32) -> Result<(), CallError> {
+/// What a command and, after an update, its `WAIT` came back with. An update that changed nothing (a mismatch, an
+/// empty queue) and that too few replicas confirm is a definite failure, not an answer: what it saw may yet be
+/// lost.
+pub fn answered(command: &Command, replies: &[Value], needed: u32) -> Result<Answer, CallError> {
     match replies {
-        [Value::ServerError(e), _] => Err(refused(e)),
-        [Value::Okay, wait] => acknowledged(wait, needed),
-        _ => Err(CallError::indefinite("unexpected reply")),
-    }
-}
-
-/// The compare-and-set script and `WAIT`. A mismatch that too few replicas confirm changed nothing, but the
-/// value it saw may yet be lost: a definite failure, not an answer.
-pub fn swapped(replies: &[Value], needed: u32) -> Result<bool, CallError> {
-    match replies {
-        [Value::ServerError(e), _] => Err(refused(e)),
-        [Value::Int(1), wait] => acknowledged(wait, needed).map(|()| true),
-        [Value::Int(0), wait] => match acknowledged(wait, needed) {
-            Ok(()) => Ok(false),
-            Err(e) => Err(CallError { definite: true, ..e }),
-        },
-        _ => Err(CallError::indefinite("unexpected reply")),
-    }
-}
-
-/// `GET`.
-pub fn found(replies: Vec<Value>) -> Result<Option<String>, CallError> {
-    match replies.into_iter().next() {
-        Some(Value::Nil) => Ok(None),
-        Some(Value::BulkString(bytes)) => {
-            String::from_utf8(bytes).map(Some).map_err(|_| CallError::indefinite("unexpected reply"))
+        [Value::ServerError(e), ..] => Err(refused(e)),
+        [reply] if command.is_read() => Answer::parse(command, reply),
+        [reply, wait] if !command.is_read() => {
+            let answer = Answer::parse(command, reply)?;
+            let definite = !command.may_have_changed(&answer);
+            acknowledged(wait, needed).map(|()| answer).map_err(|e| CallError { definite, ..e })
         }
-        Some(Value::ServerError(e)) => Err(refused(&e)),
-        _ => Err(CallError::indefinite("unexpected reply")),
+        _ => Err(CallError::unexpected()),
     }
 }
 
@@ -94,6 +78,14 @@ mod tests {
 
     fn definite(e: CallError) -> (bool, String) {
         (e.definite, e.reason)
+    }
+
+    fn set() -> Command {
+        Command::Set("v".into())
+    }
+
+    fn cas() -> Command {
+        Command::Cas { expected: "a".into(), new: "b".into() }
     }
 
     #[test]
@@ -111,50 +103,38 @@ mod tests {
         for line in lines {
             let code = line.split(' ').next().unwrap().to_owned();
             let replies = [error(line), Value::Int(2)];
-            assert_eq!(definite(written(&replies, 1).unwrap_err()), (true, code.clone()));
-            assert_eq!(definite(swapped(&replies, 1).unwrap_err()), (true, code.clone()));
-            assert_eq!(definite(found(vec![error(line)]).unwrap_err()), (true, code));
+            assert_eq!(definite(answered(&set(), &replies, 1).unwrap_err()), (true, code.clone()));
+            assert_eq!(definite(answered(&cas(), &replies, 1).unwrap_err()), (true, code.clone()));
+            assert_eq!(definite(answered(&Command::Get, &replies[..1], 1).unwrap_err()), (true, code));
         }
     }
 
     #[test]
     fn a_write_that_too_few_replicas_have_is_indefinite() {
-        assert_eq!(written(&[Value::Okay, Value::Int(1)], 1), Ok(()));
-        assert_eq!(
-            definite(written(&[Value::Okay, Value::Int(0)], 1).unwrap_err()),
-            (false, "wait 0 of 1".into())
-        );
-        assert_eq!(
-            definite(written(&[Value::Okay, Value::Int(1)], 2).unwrap_err()),
-            (false, "wait 1 of 2".into())
-        );
+        let written = |wait, needed| answered(&set(), &[Value::Okay, wait], needed);
+        assert_eq!(written(Value::Int(1), 1), Ok(Answer::Done));
+        assert_eq!(definite(written(Value::Int(0), 1).unwrap_err()), (false, "wait 0 of 1".into()));
+        assert_eq!(definite(written(Value::Int(1), 2).unwrap_err()), (false, "wait 1 of 2".into()));
         let unblocked = error("UNBLOCKED force unblock from blocking operation");
-        assert_eq!(
-            definite(written(&[Value::Okay, unblocked], 1).unwrap_err()),
-            (false, "wait: UNBLOCKED".into())
-        );
+        assert_eq!(definite(written(unblocked, 1).unwrap_err()), (false, "wait: UNBLOCKED".into()));
     }
 
     #[test]
-    fn a_mismatch_changed_nothing_whatever_wait_says() {
-        assert_eq!(swapped(&[Value::Int(1), Value::Int(1)], 1), Ok(true));
-        assert_eq!(swapped(&[Value::Int(0), Value::Int(1)], 1), Ok(false));
-        assert_eq!(
-            definite(swapped(&[Value::Int(1), Value::Int(0)], 1).unwrap_err()),
-            (false, "wait 0 of 1".into())
-        );
-        assert_eq!(
-            definite(swapped(&[Value::Int(0), Value::Int(0)], 1).unwrap_err()),
-            (true, "wait 0 of 1".into())
-        );
+    fn what_changed_nothing_is_definite_whatever_wait_says() {
+        let swapped = |swaps, wait| answered(&cas(), &[Value::Int(swaps), Value::Int(wait)], 1);
+        assert_eq!(swapped(1, 1), Ok(Answer::Applied(true)));
+        assert_eq!(swapped(0, 1), Ok(Answer::Applied(false)));
+        assert_eq!(definite(swapped(1, 0).unwrap_err()), (false, "wait 0 of 1".into()));
+        assert_eq!(definite(swapped(0, 0).unwrap_err()), (true, "wait 0 of 1".into()));
+        let taken = |reply| answered(&Command::Dequeue, &[reply, Value::Int(0)], 1).unwrap_err().definite;
+        assert!(taken(Value::Nil) && !taken(Value::BulkString(b"1".to_vec())));
     }
 
     #[test]
-    fn values_come_back_as_they_are() {
-        assert_eq!(found(vec![Value::Nil]), Ok(None));
-        assert_eq!(found(vec![Value::BulkString(b"v1".to_vec())]), Ok(Some("v1".into())));
-        assert!(!found(vec![Value::BulkString(vec![0xff])]).unwrap_err().definite);
-        assert!(!found(vec![Value::Int(3)]).unwrap_err().definite);
+    fn too_many_or_too_few_replies_are_indefinite() {
+        assert!(!answered(&set(), &[Value::Okay], 1).unwrap_err().definite);
+        assert!(!answered(&Command::Get, &[Value::Nil, Value::Int(1)], 1).unwrap_err().definite);
+        assert!(!answered(&Command::Get, &[], 1).unwrap_err().definite);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use cluster::{
     znodes::{Paths, RedisNode},
 };
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A started server, killed when dropped, and by the kernel when the test's thread ends.
 pub struct Process {
