@@ -75,6 +75,9 @@ pub enum LockWeakness {
     /// `lock-sequence-token`: the token is the sequence number of the child. It starts again from 0 when the
     /// lock's znode was deleted and made again.
     SequenceToken,
+    /// `lock-without-token`: what is written under a lock is not told for which grant. It acts in the
+    /// [client](crate::client), not here.
+    WithoutToken,
 }
 
 /// How a lock service behaves.
@@ -325,7 +328,7 @@ fn dir_of(paths: &Paths, lock: &str) -> String {
 /// The number that tells grants apart and orders them.
 fn fence_of(place: &Place, weakness: Option<LockWeakness>) -> i64 {
     match weakness {
-        None => place.czxid,
         Some(LockWeakness::SequenceToken) => place.sequence,
+        _ => place.czxid,
     }
 }

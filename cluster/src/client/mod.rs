@@ -5,11 +5,13 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use redis::{Pipeline, Value, pipe};
 
 pub mod command;
+pub mod coordination;
 pub mod outcome;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use coordination::{Coordination, CoordinationOptions};
 pub use view::{ClusterState, ClusterView, Route, ShardView};
 
 use crate::{
@@ -61,12 +63,19 @@ pub struct Client {
     options: ClientOptions,
     links: HashMap<SocketAddr, (u64, RedisLink)>,
     turn: usize,
+    coordination: Coordination,
 }
 
 impl Client {
     /// A client that finds its way by `view`. Connects when it is first used.
     pub fn new(view: ClusterView, options: ClientOptions) -> Self {
-        Client { view, options, links: HashMap::new(), turn: 0 }
+        let coordination = Coordination::default();
+        Client { view, options, links: HashMap::new(), turn: 0, coordination }
+    }
+
+    /// The same with locks and groups.
+    pub fn with_coordination(self, options: CoordinationOptions) -> Self {
+        Client { coordination: Coordination::new(options), ..self }
     }
 
     /// The view it finds its way by.
@@ -141,6 +150,7 @@ impl Client {
 
 impl Store for Client {
     async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
+        let command = &*self.coordination.as_sent(command);
         let mut pipeline = pipe();
         pipeline.add_command(command::bare(key, command));
         let needed = self.options.wait_replicas;
@@ -151,5 +161,24 @@ impl Store for Client {
             self.master_of(key)
         };
         self.attempt(route, pipeline, |replies| outcome::answered(command, &replies, needed)).await
+    }
+    async fn acquire(&mut self, lock: &str, patience: Duration) -> Reply<i64> {
+        self.coordination.acquire(lock, patience).await
+    }
+
+    async fn release(&mut self, lock: &str, token: i64) -> Reply<()> {
+        self.coordination.release(lock, token).await
+    }
+
+    async fn join(&mut self, group: &str, member: &str) -> Reply<u64> {
+        self.coordination.join(group, member).await
+    }
+
+    async fn leave(&mut self, group: &str) -> Reply<()> {
+        self.coordination.leave(group).await
+    }
+
+    async fn members(&mut self, group: &str) -> Reply<Vec<(String, u64)>> {
+        self.coordination.members(group).await
     }
 }
