@@ -1,5 +1,6 @@
 //! Every promise of the crate, a module per theme.
 
+mod coordination;
 mod corpus;
 mod drawings;
 mod engines;
