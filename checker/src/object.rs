@@ -11,7 +11,8 @@
 //! | [`list`] | `append`, `read` → all | exact for unique elements |
 //! | [`counter`] | `increment`, `read` → count | exact |
 //! | [`queue`] | `enqueue`, `dequeue` → value or null | exact for unique values, by search where indefinite dequeues matter |
-//! | [`bank`] | `transfer`, `read` → balances | necessary |
+//! | [`bank`] | `open`, `transfer`, `read` → balances | necessary; by search exact |
+//! | [`staleness`] | `write`, `read` that may be behind | exact as to what is known to be overwritten |
 //! | [`session`] | `write`, `read` → version | exact for given versions |
 
 pub mod bank;
@@ -25,6 +26,7 @@ pub mod mutex;
 pub mod queue;
 pub mod session;
 pub mod set;
+pub mod staleness;
 
 use crate::history::draw;
 use crate::model::{Partition, partitions};

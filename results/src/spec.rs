@@ -35,6 +35,9 @@ pub struct RunSpec {
     pub wait: u32,
     /// `master` or `replica`: where reads go.
     pub reads: String,
+    /// How far a replica's reads may be behind where they are judged at that, seconds.
+    #[serde(default = "staleness_s_default")]
+    pub staleness_s: f64,
     /// Milliseconds for which a master's lease lasts: how soon agents suspect silence.
     pub lease_ms: u64,
     /// Milliseconds after which a client gives a call up.
@@ -44,4 +47,9 @@ pub struct RunSpec {
     /// Capture all packets to `capture.pcapng`.
     #[serde(default)]
     pub capture: bool,
+}
+
+/// What a run without the key was judged at.
+fn staleness_s_default() -> f64 {
+    5.0
 }

@@ -10,6 +10,7 @@ use super::net::{Fate, NodeId, ProcessState, retransmit_after};
 use super::serve::{Request, Served};
 use super::shard::Role;
 use super::world::{Late, World};
+use crate::client::ReadFrom;
 use crate::store::{Answer, CallError, Command, Reply, ServedBy, Store};
 
 /// How long one message is under way on a good day.
@@ -29,13 +30,20 @@ struct View {
 pub struct FakeClient {
     cluster: FakeCluster,
     node: NodeId,
+    read_from: ReadFrom,
     views: Vec<Option<View>>,
 }
 
 impl FakeClient {
     pub(super) fn new(cluster: FakeCluster, node: NodeId) -> Self {
         let shards = cluster.world().shards.len();
-        FakeClient { cluster, node, views: vec![None; shards] }
+        FakeClient { cluster, node, read_from: ReadFrom::Master, views: vec![None; shards] }
+    }
+
+    /// The same client, but its reads go there. A replica answers as long as it follows the master and has it in
+    /// reach, and may be some milliseconds behind.
+    pub fn reading_from(self, read_from: ReadFrom) -> Self {
+        FakeClient { read_from, ..self }
     }
 
     /// The request's way there, its service, and the answer's way back.
@@ -72,6 +80,8 @@ impl FakeClient {
         let mut to = view.master.ok_or_else(|| CallError::definite("no master"))?;
         if world.bug == Some(FakeBug::StaleRead) && request.command.is_read() {
             to = any_replica(&mut world, shard, to);
+        } else if request.at_replica {
+            to = linked_replica(&mut world, shard).unwrap_or(to);
         }
         let node = world.nodes.get(to).name.clone();
         Ok((to, ServedBy { shard: shard as u32, epoch: view.epoch, node }))
@@ -142,6 +152,14 @@ fn any_replica(world: &mut World, shard: usize, master: NodeId) -> NodeId {
     if world.nodes.server_runs(node) { node } else { master }
 }
 
+/// A replica that is linked to the master, if there is one.
+fn linked_replica(world: &mut World, shard: usize) -> Option<NodeId> {
+    let state = &world.shards[shard];
+    let linked = state.followers(state.master?, &world.nodes, &world.links);
+    let at = linked.get(world.rng.random_range(0..linked.len().max(1)))?;
+    Some(state.replicas[*at].node)
+}
+
 /// A request that is on its way or waits at its server. If its client gives up, it may still be served.
 struct Sent {
     cluster: FakeCluster,
@@ -190,7 +208,8 @@ impl Drop for Sent {
 
 impl Store for FakeClient {
     async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
-        let request = Request { key: key.to_owned(), command: command.clone() };
+        let at_replica = self.read_from == ReadFrom::Replica && command.is_read();
+        let request = Request { key: key.to_owned(), command: command.clone(), at_replica };
         self.while_paused().await;
         match self.route(&request) {
             Ok((to, served_by)) => {

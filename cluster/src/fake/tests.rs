@@ -372,7 +372,7 @@ impl Ordeal {
             let reads = self.rng.random_bool(0.3);
             let key = "k".to_owned();
             let command = if reads { Command::Get } else { Command::Set(value.to_owned()) };
-            let request = serve::Request { key, command };
+            let request = serve::Request { key, command, at_replica: false };
             let possible = self.possible.entry(shard).or_insert_with(|| vec![None]);
             match self.world.serve(node, &request).answer {
                 Ok(Answer::Value(read)) => {

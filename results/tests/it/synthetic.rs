@@ -25,6 +25,7 @@ pub fn spec() -> RunSpec {
         rate: 200.0,
         wait: 1,
         reads: "master".into(),
+        staleness_s: 5.0,
         lease_ms: 400,
         op_timeout_ms: 1000,
         converge_s: 20.0,
