@@ -258,7 +258,8 @@ pub trait Store {
     }
 
     /// Makes this client a member of `group` under the name `member`; returns the incarnation of that membership,
-    /// greater than those before. Only a store with group membership offers it.
+    /// greater than those before. Of one that is a member already it is the question under which incarnation it
+    /// certainly is: two equal answers mean that it was in the group all the time between. Only a store with group membership offers it.
     async fn join(&mut self, _group: &str, _member: &str) -> Reply<u64> {
         Reply::refused(NOT_OFFERED)
     }
