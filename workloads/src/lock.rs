@@ -302,9 +302,7 @@ impl Client for LockClient {
         let action = match next {
             Step::Claim => Action::Store(Command::Claim(token)),
             Step::Write(_) if linger > 0 => Action::Store(Command::GuardedRead),
-            Step::Write(count) => {
-                Action::Store(Command::Guarded { token, value: (count + 1).to_string() })
-            }
+            Step::Write(count) => Action::Store(Command::Guarded { token, value: (count + 1).to_string() }),
             Step::Release => Action::Release { token },
         };
         Op { lock, action }
@@ -337,8 +335,7 @@ impl Client for LockClient {
         if let Action::Store(command) = &op.action {
             self.learn(command, &Err(CallError::indefinite(outcome::TIMEOUT)));
         }
-        let late: Reply<()> =
-            Reply { result: Err(CallError::indefinite(outcome::TIMEOUT)), served_by: None };
+        let late: Reply<()> = Reply { result: Err(CallError::indefinite(outcome::TIMEOUT)), served_by: None };
         op.complete(late, |()| None)
     }
 }

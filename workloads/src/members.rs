@@ -216,8 +216,7 @@ impl Client for MembersClient {
     }
 
     fn timed_out(&mut self, op: &Op) -> Completion {
-        let late: Reply<()> =
-            Reply { result: Err(CallError::indefinite(outcome::TIMEOUT)), served_by: None };
+        let late: Reply<()> = Reply { result: Err(CallError::indefinite(outcome::TIMEOUT)), served_by: None };
         op.complete(late, |()| Value::Null)
     }
 }
