@@ -103,10 +103,10 @@ impl ForWorkload for Looks<'_> {
     fn with<W: Workload>(self, workload: W) -> Result<Seen> {
         let mut checkers = workload.checkers();
         checkers.push(Box::new(self.coverage));
-        let verdict = |checker: &Box<dyn Checker>| {
+        let verdict = |checker: Box<dyn Checker>| {
             (checker.name().to_string(), checker.check(self.history, self.budget))
         };
-        let verdicts = checkers.iter().map(verdict).collect();
+        let verdicts = checkers.into_iter().map(verdict).collect();
         Ok(Seen { verdicts, observations: workload.observations(self.history) })
     }
 }

@@ -121,6 +121,7 @@ pub fn meaning(name: &str) -> Option<&'static str> {
         "false-empty" => "a queue was said to be empty while something was in it",
         "duplicate-element" => "a list showed an element twice that was appended once",
         "incompatible-order" => "two views of a list do not agree on what came first",
+        "incomparable-reads" => "of two views of a set each lacked something that the other one had",
         "wrong-total" => "money was made or lost",
         "negative-balance" => "an account was overdrawn",
         "missing-account" => "an account was not in every view of the bank",

@@ -53,3 +53,18 @@ pub struct RunSpec {
 fn staleness_s_default() -> f64 {
     5.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_from_before_the_staleness_was_recorded_is_read() {
+        let text = "target = 'fake'\nvariant = 'course'\nshards = 2\nreplicas = 3\nzookeepers = 3\nworkload = 'register'\n\
+                    faults = ['kill']\nseed = 7\ntime_limit_s = 5.0\nconcurrency = 12\nrate = 400.0\nwait = 1\n\
+                    reads = 'master'\nlease_ms = 400\nop_timeout_ms = 500\nconverge_s = 20.0\n";
+        let spec: RunSpec = toml::from_str(text).unwrap();
+        assert_eq!(spec.staleness_s, 5.0);
+        assert_eq!(toml::from_str::<RunSpec>(&toml::to_string(&spec).unwrap()).unwrap(), spec);
+    }
+}

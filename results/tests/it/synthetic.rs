@@ -279,6 +279,7 @@ fn summary(history: &History, events: &[NodeEvent], faults: Vec<FaultRecord>) ->
             ("coverage".into(), Verdict::Valid),
         ],
         liveness: Liveness::Live { after_s: 1.4 },
+        observations: Vec::new(),
         counts: Counts {
             invoked: history.ops.len() as u64,
             ok: ended(OpEnd::Ok),
