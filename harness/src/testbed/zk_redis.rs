@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::bootstrap::{ShardMap, bootstrap};
-use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
+use cluster::client::{Client, ClientOptions, CoordinationOptions, ClusterView, ReadFrom};
 use cluster::event::AgentEvent;
 use cluster::ring::Ring;
 use cluster::znodes::{Paths, RedisNode};
@@ -248,6 +248,7 @@ impl Testbed for ZkRedis {
 
     fn store(&self, view: &ClusterView) -> Client {
         Client::new(view.clone(), self.client_options)
+            .with_coordination(CoordinationOptions::new(&self.zookeeper))
     }
 
     fn probe_keys(&self) -> Vec<String> {
