@@ -14,6 +14,7 @@ pub mod fake;
 pub mod provision;
 pub mod redis_link;
 pub mod ring;
+pub mod security;
 pub mod status;
 pub mod store;
 pub mod zk;

@@ -6,7 +6,10 @@ use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::znodes::ROOT;
+use crate::{
+    security::{Security, SecurityError, TlsFlags},
+    znodes::ROOT,
+};
 
 /// Design of the failover protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -40,6 +43,9 @@ pub struct AgentConfig {
     /// Periods and limits.
     #[serde(default)]
     pub timing: Timing,
+    /// How its links to Redis and ZooKeeper are protected.
+    #[serde(rename = "tls", default, skip_serializing_if = "Security::is_plain")]
+    pub security: Security,
 }
 
 fn default_root() -> String {
@@ -119,6 +125,9 @@ pub enum ConfigError {
     /// Neither the file nor a flag gives a value.
     #[error("{0} is not set: give --{0} or set it in the file named by --config")]
     Unset(&'static str),
+    /// TLS files that are missing or of no use.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A value that makes no sense.
     #[error("{0}")]
     Value(String),
@@ -179,6 +188,8 @@ struct Flags {
     /// Replicas that must acknowledge a heartbeat [default: 1]
     #[arg(long, value_name = "N")]
     wait_replicas: Option<u32>,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// The settings in the file, where none is required.
@@ -194,6 +205,8 @@ struct FileConfig {
     root: Option<String>,
     #[serde(default)]
     timing: Timing,
+    #[serde(default)]
+    tls: Security,
 }
 
 impl AgentConfig {
@@ -240,6 +253,7 @@ fn merge(flags: Flags, file: FileConfig) -> Result<AgentConfig, ConfigError> {
         variant: flags.variant.or(file.variant).unwrap_or_default(),
         root: flags.root.or(file.root).unwrap_or_else(default_root),
         timing,
+        security: flags.tls.over(file.tls)?,
     };
     validate(&config)?;
     Ok(config)

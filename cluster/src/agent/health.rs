@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::config::{AgentConfig, Timing};
-use crate::redis_link::{LinkError, RedisLink, Replication};
+use crate::{
+    redis_link::{LinkError, RedisLink, Replication},
+    security::Transport,
+};
 
 /// Key of the heartbeat. It lives beside the users' keys, and is replicated like them.
 pub const HEARTBEAT_KEY: &str = "__shardstorm:heartbeat";
@@ -48,13 +51,13 @@ pub enum RedisSight {
 }
 
 /// Watches the agent's own Redis.
-pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
+pub async fn watch_own(config: AgentConfig, transport: Transport, out: watch::Sender<RedisSight>) {
     let limit = config.timing.lease();
     let poll = Duration::from_millis(config.timing.poll_ms);
     let mut answered = Instant::now();
     let mut refusals = 0;
     loop {
-        let mut link = match open(config.redis, limit).await {
+        let mut link = match open(config.redis, limit, &transport).await {
             Ok(open) => open,
             Err(e) => {
                 // One refusal may be a restart seen in the middle of it; two in a row are a dead process.
@@ -102,8 +105,12 @@ pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
 }
 
 /// A connection and the incarnation at its other end: a connection never outlives a process.
-async fn open(addr: SocketAddr, limit: Duration) -> Result<(RedisLink, String), LinkError> {
-    let mut link = RedisLink::connect(addr, limit).await?;
+async fn open(
+    addr: SocketAddr,
+    limit: Duration,
+    transport: &Transport,
+) -> Result<(RedisLink, String), LinkError> {
+    let mut link = RedisLink::connect(addr, limit, transport).await?;
     let run_id = link.info("server", limit).await?.get("run_id").unwrap_or_default().to_owned();
     Ok((link, run_id))
 }
@@ -118,7 +125,12 @@ pub struct HeartbeatSight {
 }
 
 /// Writes and waits for replicas for as long as the agent's Redis is master.
-pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: watch::Sender<HeartbeatSight>) {
+pub async fn beat(
+    config: AgentConfig,
+    transport: Transport,
+    own: watch::Receiver<RedisSight>,
+    out: watch::Sender<HeartbeatSight>,
+) {
     let period = Duration::from_millis(config.timing.renew_ms);
     let mut link: Option<RedisLink> = None;
     let mut n = 0u64;
@@ -131,7 +143,7 @@ pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: wa
         }
         let mut open = match link.take() {
             Some(open) if !open.is_closed() => open,
-            _ => match RedisLink::connect(config.redis, config.timing.lease()).await {
+            _ => match RedisLink::connect(config.redis, config.timing.lease(), &transport).await {
                 Ok(open) => open,
                 Err(_) => continue,
             },
@@ -175,6 +187,7 @@ pub struct ProbeSight {
 /// Pings the master that `target` names.
 pub async fn probe(
     period: Duration,
+    transport: Transport,
     mut target: watch::Receiver<Option<SocketAddr>>,
     out: watch::Sender<ProbeSight>,
 ) {
@@ -187,16 +200,21 @@ pub async fn probe(
         };
         out.send_replace(ProbeSight { target: Some(addr), answered_at: Instant::now() });
         tokio::select! {
-            _ = ping_for_ever(addr, period, &out) => {}
+            _ = ping_for_ever(addr, period, &transport, &out) => {}
             changed = target.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn ping_for_ever(addr: SocketAddr, period: Duration, out: &watch::Sender<ProbeSight>) {
+async fn ping_for_ever(
+    addr: SocketAddr,
+    period: Duration,
+    transport: &Transport,
+    out: &watch::Sender<ProbeSight>,
+) {
     let limit = period * 2;
     loop {
-        if let Ok(mut link) = RedisLink::connect(addr, limit).await {
+        if let Ok(mut link) = RedisLink::connect(addr, limit, transport).await {
             // An error reply is an answer too: it may be loading.
             while let Ok(_) | Err(LinkError::Refused(_)) = link.command(&cmd("PING"), limit).await {
                 out.send_modify(|sight| sight.answered_at = Instant::now());

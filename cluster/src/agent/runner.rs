@@ -24,6 +24,7 @@ use crate::{
     event::Step,
     provision::redis::PARKED,
     redis_link::{LinkError, RedisLink},
+    security::Transport,
     zk::{AbortOnDrop, Link, LinkOptions, put_ephemeral},
     znodes::{LeaseRecord, Member, Paths, RedisNode, Role, ShardConfig, ShardPaths, encode},
 };
@@ -36,6 +37,7 @@ const REDIS_LIMIT: Duration = Duration::from_millis(500);
 /// An agent at work.
 pub struct Runner {
     config: AgentConfig,
+    transport: Transport,
     me: RedisNode,
     paths: ShardPaths,
     journal: Journal,
@@ -56,11 +58,12 @@ pub struct Runner {
 
 impl Runner {
     /// Starts the tasks of an agent on the current runtime.
-    pub fn start(config: AgentConfig, journal: Journal) -> Self {
+    pub fn start(config: AgentConfig, journal: Journal, transport: Transport) -> Self {
         let paths = Paths::new(&config.root).shard(config.shard);
         let timing = config.timing;
         let mut options = LinkOptions::new(&config.zookeeper, paths.dir());
         options.session_timeout = Duration::from_millis(timing.session_ms);
+        options.transport = transport.clone();
         let link = Link::open(options);
         let now = Instant::now();
         let (own_tx, own) = watch::channel(RedisSight::Unknown);
@@ -73,9 +76,9 @@ impl Runner {
         let period = Duration::from_millis(timing.renew_ms);
         let node = config.node.clone();
         let tasks = vec![
-            tokio::spawn(health::watch_own(config.clone(), own_tx)),
-            tokio::spawn(health::beat(config.clone(), own.clone(), heartbeat_tx)),
-            tokio::spawn(health::probe(period, target_rx, probe_tx)),
+            tokio::spawn(health::watch_own(config.clone(), transport.clone(), own_tx)),
+            tokio::spawn(health::beat(config.clone(), transport.clone(), own.clone(), heartbeat_tx)),
+            tokio::spawn(health::probe(period, transport.clone(), target_rx, probe_tx)),
             tokio::spawn(keeper::keep_lease(
                 period,
                 node.clone(),
@@ -92,6 +95,7 @@ impl Runner {
         let me = RedisNode { node, addr: config.redis };
         Runner {
             config,
+            transport,
             me,
             paths,
             journal,
@@ -300,16 +304,19 @@ impl Runner {
         let fenced = match predecessor {
             None => "no predecessor".to_owned(),
             Some(node) if node.node == self.me.node => "predecessor is this node".to_owned(),
-            Some(node) => match fence(node.addr, Duration::from_millis(self.config.timing.fence_ms)).await {
-                Ok(()) => {
-                    stopped = Some(node.addr);
-                    format!("{} stopped", node.node)
+            Some(node) => {
+                let limit = Duration::from_millis(self.config.timing.fence_ms);
+                match fence(node.addr, limit, &self.transport).await {
+                    Ok(()) => {
+                        stopped = Some(node.addr);
+                        format!("{} stopped", node.node)
+                    }
+                    Err(e) => format!("{} not reached: {e}", node.node),
                 }
-                Err(e) => format!("{} not reached: {e}", node.node),
-            },
+            }
         };
         self.journal.note_once(Step::Fenced, epoch, &fenced);
-        promote(self.me.addr, run_id).await?;
+        promote(self.me.addr, run_id, &self.transport).await?;
         let client = self.client()?;
         let config = ShardConfig { epoch, master: Some(self.me.clone()), serving: true };
         let path = self.paths.config();
@@ -318,8 +325,8 @@ impl Runner {
         self.learn(config, config_version + 1);
         if let Some(old) = stopped {
             // Its own agent may be dead or cut off; if it is not, it says the same.
-            let me = self.me.addr;
-            tokio::spawn(async move { attach(old, me).await });
+            let (me, transport) = (self.me.addr, self.transport.clone());
+            tokio::spawn(async move { attach(old, me, &transport).await });
         }
         Ok(())
     }
@@ -327,7 +334,7 @@ impl Runner {
     /// Makes the own Redis a replica of `of`, or parks it. When it was a master its clients are cut off, so
     /// that a `WAIT` sent in its time is not answered by acknowledgements of another history.
     async fn replicaof(&self, of: Option<SocketAddr>, cut_clients: bool) -> Result<(), String> {
-        let mut link = RedisLink::connect(self.me.addr, REDIS_LIMIT).await.map_err(text)?;
+        let mut link = RedisLink::connect(self.me.addr, REDIS_LIMIT, &self.transport).await.map_err(text)?;
         link.command(&replicaof_command(of), REDIS_LIMIT).await.map_err(text)?;
         if cut_clients {
             link.command(&cut_clients_command(), REDIS_LIMIT).await.map_err(text)?;
@@ -352,9 +359,9 @@ fn cut_clients_command() -> redis::Cmd {
 
 /// Tells a deposed master to stop. A stopped process that is only slow to read gets the order when it wakes
 /// up: it is in its socket by then.
-async fn fence(addr: SocketAddr, limit: Duration) -> Result<(), LinkError> {
+async fn fence(addr: SocketAddr, limit: Duration, transport: &Transport) -> Result<(), LinkError> {
     let attempt = async {
-        let mut link = RedisLink::connect(addr, limit).await?;
+        let mut link = RedisLink::connect(addr, limit, transport).await?;
         let mut orders = pipe();
         orders.add_command(replicaof_command(None)).add_command(cut_clients_command());
         let replies = link.pipeline(&orders).await.map_err(|e| LinkError::Lost(e.to_string()))?;
@@ -367,15 +374,15 @@ async fn fence(addr: SocketAddr, limit: Duration) -> Result<(), LinkError> {
 }
 
 /// Makes a stopped predecessor a replica of the new master; best effort.
-async fn attach(addr: SocketAddr, master: SocketAddr) {
-    if let Ok(mut link) = RedisLink::connect(addr, REDIS_LIMIT).await {
+async fn attach(addr: SocketAddr, master: SocketAddr, transport: &Transport) {
+    if let Ok(mut link) = RedisLink::connect(addr, REDIS_LIMIT, transport).await {
         let _ = link.command(&replicaof_command(Some(master)), REDIS_LIMIT).await;
     }
 }
 
 /// Makes the own Redis a master, if it still is the incarnation that was elected.
-async fn promote(addr: SocketAddr, run_id: &str) -> Result<(), String> {
-    let mut link = RedisLink::connect(addr, REDIS_LIMIT).await.map_err(text)?;
+async fn promote(addr: SocketAddr, run_id: &str, transport: &Transport) -> Result<(), String> {
+    let mut link = RedisLink::connect(addr, REDIS_LIMIT, transport).await.map_err(text)?;
     let info = link.info("server", REDIS_LIMIT).await.map_err(text)?;
     if info.get("run_id") != Some(run_id) {
         return Err("redis was restarted after the election".into());

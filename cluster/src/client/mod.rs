@@ -121,7 +121,7 @@ impl Client {
             Some((epoch, link)) if epoch == route.epoch && !link.is_closed() => link,
             _ => tokio::select! {
                 biased;
-                link = RedisLink::connect(route.addr, self.options.connect_timeout) => {
+                link = RedisLink::connect(route.addr, self.options.connect_timeout, self.view.transport()) => {
                     link.map_err(|e| outcome::not_connected(&e))?
                 }
                 () = self.view.epoch_after(route.shard, route.epoch) => {

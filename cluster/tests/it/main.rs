@@ -3,3 +3,4 @@
 mod failover;
 mod measure;
 mod rig;
+mod tls;

@@ -16,7 +16,8 @@ use cluster::{
     bootstrap::{ShardMap, bootstrap},
     client::ClusterView,
     event::AgentEvent,
-    provision::{self, Launch},
+    provision::{self, Launch, certificates::Authority},
+    security::{Security, TlsFiles, Transport},
     status,
     znodes::{Paths, RedisNode},
 };
@@ -97,6 +98,10 @@ pub struct Rig {
     pub zk_addrs: Vec<SocketAddr>,
     pub connect: String,
     pub redis: provision::redis::Installation,
+    /// How clients and observers connect.
+    pub transport: Transport,
+    /// The files behind it, if it is TLS.
+    pub security: Security,
     _dir: Dir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -132,6 +137,11 @@ fn free_ports<const N: usize>() -> [u16; N] {
 impl Rig {
     /// Starts servers, records and agents; none, with the reason printed, where the machine lacks them.
     pub async fn start(shard: u32) -> Option<Rig> {
+        Rig::start_with(shard, false).await
+    }
+
+    /// The same, with TLS on every link if `secure`.
+    pub async fn start_with(shard: u32, secure: bool) -> Option<Rig> {
         let (zk, redis) = match (provision::zookeeper::find(), provision::redis::find()) {
             (Ok(zk), Ok(redis)) => (zk, redis),
             (Err(e), _) | (_, Err(e)) => {
@@ -142,27 +152,46 @@ impl Rig {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
         let ports: [u16; 12] = free_ports();
-        let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9]);
+        let issuer = Issuer::new(dir.path(), secure);
+        let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9], &issuer);
         let connect = zk_addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let nodes: Vec<Node> = ["a", "b", "c"]
             .iter()
             .zip(&ports[9..])
-            .map(|(letter, port)| node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect))
+            .map(|(letter, port)| {
+                node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect, &issuer)
+            })
             .collect();
-        let mut rig = Rig { nodes, zookeepers, zk_addrs, connect, redis, _dir: Dir(Some(dir)), _turn: turn };
+        let security = issuer.issue("client", &[]);
+        let transport = security.load().expect("the client's files are read");
+        let mut rig = Rig {
+            nodes,
+            zookeepers,
+            zk_addrs,
+            connect,
+            redis,
+            transport,
+            security,
+            _dir: Dir(Some(dir)),
+            _turn: turn,
+        };
         for node in &mut rig.nodes {
             node.start_redis(&rig.redis);
             node.start_agent();
         }
-        status::zk_ready(&rig.zk_addrs, Duration::from_secs(30)).await.expect("zookeeper is up");
+        status::zk_ready(&rig.zk_addrs, Duration::from_secs(30), &rig.transport)
+            .await
+            .expect("zookeeper is up");
         let map = rig.nodes.iter().map(|n| RedisNode { node: n.name.clone(), addr: n.addr }).collect();
         let map = ShardMap::new(vec![(shard, map)]);
-        bootstrap(&rig.connect, &Paths::default(), &map, Duration::from_secs(20)).await.expect("records");
+        bootstrap(&rig.connect, &rig.transport, &Paths::default(), &map, Duration::from_secs(20))
+            .await
+            .expect("records");
         Some(rig)
     }
 
     pub fn view(&self) -> ClusterView {
-        status::observe(&self.connect, Paths::default())
+        status::observe(&self.connect, &self.transport, Paths::default())
     }
 
     pub fn node(&mut self, name: &str) -> &mut Node {
@@ -177,10 +206,31 @@ impl Rig {
     }
 }
 
+/// Gives each process its certificate, or nobody.
+struct Issuer {
+    authority: Option<Authority>,
+    dir: PathBuf,
+}
+
+impl Issuer {
+    fn new(dir: &Path, secure: bool) -> Issuer {
+        let authority = secure.then(|| Authority::new("rig").expect("an authority"));
+        Issuer { authority, dir: dir.join("tls") }
+    }
+
+    fn issue(&self, name: &str, addrs: &[IpAddr]) -> Security {
+        let files = self.authority.as_ref().map(|authority| -> TlsFiles {
+            authority.issue(&self.dir.join(name), name, addrs).expect("a certificate")
+        });
+        files.into()
+    }
+}
+
 fn start_zookeeper(
     installation: &provision::zookeeper::Installation,
     dir: &Path,
     ports: &[u16],
+    issuer: &Issuer,
 ) -> (Vec<Process>, Vec<SocketAddr>) {
     use provision::zookeeper::{Peer, Server};
     let peer = |i: usize| Peer {
@@ -195,6 +245,7 @@ fn start_zookeeper(
             let home = dir.join(format!("zk{}", i + 1));
             let mut server = Server::new(i as u8 + 1, peers.clone(), &home);
             server.client_port = ports[3 * i];
+            server.security = issuer.issue(&format!("zk{}", i + 1), &[LOOPBACK]);
             let launch = server.prepare(installation).expect("zookeeper is prepared");
             (
                 Process::start(&launch, &home.join("zookeeper.log")),
@@ -204,7 +255,8 @@ fn start_zookeeper(
         .unzip()
 }
 
-fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
+fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str, issuer: &Issuer) -> Node {
+    let security = issuer.issue(name, &[LOOPBACK]);
     let home = dir.join(name);
     std::fs::create_dir_all(&home).expect("a directory of its own");
     let addr = SocketAddr::new(LOOPBACK, port);
@@ -217,6 +269,7 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         variant: Variant::Course,
         root: Paths::default().root().to_owned(),
         timing: Timing::default(),
+        security: security.clone(),
     };
     let program = vec![PathBuf::from(env!("CARGO_BIN_EXE_shard-agent"))];
     Node {
@@ -224,7 +277,7 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         addr,
         redis: None,
         agent: None,
-        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis") },
+        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis"), security },
         agent_spec: provision::agent::Agent { program, config, dir: home },
     }
 }

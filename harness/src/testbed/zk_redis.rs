@@ -13,6 +13,7 @@ use cluster::bootstrap::{ShardMap, bootstrap};
 use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
 use cluster::event::AgentEvent;
 use cluster::ring::Ring;
+use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
 use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
@@ -101,7 +102,7 @@ impl ZkRedis {
         let keys = self.probe_keys();
         in_node(&self.nodes[super::CONTROL], async move {
             use cluster::store::Store;
-            let mut client = Client::new(ClusterView::open(&zookeeper), options);
+            let mut client = Client::new(ClusterView::open(&zookeeper, &Transport::plain()), options);
             let began = Instant::now();
             for (shard, key) in keys.iter().enumerate() {
                 while let Err(error) = client.write(key, "ready").await.result {
@@ -157,7 +158,9 @@ fn in_node<T: Send + 'static>(
 }
 
 async fn set_up(zookeeper: String, map: ShardMap) -> Result<()> {
-    bootstrap(&zookeeper, &Paths::default(), &map, READY_BOUND).await.context("failed to set ZooKeeper up")
+    bootstrap(&zookeeper, &Transport::plain(), &Paths::default(), &map, READY_BOUND)
+        .await
+        .context("failed to set ZooKeeper up")
 }
 
 fn shard_map(topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
@@ -230,7 +233,7 @@ impl Testbed for ZkRedis {
     }
 
     async fn open(&self, site: usize) -> Result<ClusterView> {
-        let view = ClusterView::open(&self.zookeeper);
+        let view = ClusterView::open(&self.zookeeper, &Transport::plain());
         let shards = self.topology.shards.len();
         let complete = |state: &cluster::client::ClusterState| {
             state.shards.len() == shards

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cluster::client::ClusterView;
+use cluster::security::Transport;
 use cluster::status::{ZkMode, zk_server};
 use futures_util::future::join_all;
 use lab::Node;
@@ -68,7 +69,7 @@ impl Drop for Observer {
 }
 
 async fn masters(zookeeper: &str, view: &Mutex<View>) {
-    let cluster = ClusterView::open(zookeeper);
+    let cluster = ClusterView::open(zookeeper, &Transport::plain());
     let mut states = cluster.states();
     loop {
         let state = states.borrow_and_update().clone();
@@ -87,7 +88,7 @@ async fn masters(zookeeper: &str, view: &Mutex<View>) {
 async fn leader(ensemble: &[(String, SocketAddr)], view: &Mutex<View>) {
     loop {
         let ask = ensemble.iter().map(|(name, addr)| async move {
-            let mode = zk_server(*addr, ROLE_TIMEOUT).await.ok()?.mode?;
+            let mode = zk_server(*addr, ROLE_TIMEOUT, &Transport::plain()).await.ok()?.mode?;
             (mode != ZkMode::Follower).then(|| name.clone())
         });
         let leader = join_all(ask).await.into_iter().flatten().next();

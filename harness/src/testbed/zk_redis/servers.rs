@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cluster::agent::{AgentConfig, Timing};
 use cluster::provision::{self, Launch, redis, zookeeper};
+use cluster::security::Security;
 use lab::{Node, Process, ProcessState, Program};
 use nemesis::{Part, Topology, Victim, View};
 use results::RunFolder;
@@ -84,7 +85,10 @@ impl Servers {
         };
         let redis = of_shards().map(|(_, name)| {
             let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
-            (nodes[name].clone(), redis::Server { bind, port, dir: data_dir(&logs, name, "redis") })
+            (
+                nodes[name].clone(),
+                redis::Server { bind, port, dir: data_dir(&logs, name, "redis"), security: Security::Plain },
+            )
         });
         let connect: Vec<String> =
             topology.zookeepers.iter().map(|name| zookeeper_addr(&nodes[name]).to_string()).collect();
@@ -102,6 +106,7 @@ impl Servers {
                     wait_replicas: spec.wait.min(1),
                     ..Timing::default()
                 },
+                security: Security::Plain,
             };
             let dir = data_dir(&logs, name, "agent");
             // We are our own agent: one binary, nothing else to install or to find.
