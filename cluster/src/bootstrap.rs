@@ -10,10 +10,10 @@ use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error};
 
 use crate::{
-    ring::VNODES,
+    ring::{Ring, VNODES},
     security::Transport,
     zk::put_persistent,
-    znodes::{Paths, RedisNode, RingRecord, ShardConfig, ShardNodes, encode},
+    znodes::{LeaseRecord, Paths, RedisNode, RingRecord, ShardConfig, ShardNodes, encode},
 };
 
 /// Which Redis servers make up which shard.
@@ -104,17 +104,21 @@ async fn attempt(connect: &str, transport: &Transport, paths: &Paths, map: &Shar
         put_persistent(&client, &dirs, b"").await?;
     }
     put_persistent(&client, &paths.shards(), b"").await?;
+    let ids: Vec<u32> = map.shards.iter().map(|(id, _)| *id).collect();
+    let ring = Ring::new(&ids, map.vnodes);
     for (id, nodes) in &map.shards {
         let shard = paths.shard(*id);
+        let record = ShardNodes { nodes: nodes.clone(), slots: ring.slots_of(*id) };
         put_persistent(&client, shard.dir(), b"").await?;
-        put_persistent(&client, &shard.candidates(), b"").await?;
+        put_persistent(&client, &shard.hellos(), b"").await?;
+        put_persistent(&client, &shard.votes(), b"").await?;
+        put_persistent(&client, &shard.lease(), &encode(&LeaseRecord::default())).await?;
         put_persistent(&client, &shard.members(), b"").await?;
-        put_persistent(&client, &shard.nodes(), &encode(&ShardNodes { nodes: nodes.clone() })).await?;
+        put_persistent(&client, &shard.nodes(), &encode(&record)).await?;
         // Last: agents stand for election once they see it.
         put_persistent(&client, &shard.config(), &encode(&ShardConfig::default())).await?;
     }
-    let shards = map.shards.iter().map(|(id, _)| *id).collect();
-    let ring = RingRecord { epoch: 1, vnodes: map.vnodes, shards };
+    let ring = RingRecord { epoch: 1, vnodes: map.vnodes, shards: ids };
     put_persistent(&client, &paths.ring(), &encode(&ring)).await?;
     Ok(())
 }

@@ -17,10 +17,12 @@
 
 mod bug;
 mod client;
+mod datum;
 mod election;
 mod net;
 mod serve;
 mod shard;
+mod solo;
 mod world;
 mod zookeeper;
 
@@ -31,8 +33,9 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 pub use bug::FakeBug;
-pub use client::{FakeClient, Noop};
+pub use client::FakeClient;
 pub use net::{Part, ProcessState};
+pub use solo::{Noop, Solo};
 
 use crate::event::AgentEvent;
 use net::{Effect, Kind, NodeId};

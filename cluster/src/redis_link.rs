@@ -13,7 +13,7 @@ use redis::{
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::{security::Transport, zk::AbortOnDrop};
+use crate::{credentials::Login, security::Transport, zk::AbortOnDrop};
 
 /// Why a Redis could not be talked to.
 #[derive(Debug, Error)]
@@ -79,6 +79,20 @@ impl RedisLink {
         Ok(RedisLink { mux, driver: AbortOnDrop(tokio::spawn(driver)) })
     }
 
+    /// Connects and logs in, waiting no longer than `limit` for each. A refused login is [`LinkError::Refused`].
+    pub async fn connect_as(
+        addr: SocketAddr,
+        login: &Login,
+        limit: Duration,
+        transport: &Transport,
+    ) -> Result<Self, LinkError> {
+        let mut link = RedisLink::connect(addr, limit, transport).await?;
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(&login.user).arg(&login.password);
+        link.command(&auth, limit).await?;
+        Ok(link)
+    }
+
     /// Whether the connection is known to be closed.
     pub fn is_closed(&self) -> bool {
         self.driver.0.is_finished()
@@ -105,12 +119,7 @@ impl RedisLink {
 
     /// `INFO <section>` as text.
     pub async fn info(&mut self, section: &str, limit: Duration) -> Result<Info, LinkError> {
-        match self.command(redis::cmd("INFO").arg(section), limit).await? {
-            Value::BulkString(bytes) => Ok(Info(String::from_utf8_lossy(&bytes).into_owned())),
-            Value::VerbatimString { text, .. } => Ok(Info(text)),
-            Value::SimpleString(text) => Ok(Info(text)),
-            other => Err(LinkError::Odd(format!("INFO gave {other:?}"))),
-        }
+        Info::of(&self.command(redis::cmd("INFO").arg(section), limit).await?)
     }
 }
 
@@ -119,6 +128,16 @@ impl RedisLink {
 pub struct Info(pub String);
 
 impl Info {
+    /// The reply to `INFO`.
+    pub fn of(reply: &Value) -> Result<Info, LinkError> {
+        match reply {
+            Value::BulkString(bytes) => Ok(Info(String::from_utf8_lossy(bytes).into_owned())),
+            Value::VerbatimString { text, .. } | Value::SimpleString(text) => Ok(Info(text.clone())),
+            Value::ServerError(e) => Err(LinkError::Refused(e.clone())),
+            other => Err(LinkError::Odd(format!("INFO gave {other:?}"))),
+        }
+    }
+
     /// The value of a field.
     pub fn get(&self, field: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::trim)

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Value, pipe};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,9 +15,13 @@ use tokio::{
 };
 
 use crate::{
-    client::{ClusterView, outcome},
+    client::{Client, ClientOptions, ClusterView},
+    credentials::Secret,
+    dataset,
     redis_link::{RedisLink, Replication},
+    ring::Ring,
     security::Transport,
+    store::{Reply, Store},
     znodes::Paths,
 };
 
@@ -87,11 +90,12 @@ fn parse_srvr(text: &str) -> ZkServer {
 /// Asks a Redis for its role and offset; an error says in a few words why it did not answer within `limit`.
 pub async fn redis_role(
     addr: SocketAddr,
+    secret: &Secret,
     limit: Duration,
     transport: &Transport,
 ) -> Result<Replication, String> {
     let ask = async {
-        let mut link = RedisLink::connect(addr, limit, transport).await?;
+        let mut link = RedisLink::connect_as(addr, &secret.agent(), limit, transport).await?;
         link.info("replication", limit).await
     };
     match timeout(limit, ask).await {
@@ -127,9 +131,6 @@ pub async fn zk_ready(servers: &[SocketAddr], limit: Duration, transport: &Trans
     }
 }
 
-/// Key that readiness checks write. It lives beside the users' keys.
-pub const READY_KEY: &str = "__shardstorm:ready";
-
 /// Why a cluster does not take writes yet.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}", self.sentence())]
@@ -149,21 +150,21 @@ impl NotReady {
     }
 }
 
-/// Waits until every shard of the ring has a serving master that takes a write which `wait_replicas`
-/// replicas acknowledge. Comes back with the epoch of each shard, or, after `limit`, with the reason for
-/// each shard that is not ready.
+/// Waits until every shard of the ring takes a write. Comes back with the epoch of each shard, or, after
+/// `limit`, with the reason for each shard that is not ready.
 pub async fn ready(
     view: &ClusterView,
-    wait_replicas: u32,
+    options: &ClientOptions,
     limit: Duration,
 ) -> Result<BTreeMap<u32, u64>, NotReady> {
     let started = Instant::now();
+    let mut client = Client::new(view.clone(), options.clone());
     loop {
-        let ids: Vec<u32> = view.state().shards.keys().copied().collect();
+        let state = view.state();
         let mut epochs = BTreeMap::new();
         let mut reasons = BTreeMap::new();
-        for shard in ids {
-            match shard_ready(view, shard, wait_replicas).await {
+        for &shard in state.shards.keys() {
+            match shard_ready(&mut client, &state.ring, shard).await {
                 Ok(epoch) => _ = epochs.insert(shard, epoch),
                 Err(why) => _ = reasons.insert(shard, why),
             }
@@ -178,22 +179,12 @@ pub async fn ready(
     }
 }
 
-async fn shard_ready(view: &ClusterView, shard: u32, wait_replicas: u32) -> Result<u64, String> {
-    let limit = Duration::from_millis(500);
-    let master = view.master(shard).ok_or("no serving master")?;
-    let attempt = async {
-        let mut link =
-            RedisLink::connect(master.addr, limit, view.transport()).await.map_err(|e| e.to_string())?;
-        let mut write = pipe();
-        write.cmd("SET").arg(READY_KEY).arg(master.epoch);
-        write.cmd("WAIT").arg(wait_replicas).arg(limit.as_millis() as u64 / 2);
-        let replies: Vec<Value> = link.pipeline(&write).await.map_err(|e| e.to_string())?;
-        outcome::written(&replies, wait_replicas).map_err(|e| e.reason)
-    };
-    match timeout(limit, attempt).await {
-        Err(_) => Err(format!("{} does not answer", master.node)),
-        Ok(Err(why)) => Err(format!("{}: {why}", master.node)),
-        Ok(Ok(())) => Ok(master.epoch),
+async fn shard_ready(client: &mut Client, ring: &Ring, shard: u32) -> Result<u64, String> {
+    let key = ring.key_of(shard, &format!("{}ready", dataset::RESERVED)).ok_or("it owns no slot")?;
+    match timeout(Duration::from_millis(500), client.write(&key, "ready")).await {
+        Err(_) => Err("no answer".into()),
+        Ok(Reply { result: Ok(()), served_by: Some(by) }) => Ok(by.epoch),
+        Ok(reply) => Err(reply.result.err().map_or_else(|| "nobody served it".into(), |e| e.reason)),
     }
 }
 

@@ -6,7 +6,7 @@
 //! master    ── probe  ──┤             ┌─ event lines
 //! heartbeat ────────────┼─ runner ────┼─ Redis: REPLICAOF …
 //! ZooKeeper ── mirror ──┤    │        └─ ZooKeeper: multi[check config, …]
-//! lease     ── keeper ──┘  course: what to do, given all this
+//! lease     ── keeper ──┘  protocol: what to do, given all this
 //! ```
 //!
 //! Every box is a task of its own: a slow one delays no other.
@@ -14,14 +14,15 @@
 use std::{ffi::OsString, process::ExitCode};
 
 pub mod config;
-pub mod course;
 pub mod health;
 mod journal;
 mod keeper;
 pub mod observation;
+pub mod orders;
+pub mod protocol;
 mod runner;
 
-pub use config::{AgentConfig, ConfigError, Timing, Variant};
+pub use config::{AgentConfig, ConfigError, Timing};
 
 use journal::{Journal, log};
 

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -13,9 +14,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use cluster::{
-    agent::{AgentConfig, Timing, Variant},
+    agent::{AgentConfig, Timing},
     bootstrap::{ShardMap, bootstrap},
     client::{Client, ClientOptions, ClusterState, ClusterView},
+    credentials::Secret,
+    defence::Without,
     provision::{self, Launch, agent::Agent, certificates::Authority},
     security::{Security, TlsFlags, Transport},
     status,
@@ -33,6 +36,9 @@ struct Cli {
     /// ZooKeeper servers [default: those of the ports that `prepare` uses by default]
     #[arg(long, global = true, default_value = "127.0.0.1:21811,127.0.0.1:21812,127.0.0.1:21813")]
     zookeeper: String,
+    /// File with the cluster's secret: `prepare` writes it to `secret` in its directory
+    #[arg(long, global = true, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsFlags,
     #[command(subcommand)]
@@ -116,7 +122,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     let transport = cli.tls.over(Security::Plain)?.load()?;
-    let cluster = Access { zookeeper: cli.zookeeper, transport };
+    let cluster = Access { zookeeper: cli.zookeeper, secret_file: cli.secret_file, transport };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match cli.command {
         Verb::Prepare { dir, shards, replicas, port, agent, tls } => {
@@ -141,6 +147,7 @@ fn run(cli: Cli) -> Result<()> {
 /// Where a cluster is and how it is reached.
 struct Access {
     zookeeper: String,
+    secret_file: Option<PathBuf>,
     transport: Transport,
 }
 
@@ -155,6 +162,7 @@ struct Plan {
     zookeeper: provision::zookeeper::Installation,
     /// None without TLS.
     authority: Option<Authority>,
+    secret: Secret,
 }
 
 impl Plan {
@@ -183,10 +191,12 @@ impl Plan {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let authority = tls.then(|| Authority::new(&dir.to_string_lossy())).transpose()?;
         let dir = fs::canonicalize(dir)?;
-        Ok(Plan { dir, shards, replicas, port, agent, redis, zookeeper, authority })
+        let secret = Secret::random().context("cannot draw a secret")?;
+        Ok(Plan { dir, shards, replicas, port, agent, redis, zookeeper, authority, secret })
     }
 
     fn write(&self) -> Result<()> {
+        write_secret(&self.dir.join("secret"), &self.secret)?;
         let connect = self.write_zookeeper()?;
         let mut map = Vec::new();
         for shard in 0..self.shards {
@@ -228,6 +238,8 @@ impl Plan {
             bind: LOOPBACK,
             port: addr.port(),
             dir: dir.join("redis"),
+            secret: self.secret.clone(),
+            parked: true,
             security: security.clone(),
         };
         write_script(&dir, "start-redis", &server.prepare(&self.redis)?)?;
@@ -237,9 +249,10 @@ impl Plan {
             redis: addr,
             zookeeper: connect.to_owned(),
             events: dir.join("events.jsonl"),
-            variant: Variant::Course,
+            secret: self.secret.clone(),
+            without: Without::nothing(),
             root: Paths::default().root().to_owned(),
-            timing: Timing::default(),
+            timing: Timing { wait_replicas: self.replicas / 2, ..Timing::default() },
             security,
         };
         let spec = Agent { program: vec![self.agent.clone()], config, dir: dir.clone() };
@@ -269,6 +282,14 @@ impl Plan {
         }
         Ok(addrs.join(","))
     }
+}
+
+/// Only its owner may read it: whoever has it may do everything to the cluster.
+fn write_secret(path: &Path, secret: &Secret) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(secret.text().as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes an executable script that becomes the server, its output in a log file beside the script.
@@ -312,9 +333,12 @@ async fn connected(view: &ClusterView, cluster: &Access) -> Result<()> {
 }
 
 async fn connect(cluster: &Access) -> Result<Client> {
+    let path = cluster.secret_file.as_deref();
+    let path = path.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
+    let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     let view = ClusterView::open(&cluster.zookeeper, &cluster.transport);
     connected(&view, cluster).await?;
-    Ok(Client::new(view, ClientOptions::default()))
+    Ok(Client::new(view, ClientOptions::new(secret)))
 }
 
 async fn load(cluster: &Access, length: Duration, deadline: Duration) -> Result<()> {

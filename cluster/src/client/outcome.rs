@@ -2,15 +2,20 @@
 //!
 //! | what happened | answer |
 //! |---|---|
-//! | no master known, connect refused, unreachable or timed out, a newer epoch while connecting | definite: nothing was sent |
-//! | error reply to the operation itself (`READONLY`, `LOADING`, `MOVED`, `NOPERM`, …) | definite: it was not executed |
+//! | no master known, connect refused, unreachable or timed out, a newer epoch while connecting, a refused login | definite: nothing was sent |
+//! | error reply to the operation itself (`FENCED`, `MOVED`, `READONLY`, `LOADING`, …) | definite: it was not executed |
 //! | operation done, `WAIT` short or `UNBLOCKED` or an error | indefinite: the master has it, perhaps alone |
+//! | operation done, the data now of another epoch | indefinite: it may be in what was dropped |
+//! | the same, where the operation changed nothing | definite: but what it saw is not told |
 //! | connection lost, odd reply, a newer epoch after sending | indefinite |
 //! | the caller's deadline | indefinite, and the connection is closed |
 
 use redis::{RedisError, Value};
 
-use crate::{redis_link::LinkError, store::CallError};
+use crate::{
+    redis_link::LinkError,
+    store::{Answer, CallError, Command},
+};
 
 /// A failed connect: nothing was sent.
 pub fn not_connected(e: &LinkError) -> CallError {
@@ -44,42 +49,26 @@ pub fn acknowledged(wait: &Value, needed: u32) -> Result<(), CallError> {
         Value::Int(count) if *count >= i64::from(needed) => Ok(()),
         Value::Int(count) => Err(CallError::indefinite(format!("wait {count} of {needed}"))),
         Value::ServerError(e) => Err(CallError::indefinite(format!("wait: {}", e.code()))),
-        _ => Err(CallError::indefinite("unexpected reply")),
+        _ => Err(CallError::unexpected()),
     }
 }
 
-/// `SET` and `WAIT`.
-pub fn written(replies: &[Value], needed: u32) -> Result<(), CallError> {
+/// The last look at the epoch: an error unless the data is still of it.
+pub fn same_epoch(seen: &Value, epoch: u64) -> Result<(), CallError> {
+    match seen {
+        Value::BulkString(bytes) if bytes == epoch.to_string().as_bytes() => Ok(()),
+        Value::BulkString(_) | Value::Nil => Err(CallError::indefinite("epoch changed")),
+        Value::ServerError(e) => Err(CallError::indefinite(format!("epoch: {}", e.code()))),
+        _ => Err(CallError::unexpected()),
+    }
+}
+
+/// What a read at a replica came back with.
+pub fn read(command: &Command, replies: &[Value]) -> Result<Answer, CallError> {
     match replies {
-        [Value::ServerError(e), _] => Err(refused(e)),
-        [Value::Okay, wait] => acknowledged(wait, needed),
-        _ => Err(CallError::indefinite("unexpected reply")),
-    }
-}
-
-/// The compare-and-set script and `WAIT`. A mismatch that too few replicas confirm changed nothing, but the
-/// value it saw may yet be lost: a definite failure, not an answer.
-pub fn swapped(replies: &[Value], needed: u32) -> Result<bool, CallError> {
-    match replies {
-        [Value::ServerError(e), _] => Err(refused(e)),
-        [Value::Int(1), wait] => acknowledged(wait, needed).map(|()| true),
-        [Value::Int(0), wait] => match acknowledged(wait, needed) {
-            Ok(()) => Ok(false),
-            Err(e) => Err(CallError { definite: true, ..e }),
-        },
-        _ => Err(CallError::indefinite("unexpected reply")),
-    }
-}
-
-/// `GET`.
-pub fn found(replies: Vec<Value>) -> Result<Option<String>, CallError> {
-    match replies.into_iter().next() {
-        Some(Value::Nil) => Ok(None),
-        Some(Value::BulkString(bytes)) => {
-            String::from_utf8(bytes).map(Some).map_err(|_| CallError::indefinite("unexpected reply"))
-        }
-        Some(Value::ServerError(e)) => Err(refused(&e)),
-        _ => Err(CallError::indefinite("unexpected reply")),
+        [Value::ServerError(e)] => Err(refused(e)),
+        [reply] => Answer::parse(command, reply),
+        _ => Err(CallError::unexpected()),
     }
 }
 
@@ -101,60 +90,34 @@ mod tests {
         let lines = [
             "READONLY You can't write against a read only replica.",
             "LOADING Redis is loading the dataset in memory",
-            "MOVED 3999 127.0.0.1:6381",
+            "MOVED slot 3 is not served here",
             "NOPERM this user has no permissions",
             "MASTERDOWN Link with MASTER is down",
             "OOM command not allowed",
             "ERR unknown command",
-            "NOREPLICAS Not enough good replicas to write.",
         ];
         for line in lines {
             let code = line.split(' ').next().unwrap().to_owned();
-            let replies = [error(line), Value::Int(2)];
-            assert_eq!(definite(written(&replies, 1).unwrap_err()), (true, code.clone()));
-            assert_eq!(definite(swapped(&replies, 1).unwrap_err()), (true, code.clone()));
-            assert_eq!(definite(found(vec![error(line)]).unwrap_err()), (true, code));
+            assert_eq!(definite(read(&Command::Get, &[error(line)]).unwrap_err()), (true, code));
         }
     }
 
     #[test]
-    fn a_write_that_too_few_replicas_have_is_indefinite() {
-        assert_eq!(written(&[Value::Okay, Value::Int(1)], 1), Ok(()));
-        assert_eq!(
-            definite(written(&[Value::Okay, Value::Int(0)], 1).unwrap_err()),
-            (false, "wait 0 of 1".into())
-        );
-        assert_eq!(
-            definite(written(&[Value::Okay, Value::Int(1)], 2).unwrap_err()),
-            (false, "wait 1 of 2".into())
-        );
+    fn too_few_replicas_are_indefinite() {
+        let wait = |wait, needed| acknowledged(&wait, needed).map_err(definite);
+        assert_eq!(wait(Value::Int(1), 1), Ok(()));
+        assert_eq!(wait(Value::Int(0), 1), Err((false, "wait 0 of 1".into())));
+        assert_eq!(wait(Value::Int(1), 2), Err((false, "wait 1 of 2".into())));
         let unblocked = error("UNBLOCKED force unblock from blocking operation");
-        assert_eq!(
-            definite(written(&[Value::Okay, unblocked], 1).unwrap_err()),
-            (false, "wait: UNBLOCKED".into())
-        );
+        assert_eq!(wait(unblocked, 1), Err((false, "wait: UNBLOCKED".into())));
     }
 
     #[test]
-    fn a_mismatch_changed_nothing_whatever_wait_says() {
-        assert_eq!(swapped(&[Value::Int(1), Value::Int(1)], 1), Ok(true));
-        assert_eq!(swapped(&[Value::Int(0), Value::Int(1)], 1), Ok(false));
-        assert_eq!(
-            definite(swapped(&[Value::Int(1), Value::Int(0)], 1).unwrap_err()),
-            (false, "wait 0 of 1".into())
-        );
-        assert_eq!(
-            definite(swapped(&[Value::Int(0), Value::Int(0)], 1).unwrap_err()),
-            (true, "wait 0 of 1".into())
-        );
-    }
-
-    #[test]
-    fn values_come_back_as_they_are() {
-        assert_eq!(found(vec![Value::Nil]), Ok(None));
-        assert_eq!(found(vec![Value::BulkString(b"v1".to_vec())]), Ok(Some("v1".into())));
-        assert!(!found(vec![Value::BulkString(vec![0xff])]).unwrap_err().definite);
-        assert!(!found(vec![Value::Int(3)]).unwrap_err().definite);
+    fn the_epoch_is_compared_as_text() {
+        let seen = |text: &str| same_epoch(&Value::BulkString(text.into()), 7).map_err(definite);
+        assert_eq!(seen("7"), Ok(()));
+        assert_eq!(seen("70"), Err((false, "epoch changed".into())));
+        assert_eq!(same_epoch(&Value::Nil, 7).map_err(definite), Err((false, "epoch changed".into())));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use rand::RngExt;
 use super::FakeCluster;
 use super::bug::FakeBug;
 use super::net::{Fate, NodeId, ProcessState, retransmit_after};
-use super::serve::{Answer, Request, Served};
+use super::serve::{Request, Served};
 use super::shard::Role;
 use super::world::{Late, World};
-use crate::store::{CallError, Reply, ServedBy, Store};
+use crate::store::{Answer, CallError, Command, Reply, ServedBy, Store};
 
 /// How long one message is under way on a good day.
 const HOP_US: std::ops::Range<u64> = 100..500;
@@ -36,21 +36,6 @@ impl FakeClient {
     pub(super) fn new(cluster: FakeCluster, node: NodeId) -> Self {
         let shards = cluster.world().shards.len();
         FakeClient { cluster, node, views: vec![None; shards] }
-    }
-
-    async fn call<T>(&mut self, request: Request, result: impl FnOnce(Answer) -> Option<T>) -> Reply<T> {
-        self.while_paused().await;
-        let routed = self.route(&request);
-        let (to, served_by) = match routed {
-            Ok(route) => route,
-            Err(error) => {
-                self.hop(Duration::ZERO).await;
-                return Reply { result: Err(error), served_by: None };
-            }
-        };
-        let answer = self.exchange(to, request).await;
-        let result = answer.map(|answer| result(answer).expect("each request has its own kind of answer"));
-        Reply { result, served_by: Some(served_by) }
     }
 
     /// The request's way there, its service, and the answer's way back.
@@ -80,12 +65,12 @@ impl FakeClient {
         if world.nodes.get(self.node).server == ProcessState::Dead {
             return Err(CallError::definite("client down"));
         }
-        let shard = world.shard_of(request.key());
+        let shard = world.shard_of(&request.key);
         let view = self.look_up(&world, shard);
         self.views[shard] = view;
         let view = view.ok_or_else(|| CallError::definite("no ZooKeeper in reach"))?;
         let mut to = view.master.ok_or_else(|| CallError::definite("no master"))?;
-        if let (Some(FakeBug::StaleRead), Request::Read { .. }) = (world.bug, request) {
+        if world.bug == Some(FakeBug::StaleRead) && request.command.is_read() {
             to = any_replica(&mut world, shard, to);
         }
         let node = world.nodes.get(to).name.clone();
@@ -204,45 +189,17 @@ impl Drop for Sent {
 }
 
 impl Store for FakeClient {
-    async fn read(&mut self, key: &str) -> Reply<Option<String>> {
-        let request = Request::Read { key: key.to_owned() };
-        let value = |answer| match answer {
-            Answer::Value(value) => Some(value),
-            Answer::Written | Answer::Swapped(_) => None,
-        };
-        self.call(request, value).await
-    }
-
-    async fn write(&mut self, key: &str, value: &str) -> Reply<()> {
-        let request = Request::Write { key: key.to_owned(), value: value.to_owned() };
-        self.call(request, |answer| (answer == Answer::Written).then_some(())).await
-    }
-
-    async fn cas(&mut self, key: &str, expected: &str, new: &str) -> Reply<bool> {
-        let request =
-            Request::Cas { key: key.to_owned(), expected: expected.to_owned(), new: new.to_owned() };
-        let swapped = |answer| match answer {
-            Answer::Swapped(swapped) => Some(swapped),
-            Answer::Value(_) | Answer::Written => None,
-        };
-        self.call(request, swapped).await
-    }
-}
-
-/// A store that acknowledges everything at once and keeps nothing: what the harness itself costs.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Noop;
-
-impl Store for Noop {
-    async fn read(&mut self, _key: &str) -> Reply<Option<String>> {
-        Reply { result: Ok(None), served_by: None }
-    }
-
-    async fn write(&mut self, _key: &str, _value: &str) -> Reply<()> {
-        Reply { result: Ok(()), served_by: None }
-    }
-
-    async fn cas(&mut self, _key: &str, _expected: &str, _new: &str) -> Reply<bool> {
-        Reply { result: Ok(true), served_by: None }
+    async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
+        let request = Request { key: key.to_owned(), command: command.clone() };
+        self.while_paused().await;
+        match self.route(&request) {
+            Ok((to, served_by)) => {
+                Reply { result: self.exchange(to, request).await, served_by: Some(served_by) }
+            }
+            Err(error) => {
+                self.hop(Duration::ZERO).await;
+                Reply { result: Err(error), served_by: None }
+            }
+        }
     }
 }

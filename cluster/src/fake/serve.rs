@@ -5,33 +5,17 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::bug::FakeBug;
+use super::datum::{self, Datum};
 use super::net::{Kind, NodeId, ProcessState};
 use super::shard::{Role, ms};
 use super::world::{Late, World};
-use crate::store::CallError;
+use crate::store::{Answer, CallError, Command};
 
 /// What a client asks.
 #[derive(Debug, Clone)]
-pub(super) enum Request {
-    Read { key: String },
-    Write { key: String, value: String },
-    Cas { key: String, expected: String, new: String },
-}
-
-impl Request {
-    pub fn key(&self) -> &str {
-        match self {
-            Request::Read { key } | Request::Write { key, .. } | Request::Cas { key, .. } => key,
-        }
-    }
-}
-
-/// What it gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    Value(Option<String>),
-    Written,
-    Swapped(bool),
+pub(super) struct Request {
+    pub key: String,
+    pub command: Command,
 }
 
 /// What a server says, and how long it waits for acknowledgements before it does.
@@ -62,9 +46,9 @@ impl World {
         let Kind::Replica { shard, index } = self.nodes.get(node).kind else {
             return Served::at_once(Err(CallError::definite("not a server of this shard")));
         };
-        if let (Some(FakeBug::StaleRead), Request::Read { key }) = (self.bug, request) {
-            let value = self.shards[shard].replicas[index].values.get(key).cloned();
-            return Served::at_once(Ok(Answer::Value(value)));
+        if self.bug == Some(FakeBug::StaleRead) && request.command.is_read() {
+            let replica = &mut self.shards[shard].replicas[index];
+            return Served::at_once(replica.apply(&request.key, &request.command));
         }
         let Role::Master { epoch } = self.shards[shard].replicas[index].role else {
             return Served::at_once(Err(CallError::definite("not the master")));
@@ -74,34 +58,19 @@ impl World {
             Some(FakeBug::SplitBrain) => epoch < self.shards[shard].epoch,
             _ => false,
         };
-        let answer = self.execute(shard, index, request);
+        let answer = match self.shards[shard].apply(index, &request.key, &request.command) {
+            Ok(answer) => self.distort(shard, index, request, answer),
+            Err(error) => return Served::at_once(Err(error)),
+        };
         if alone {
             return Served::at_once(Ok(answer));
         }
         match self.replicate_to_majority(shard, index) {
             Ok(after) => Served { answer: Ok(answer), after },
-            Err(error) => Served { answer: Err(error), after: WAIT_TIMEOUT },
-        }
-    }
-
-    /// The master's own part: looks, or sets.
-    fn execute(&mut self, shard: usize, index: usize, request: &Request) -> Answer {
-        let values = &self.shards[shard].replicas[index].values;
-        match request {
-            Request::Read { key } => {
-                let value = values.get(key).cloned();
-                Answer::Value(self.distort(shard, index, value))
-            }
-            Request::Write { key, value } => {
-                self.shards[shard].apply(index, key, value);
-                Answer::Written
-            }
-            Request::Cas { key, expected, new } => {
-                let swaps = values.get(key) == Some(expected);
-                if swaps {
-                    self.shards[shard].apply(index, key, new);
-                }
-                Answer::Swapped(swaps)
+            // What changed nothing had no effect, with or without a majority.
+            Err(error) => {
+                let definite = !request.command.may_have_changed(&answer);
+                Served { answer: Err(CallError { definite, ..error }), after: WAIT_TIMEOUT }
             }
         }
     }
@@ -153,7 +122,7 @@ impl World {
     /// The bug `duplicate-apply`: what was served comes again.
     pub(super) fn duplicate(&mut self, node: NodeId, request: &Request) {
         if self.bug != Some(FakeBug::DuplicateApply)
-            || !matches!(request, Request::Write { .. })
+            || request.command.is_read()
             || !self.rng.random_ratio(1, 20)
         {
             return;
@@ -164,20 +133,48 @@ impl World {
     }
 
     /// The bugs `fabricate` and `wrong-key`.
-    fn distort(&mut self, shard: usize, index: usize, value: Option<String>) -> Option<String> {
-        match (self.bug, value) {
-            (Some(FakeBug::Fabricate), Some(value)) if !value.is_empty() && self.rng.random_ratio(1, 100) => {
-                let at = self.rng.random_range(0..value.len());
-                // Bit 6 turns a digit into a letter: a value no workload writes.
-                let flip =
-                    |(i, byte): (usize, u8)| char::from(if i == at { byte ^ 0x40 } else { byte & 0x7f });
-                Some(value.bytes().enumerate().map(flip).collect())
+    fn distort(&mut self, shard: usize, index: usize, request: &Request, answer: Answer) -> Answer {
+        match self.bug {
+            Some(FakeBug::Fabricate) if self.rng.random_ratio(1, 100) => self.fabricate(answer),
+            Some(FakeBug::WrongKey) if request.command.is_read() && self.rng.random_ratio(1, 100) => {
+                let data = &self.shards[shard].replicas[index].data;
+                let others = data.iter().filter(|(key, datum)| **key != request.key && datum.is_some());
+                let theirs =
+                    |(_, datum): (_, &Option<Datum>)| datum::apply(&mut datum.clone(), &request.command);
+                others.filter_map(|other| theirs(other).ok()).find(|other| *other != answer).unwrap_or(answer)
             }
-            (Some(FakeBug::WrongKey), value) if self.rng.random_ratio(1, 100) => {
-                let values = &self.shards[shard].replicas[index].values;
-                values.values().find(|&other| Some(other) != value.as_ref()).cloned().or(value)
-            }
-            (_, value) => value,
+            _ => answer,
         }
+    }
+
+    /// The answer with one bit flipped, if there is any data in it.
+    fn fabricate(&mut self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Value(Some(value)) => Answer::Value(Some(self.flip(&value))),
+            Answer::Items(mut items) if !items.is_empty() => {
+                let at = self.rng.random_range(0..items.len());
+                items[at] = self.flip(&items[at]);
+                Answer::Items(items)
+            }
+            Answer::Number(number) => Answer::Number(number ^ 1 << self.rng.random_range(0..16)),
+            Answer::Balances(mut balances) if !balances.is_empty() => {
+                let at = self.rng.random_range(0..balances.len());
+                if let Some(balance) = balances.values_mut().nth(at) {
+                    *balance ^= 1 << self.rng.random_range(0..16);
+                }
+                Answer::Balances(balances)
+            }
+            other => other,
+        }
+    }
+
+    fn flip(&mut self, text: &str) -> String {
+        if text.is_empty() {
+            return String::new();
+        }
+        let at = self.rng.random_range(0..text.len());
+        // Bit 6 turns a digit into a letter: a value no workload writes.
+        let flip = |(i, byte): (usize, u8)| char::from(if i == at { byte ^ 0x40 } else { byte & 0x7f });
+        text.bytes().enumerate().map(flip).collect()
     }
 }

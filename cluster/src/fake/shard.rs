@@ -6,7 +6,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::datum::{self, Datum};
 use super::net::{Links, NodeId, Nodes};
+use crate::store::{Answer, CallError, Command};
 
 /// Entries of the current epoch kept for followers that lag; who lags more takes a whole copy.
 const BACKLOG_MAX: usize = 4096;
@@ -31,11 +33,22 @@ pub(super) struct Replica {
     pub node: NodeId,
     pub role: Role,
     pub position: Position,
-    pub values: HashMap<String, String>,
+    pub data: HashMap<String, Option<Datum>>,
     /// When it next takes what the master has, if it was not needed for an acknowledgement before.
     pub next_pull_ns: u64,
     /// Since when it has been a master that was deposed.
     pub deposed_ns: Option<u64>,
+}
+
+impl Replica {
+    /// Carries out `command` on this server's own data.
+    pub fn apply(&mut self, key: &str, command: &Command) -> Result<Answer, CallError> {
+        match self.data.get_mut(key) {
+            Some(datum) => datum::apply(datum, command),
+            None if command.is_read() => datum::apply(&mut None, command),
+            None => datum::apply(self.data.entry(key.to_owned()).or_default(), command),
+        }
+    }
 }
 
 /// Where an election stands. Times are those of the world's clock.
@@ -62,8 +75,8 @@ pub(super) struct Shard {
     pub good_ns: u64,
     /// How long a lease outlives that.
     pub lease_ns: u64,
-    /// Entries of `epoch`, the newest last.
-    backlog: VecDeque<(String, String)>,
+    /// Changes of `epoch`, key and command, the newest last.
+    backlog: VecDeque<(String, Command)>,
 }
 
 impl Shard {
@@ -72,7 +85,7 @@ impl Shard {
             node,
             role: Role::Replica { following: None },
             position: Position { term: 0, count: 0 },
-            values: HashMap::new(),
+            data: HashMap::new(),
             next_pull_ns: 0,
             deposed_ns: None,
         };
@@ -106,17 +119,20 @@ impl Shard {
             .collect()
     }
 
-    /// Sets a key on a master, and nowhere else yet.
-    pub fn apply(&mut self, master: usize, key: &str, value: &str) {
+    /// Carries out `command` on a master, and nowhere else yet. What changes something goes into the log.
+    pub fn apply(&mut self, master: usize, key: &str, command: &Command) -> Result<Answer, CallError> {
         let replica = &mut self.replicas[master];
-        replica.values.insert(key.to_owned(), value.to_owned());
-        replica.position.count += 1;
-        if replica.role == (Role::Master { epoch: self.epoch }) {
-            self.backlog.push_back((key.to_owned(), value.to_owned()));
-            if self.backlog.len() > BACKLOG_MAX {
-                self.backlog.pop_front();
+        let answer = replica.apply(key, command)?;
+        if command.may_have_changed(&answer) {
+            replica.position.count += 1;
+            if replica.role == (Role::Master { epoch: self.epoch }) {
+                self.backlog.push_back((key.to_owned(), command.clone()));
+                if self.backlog.len() > BACKLOG_MAX {
+                    self.backlog.pop_front();
+                }
             }
         }
+        Ok(answer)
     }
 
     /// Gives `to` all that `from` has: the missing entries if the backlog reaches that far, else a copy.
@@ -126,11 +142,12 @@ impl Shard {
         match missing {
             Some(missing) if ahead.term == behind.term && self.backlog_reaches(from, missing) => {
                 let replica = &mut self.replicas[to];
-                for (key, value) in self.backlog.range(self.backlog.len() - missing..) {
-                    replica.values.insert(key.clone(), value.clone());
+                for (key, command) in self.backlog.range(self.backlog.len() - missing..) {
+                    // What the master could do, a copy of its data at that point can: it was not refused.
+                    let _ = replica.apply(key, command);
                 }
             }
-            _ => self.replicas[to].values = self.replicas[from].values.clone(),
+            _ => self.replicas[to].data = self.replicas[from].data.clone(),
         }
         self.replicas[to].position = ahead;
     }
@@ -174,34 +191,54 @@ mod tests {
         shard
     }
 
+    fn set(shard: &mut Shard, master: usize, key: &str, value: &str) {
+        shard.apply(master, key, &Command::Set(value.into())).unwrap();
+    }
+
     #[test]
     fn a_follower_that_lags_gets_exactly_what_it_misses_and_one_too_far_behind_a_copy() {
         let mut shard = shard();
         for n in 0..10 {
-            shard.apply(0, "a", &n.to_string());
+            set(&mut shard, 0, "a", &n.to_string());
+            shard.apply(0, "list", &Command::Append(n.to_string())).unwrap();
+            shard.apply(0, "count", &Command::Add(n)).unwrap();
         }
         shard.replicate(0, 1);
-        assert_eq!(shard.replicas[1].position, Position { term: 1, count: 10 });
-        assert_eq!(shard.replicas[1].values["a"], "9");
+        assert_eq!(shard.replicas[1].position, Position { term: 1, count: 30 });
+        assert_eq!(shard.replicas[1].data, shard.replicas[0].data);
+        assert_eq!(shard.replicas[1].apply("count", &Command::Count), Ok(Answer::Number(45)));
         for n in 0..2 * BACKLOG_MAX {
-            shard.apply(0, &format!("b{n}"), "1");
+            set(&mut shard, 0, &format!("b{n}"), "1");
         }
         shard.replicate(0, 1);
-        assert_eq!(shard.replicas[1].values, shard.replicas[0].values);
+        assert_eq!(shard.replicas[1].data, shard.replicas[0].data);
+    }
+
+    #[test]
+    fn what_changed_nothing_is_not_replicated() {
+        let mut shard = shard();
+        let cas = Command::Cas { expected: "a".into(), new: "b".into() };
+        for command in [Command::Get, Command::Dequeue, cas] {
+            shard.apply(0, command.name(), &command).unwrap();
+        }
+        set(&mut shard, 0, "k", "text");
+        assert!(shard.apply(0, "k", &Command::Add(1)).is_err());
+        assert_eq!(shard.replicas[0].position.count, 1);
     }
 
     #[test]
     fn a_server_with_a_tail_of_its_own_loses_it_when_it_follows() {
         let mut shard = shard();
-        shard.apply(0, "a", "old");
+        set(&mut shard, 0, "a", "old");
         shard.replicate(0, 1);
         shard.epoch = 2;
         shard.promote(1, 0);
         for (tail, news) in [(2, 1), (1, 3)] {
-            (0..tail).for_each(|_| shard.apply(0, "b", "tail"));
-            (0..news).for_each(|_| shard.apply(1, "a", "new"));
+            (0..tail).for_each(|_| set(&mut shard, 0, "b", "tail"));
+            (0..news).for_each(|_| set(&mut shard, 1, "a", "new"));
             shard.attach(0, 1);
-            assert_eq!(shard.replicas[0].values, HashMap::from([("a".into(), "new".into())]));
+            let new = Some(Datum::Register("new".into()));
+            assert_eq!(shard.replicas[0].data, HashMap::from([("a".into(), new)]));
             assert_eq!(shard.replicas[0].position, shard.replicas[1].position);
             shard.replicas[0].role = Role::Master { epoch: 1 };
             shard.replicas[0].position = Position { term: 1, count: 1 };

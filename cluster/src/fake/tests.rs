@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::event::Step;
-use crate::store::{CallError, Reply, Store};
+use crate::store::{Answer, CallError, Command, Reply, Store};
 
 const MS: Duration = Duration::from_millis(1);
 /// Far above what anything here takes, even on a busy machine.
@@ -371,13 +371,11 @@ impl Ordeal {
         for (node, shard) in self.masters() {
             let reads = self.rng.random_bool(0.3);
             let key = "k".to_owned();
-            let request = match reads {
-                true => serve::Request::Read { key },
-                false => serve::Request::Write { key, value: value.to_owned() },
-            };
+            let command = if reads { Command::Get } else { Command::Set(value.to_owned()) };
+            let request = serve::Request { key, command };
             let possible = self.possible.entry(shard).or_insert_with(|| vec![None]);
             match self.world.serve(node, &request).answer {
-                Ok(serve::Answer::Value(read)) => {
+                Ok(Answer::Value(read)) => {
                     prop_assert!(possible.contains(&read), "{read:?} read at {node}, not {possible:?}");
                     *possible = vec![read];
                 }

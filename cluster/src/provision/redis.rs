@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{credentials::Secret, security::Security};
+
 use super::{Launch, ProvisionError, find_program, make_empty_dir, output_of, write};
-use crate::security::Security;
 
 /// Address that no Redis listens on: a replica of it is parked. A server that starts like this never
 /// looks like an empty master, so replicas that reconnect to it get an error instead of its emptiness.
@@ -50,6 +51,10 @@ pub struct Server {
     pub port: u16,
     /// Directory of its own. It is wiped at every start: a left-over dump must not be taken for data.
     pub dir: PathBuf,
+    /// What the passwords of the cluster are derived from.
+    pub secret: Secret,
+    /// False only where [`crate::defence::Defence::ParkedStart`] is left out: it then starts as a master.
+    pub parked: bool,
     /// TLS for clients and replication, with the plain port closed, or neither. The files must lie elsewhere:
     /// the directory is wiped.
     pub security: Security,
@@ -72,6 +77,8 @@ impl Server {
     /// The text of `redis.conf`.
     pub fn conf(&self) -> String {
         let (park_host, park_port) = PARKED;
+        let parked = if self.parked { format!("replicaof {park_host} {park_port}\n") } else { String::new() };
+        let (agent, reader) = (self.secret.agent(), self.secret.reader());
         format!(
             "bind {bind}\n\
              {ports}\
@@ -79,7 +86,11 @@ impl Server {
              daemonize no\n\
              dir {dir}\n\
              # Parked until the agent says whom to follow.\n\
-             replicaof {park_host} {park_port}\n\
+             {parked}\
+             # Nobody gets in but agents; they open the door to clients and replicas, epoch by epoch.\n\
+             user default off\n\
+             user {agent} on >{agent_password} ~* &* +@all\n\
+             user {reader} on >{reader_password} ~* +@all -@write -@admin -@dangerous\n\
              # Memory only: a restarted server is empty and gets its data from the master.\n\
              save \"\"\n\
              appendonly no\n\
@@ -98,6 +109,10 @@ impl Server {
              replica-read-only yes\n\
              client-output-buffer-limit replica 0 0 0\n\
              tcp-keepalive 10\n",
+            agent = agent.user,
+            agent_password = agent.password,
+            reader = reader.user,
+            reader_password = reader.password,
             bind = self.bind,
             ports = self.ports(),
             dir = quoted(&self.dir.to_string_lossy()),
@@ -143,7 +158,8 @@ mod tests {
     }
 
     fn server(dir: PathBuf, security: Security) -> Server {
-        Server { bind: [0, 0, 0, 0].into(), port: 6400, dir, security }
+        let secret = Secret::new("hush");
+        Server { bind: [0, 0, 0, 0].into(), port: 6400, dir, secret, parked: true, security }
     }
 
     #[test]
@@ -166,7 +182,12 @@ mod tests {
         let launch = server.prepare(&installation).unwrap();
         assert!(!server.dir.join("dump.rdb").exists());
         let conf = std::fs::read_to_string(server.dir.join("redis.conf")).unwrap();
-        assert!(conf.contains("\nreplicaof 127.0.0.1 1\n") && conf.contains("\nsave \"\"\n"));
+        assert!(
+            conf.contains("\nreplicaof 127.0.0.1 1\nuser ") || conf.contains("\nreplicaof 127.0.0.1 1\n# "),
+            "{conf}"
+        );
+        assert!(conf.contains("\nuser default off\n") && !conf.contains("hush"), "{conf}");
+        assert!(conf.contains("\nsave \"\"\n"));
         assert!(conf.contains("a \\\"b\\\"\"\n"), "{conf}");
         assert_eq!(launch.argv[0], "/usr/bin/redis-server");
         assert_eq!(launch.cwd, server.dir);

@@ -10,7 +10,7 @@ mod write;
 
 pub use link::{Link, LinkOptions};
 pub use snapshot::{Snapshot, Znode};
-pub use write::{put_ephemeral, put_persistent};
+pub use write::{put, put_ephemeral, put_persistent};
 
 /// Stops a background task when its owner goes away.
 #[derive(Debug)]

@@ -32,3 +32,13 @@ pub async fn put_persistent(client: &Client, path: &str, data: &[u8]) -> Result<
         Err(e) => Err(e),
     }
 }
+
+/// Makes `path` a persistent znode holding `data`, whatever it held before.
+pub async fn put(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
+    match client.set_data(path, data, None).await {
+        Err(Error::NoNode) if put_persistent(client, path, data).await? => Ok(()),
+        // Somebody else has created it in between.
+        Err(Error::NoNode) => client.set_data(path, data, None).await.map(|_| ()),
+        other => other.map(|_| ()),
+    }
+}

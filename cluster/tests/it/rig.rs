@@ -12,9 +12,11 @@ use std::{
 };
 
 use cluster::{
-    agent::{AgentConfig, Timing, Variant},
+    agent::{AgentConfig, Timing},
     bootstrap::{ShardMap, bootstrap},
-    client::ClusterView,
+    client::{ClientOptions, ClusterView},
+    credentials::Secret,
+    defence::Without,
     event::AgentEvent,
     provision::{self, Launch, certificates::Authority},
     security::{Security, TlsFiles, Transport},
@@ -22,7 +24,17 @@ use cluster::{
     znodes::{Paths, RedisNode},
 };
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The secret of every rig's cluster.
+pub fn secret() -> Secret {
+    Secret::new("of the rig")
+}
+
+/// A client's options in a rig's cluster.
+pub fn client_options() -> ClientOptions {
+    ClientOptions::new(secret())
+}
 
 /// A started server, killed when dropped, and by the kernel when the test's thread ends.
 pub struct Process {
@@ -124,7 +136,7 @@ impl Drop for Dir {
 
 /// Ports that were free a moment ago, all different, and below those that the system gives to outgoing
 /// connections.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     use std::hash::{BuildHasher, Hasher};
     let start = 12_000 + (std::hash::RandomState::new().build_hasher().finish() % 18_000) as u16;
     let listeners: Vec<TcpListener> =
@@ -266,7 +278,8 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str, issuer: &I
         redis: addr,
         zookeeper: connect.to_owned(),
         events: home.join("events.jsonl"),
-        variant: Variant::Course,
+        secret: secret(),
+        without: Without::nothing(),
         root: Paths::default().root().to_owned(),
         timing: Timing::default(),
         security: security.clone(),
@@ -277,7 +290,14 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str, issuer: &I
         addr,
         redis: None,
         agent: None,
-        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis"), security },
+        server: provision::redis::Server {
+            bind: LOOPBACK,
+            port,
+            dir: home.join("redis"),
+            secret: secret(),
+            parked: true,
+            security,
+        },
         agent_spec: provision::agent::Agent { program, config, dir: home },
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cluster::{
-    client::{Client, ClientOptions, ClusterView},
+    client::{Client, ClusterView},
     provision::certificates::Authority,
     redis_link::RedisLink,
     security::{Security, TlsFiles, Transport},
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     failover::{SOON, master_after, on_a_runtime, write_until_acknowledged},
-    rig::Rig,
+    rig::{Rig, client_options, secret},
 };
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -31,7 +31,8 @@ fn files(rig: &Rig) -> TlsFiles {
 
 /// Whether a Redis answers a PING over `transport`.
 async fn redis_answers(addr: std::net::SocketAddr, transport: &Transport) -> Result<(), String> {
-    let mut link = RedisLink::connect(addr, LIMIT, transport).await.map_err(|e| e.to_string())?;
+    let mut link =
+        RedisLink::connect_as(addr, &secret().agent(), LIMIT, transport).await.map_err(|e| e.to_string())?;
     link.command(&redis::cmd("PING"), LIMIT).await.map(|_| ()).map_err(|e| e.to_string())
 }
 
@@ -79,9 +80,9 @@ fn under_tls_a_killed_master_is_replaced_and_nothing_acknowledged_is_lost() {
         println!("servers and records after {} ms", started.elapsed().as_millis());
         let view = rig.view();
         let (epoch, first) = master_after(&view, 0, 0).await;
-        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
         println!("ready after {} ms", started.elapsed().as_millis());
-        let mut client = Client::new(view.clone(), ClientOptions::default());
+        let mut client = Client::new(view.clone(), client_options());
         for i in 0..50 {
             write_until_acknowledged(&mut client, &format!("key-{i}"), &format!("value-{i}")).await;
         }
@@ -165,11 +166,14 @@ fn a_server_that_shows_the_certificate_of_another_address_is_not_trusted() {
 fn shardctl_works_under_tls_and_says_what_is_wrong_with_its_flags() {
     on_a_runtime(async {
         let Some(rig) = Rig::start_with(3, true).await else { return };
-        status::ready(&rig.view(), 1, SOON).await.expect("the cluster takes writes");
+        status::ready(&rig.view(), &client_options(), SOON).await.expect("the cluster takes writes");
         let files = files(&rig);
+        let dir = tempfile::tempdir().expect("a directory");
+        let secret_file = dir.path().join("secret");
+        std::fs::write(&secret_file, secret().text()).expect("the secret is written");
         let shardctl = |flags: &[(&str, &std::path::Path)], args: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_shardctl"));
-            command.args(["--zookeeper", &rig.connect]);
+            command.args(["--zookeeper", &rig.connect]).arg("--secret-file").arg(&secret_file);
             for (flag, path) in flags {
                 command.arg(flag).arg(path);
             }

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
-use cluster::store::{CallError, ServedBy};
+use cluster::fake::Solo;
+use cluster::store::{CallError, Command};
 use proptest::prelude::*;
 
 use super::*;
@@ -47,43 +48,9 @@ fn value_of(input: &Input) -> Option<u64> {
     }
 }
 
-/// A store in one map; `fail` is answered instead, if set.
-#[derive(Default)]
-struct Map {
-    values: HashMap<String, String>,
-    fail: Option<CallError>,
-}
-
-impl Map {
-    fn reply<T>(&mut self, f: impl FnOnce(&mut HashMap<String, String>) -> T) -> Reply<T> {
-        let result = self.fail.clone().map_or_else(|| Ok(f(&mut self.values)), Err);
-        Reply { result, served_by: Some(ServedBy { shard: 1, epoch: 2, node: "s1r0".into() }) }
-    }
-}
-
-impl Store for Map {
-    async fn read(&mut self, key: &str) -> Reply<Option<String>> {
-        self.reply(|values| values.get(key).cloned())
-    }
-
-    async fn write(&mut self, key: &str, value: &str) -> Reply<()> {
-        self.reply(|values| drop(values.insert(key.into(), value.into())))
-    }
-
-    async fn cas(&mut self, key: &str, expected: &str, new: &str) -> Reply<bool> {
-        self.reply(|values| {
-            let swaps = values.get(key).is_some_and(|value| value == expected);
-            if swaps {
-                values.insert(key.into(), new.into());
-            }
-            swaps
-        })
-    }
-}
-
 const KEY: Key = Key { generation: 3, place: 1 };
 
-async fn one(workload: &Register, store: &mut Map, input: Input) -> (Call, Completion) {
+async fn one(workload: &Register, store: &mut Solo, input: Input) -> (Call, Completion) {
     let mut client = workload.client(0);
     let op = client.prepare(&input);
     let completion = client.call(store, &op).await;
@@ -167,11 +134,11 @@ fn without_a_rate_a_key_is_retired_after_a_bounded_number_of_operations() {
 
 #[tokio::test]
 async fn completions_say_what_happened() {
-    let (workload, mut store) = (register(1, pace(1.0, 1, 1)), Map::default());
+    let (workload, mut store) = (register(1, pace(1.0, 1, 1)), Solo::default());
     let (call, done) = one(&workload, &mut store, Input::Read { key: KEY }).await;
     assert_eq!(call, Call { f: "read", key: "k3-1".into(), value: Value::Null });
     assert_eq!((done.kind, done.value, done.error), (EventKind::Ok, Value::Null, None));
-    assert_eq!(done.served_by.map(|by| by.node), Some("s1r0".into()));
+    assert_eq!(done.served_by.map(|by| by.node), Some("solo".into()));
 
     let (call, done) = one(&workload, &mut store, Input::Write { key: KEY, value: 12 }).await;
     assert_eq!((call.f, call.value), ("write", json!(12)));
@@ -181,7 +148,7 @@ async fn completions_say_what_happened() {
     assert_eq!((call.f, call.value), ("cas", json!([12, 13])));
     assert_eq!((done.kind, done.value), (EventKind::Ok, json!([12, 13])));
 
-    store.values.insert("k3-1".into(), "07".into());
+    store.apply("k3-1", &Command::Set("07".into())).unwrap();
     let (_, done) = one(&workload, &mut store, Input::Cas { key: KEY, new: 14 }).await;
     assert_eq!((done.kind, done.error.as_deref()), (EventKind::Fail, Some("mismatch")));
     assert_eq!(done.value, json!([13, 14]));
@@ -194,14 +161,14 @@ async fn completions_say_what_happened() {
 
 #[tokio::test]
 async fn a_compare_and_set_expects_what_any_client_saw_last_and_reads_when_nobody_saw_anything() {
-    let (workload, mut store) = (register(1, pace(1.0, 2, 1)), Map::default());
+    let (workload, mut store) = (register(1, pace(1.0, 2, 1)), Solo::default());
     let cas = Input::Cas { key: KEY, new: 9 };
     assert_eq!(workload.client(1).prepare(&cas).call().f, "read");
     one(&workload, &mut store, Input::Write { key: KEY, value: 5 }).await;
     assert_eq!(workload.client(1).prepare(&cas).call().value, json!([5, 9]));
     // An update nobody knows the fate of is not what was last seen.
-    store.fail = Some(CallError::indefinite("connection reset"));
-    let (_, done) = one(&workload, &mut store, Input::Write { key: KEY, value: 6 }).await;
+    let mut failing = store.failing(CallError::indefinite("connection reset"));
+    let (_, done) = one(&workload, &mut failing, Input::Write { key: KEY, value: 6 }).await;
     assert_eq!((done.kind, done.value), (EventKind::Info, json!(6)));
     assert_eq!(workload.client(1).prepare(&cas).call().value, json!([5, 9]));
 }
