@@ -20,5 +20,6 @@ pub mod ring;
 pub mod security;
 pub mod status;
 pub mod store;
+pub mod weakness;
 pub mod zk;
 pub mod znodes;

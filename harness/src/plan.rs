@@ -34,6 +34,7 @@ impl Plan {
         let mut spec = RunSpec {
             target: args.target.clone(),
             variant: args.variant.clone(),
+            weaken: args.weaken.clone(),
             bug: args.bug.clone(),
             shards: args.shards,
             replicas: args.replicas,
@@ -44,7 +45,7 @@ impl Plan {
             time_limit_s: args.time_limit,
             concurrency: args.concurrency,
             rate: args.rate,
-            wait: args.wait,
+            wait: args.wait.unwrap_or(args.replicas / 2),
             reads: args.reads.clone(),
             lease_ms: args.lease_ms,
             op_timeout_ms: args.op_timeout_ms,
@@ -63,7 +64,13 @@ fn rand_seed() -> u64 {
 
 fn check(args: &RunArgs) -> Result<()> {
     registry::one_of("--target", &args.target, registry::TARGETS)?;
-    registry::one_of("--variant", &args.variant, registry::VARIANTS)?;
+    registry::one_of("--variant", &args.variant, &registry::variants())?;
+    let weaknesses = registry::weaknesses(&args.weaken)?;
+    if !weaknesses.is_empty() && args.target == "fake" {
+        return Err(usage(
+            "--weaken goes with --target zk-redis: the fake cluster has bugs of its own, see --bug",
+        ));
+    }
     registry::one_of("--workload", &args.workload, registry::WORKLOADS)?;
     registry::one_of("--reads", &args.reads, registry::READS)?;
     if let Some(bug) = &args.bug {
@@ -94,12 +101,31 @@ fn check(args: &RunArgs) -> Result<()> {
             "--op-timeout-ms 0: a client that waits for nothing gets no answers; give at least 1",
         ));
     }
-    if args.wait >= args.replicas && args.wait > 0 {
+    check_copies(args)
+}
+
+/// Enough copies of every acknowledged write, and not more than there are servers for.
+fn check_copies(args: &RunArgs) -> Result<()> {
+    let (majority, hardened) = (args.replicas / 2, args.variant == "hardened" && args.target != "fake");
+    if hardened && args.replicas > 3 {
         return Err(usage(format!(
-            "--wait {}: a shard of {} Redis has {} replicas; lower --wait or raise --replicas",
-            args.wait,
+            "--replicas {}: WAIT may count one replica twice, so hardened shards have at most 3 servers; use 1 to 3, \
+             or another --variant",
+            args.replicas
+        )));
+    }
+    let Some(wait) = args.wait else { return Ok(()) };
+    if wait >= args.replicas && wait > 0 {
+        return Err(usage(format!(
+            "--wait {wait}: a shard of {} Redis has {} replicas; lower --wait or raise --replicas",
             args.replicas,
             args.replicas - 1
+        )));
+    }
+    if hardened && wait < majority {
+        return Err(usage(format!(
+            "--wait {wait}: a hardened shard of {} waits for {majority}; to see what happens without, use --weaken no-wait",
+            args.replicas
         )));
     }
     Ok(())
@@ -153,6 +179,9 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         None => spec.faults.join(","),
     };
     words.push(format!("--target {} --variant {}", spec.target, spec.variant));
+    if !spec.weaken.is_empty() {
+        words.push(format!("--weaken {}", spec.weaken.join(",")));
+    }
     if let Some(bug) = &spec.bug {
         words.push(format!("--bug {bug}"));
     }

@@ -1,8 +1,11 @@
 //! Names on the command line, and what they stand for.
 
 use anyhow::Result;
+use cluster::defence::Without;
 use cluster::fake::FakeBug;
+use cluster::weakness::{self, VARIANTS, WEAKNESSES, Weakness};
 use nemesis::Family;
+use results::spec::RunSpec;
 
 use crate::exit::UsageError;
 
@@ -15,11 +18,23 @@ pub const TARGETS: &[Entry] = &[
     ("fake", "an in-memory cluster behind the same client: no privileges, no servers, any machine"),
 ];
 
-/// Protocols of the agents.
-pub const VARIANTS: &[Entry] = &[(
-    "course",
-    "ephemeral master lease, biggest offset wins, WAIT on writes; no read barrier, best-effort fencing",
-)];
+/// Protocols of agents and clients.
+pub fn variants() -> Vec<Entry> {
+    VARIANTS.iter().map(|(name, about, _)| (*name, *about)).collect()
+}
+
+/// The weaknesses with these names.
+pub fn weaknesses(names: &[String]) -> Result<Vec<&'static Weakness>> {
+    names
+        .iter()
+        .map(|name| weakness::named(name).map_err(|e| UsageError(format!("--weaken: {e}")).into()))
+        .collect()
+}
+
+/// The defences that a run leaves out; what its spec names was checked when it was planned.
+pub fn without(spec: &RunSpec) -> Result<Without> {
+    Ok(weakness::without(&spec.variant, &weaknesses(&spec.weaken)?))
+}
 
 /// What clients do.
 pub const WORKLOADS: &[Entry] = &[(
@@ -50,6 +65,8 @@ pub fn bug(name: &str) -> Result<FakeBug> {
 /// Everything that can be named, for `shardstorm list`.
 pub fn describe() -> String {
     let faults: Vec<Entry> = Family::ALL.iter().map(|family| (family.name(), family.about())).collect();
+    let variants = variants();
+    let weaknesses: Vec<Entry> = WEAKNESSES.iter().map(|weakness| (weakness.name, weakness.about)).collect();
     let bugs: Vec<Entry> = FakeBug::ALL.iter().map(|bug| (bug.name(), bug.description())).collect();
     let fault_targets: &[Entry] = &[
         ("master of shard N", "whoever is master of that shard when the fault strikes"),
@@ -59,9 +76,10 @@ pub fn describe() -> String {
         ("zookeeper minority", "as many ZooKeeper servers as leave a majority"),
         ("client", "one client node (links only)"),
     ];
-    let sections: [(&str, &[Entry]); 7] = [
+    let sections: [(&str, &[Entry]); 8] = [
         ("targets (--target)", TARGETS),
-        ("variants (--variant)", VARIANTS),
+        ("variants (--variant)", &variants),
+        ("weaknesses (--weaken; what each needs to show is in docs/weaknesses.md)", &weaknesses),
         ("workloads (--workload)", WORKLOADS),
         ("reads (--reads)", READS),
         ("faults (--faults)", &faults),

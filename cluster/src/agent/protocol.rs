@@ -45,6 +45,8 @@ const SPARE_SUSPECT: Duration = Duration::from_millis(200);
 const SPARE_PROPOSER: Duration = Duration::from_millis(150);
 /// How much longer a lease may stay unrenewed while replicas still hear the master.
 const AGENTLESS: u32 = 10;
+/// A Redis that was silent for so long is not given an order that others would wait for.
+const ANSWERS: Duration = Duration::from_millis(120);
 /// Between two attempts of the same thing.
 const RETRY: Duration = Duration::from_millis(60);
 /// How long a link may be down before it is made anew.
@@ -448,10 +450,11 @@ impl Protocol {
 
     fn elect(&mut self, o: &Observation, config: &Seen<ShardConfig>, actions: &mut Vec<Action>) {
         let epoch = config.value.epoch;
-        if let RedisSight::Up { run_id, promise, position, .. } = &o.own {
+        if let RedisSight::Up { run_id, promise, position, seen_at, .. } = &o.own {
+            let answers = o.now.duration_since(*seen_at) < ANSWERS;
             let fenced = self.fenced.as_ref().is_some_and(|(e, run)| *e == epoch && run == run_id);
             // Without a position the server is loading: it cannot stop now, and has nothing to say.
-            if !fenced && *promise <= epoch && position.is_some() && self.may_retry(o.now) {
+            if !fenced && answers && *promise <= epoch && position.is_some() && self.may_retry(o.now) {
                 let vote = config.value.is_voter(&self.node, run_id) || !self.defends(Defence::RunIds);
                 actions.push(Action::Fence { epoch, run_id: run_id.clone(), vote });
             }

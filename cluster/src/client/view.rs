@@ -8,7 +8,7 @@ use crate::{
     ring::Ring,
     security::Transport,
     zk::{AbortOnDrop, Link, LinkOptions, Snapshot},
-    znodes::{Member, Paths, RedisNode, RingRecord, Role, ShardConfig},
+    znodes::{LeaseRecord, Member, Paths, RedisNode, RingRecord, Role, ShardConfig},
 };
 
 /// One shard as last seen.
@@ -24,8 +24,10 @@ pub struct ShardView {
     pub replicas: Vec<RedisNode>,
     /// Nodes whose agent is alive, with what it says of its Redis.
     pub members: BTreeMap<String, Member>,
-    /// Whether somebody holds the lease; always false in a view that does not follow leases.
+    /// Whether the lease of this epoch was renewed; always false in a view that does not follow leases.
     pub leased: bool,
+    /// The server runs that hold votes, by node.
+    pub voters: BTreeMap<String, String>,
 }
 
 impl ShardView {
@@ -75,7 +77,10 @@ fn read_shard(snapshot: &Snapshot, paths: &Paths, id: u32) -> ShardView {
         serving: config.serving,
         replicas,
         members,
-        leased: snapshot.nodes.contains_key(&paths.lease()),
+        leased: snapshot
+            .record::<LeaseRecord>(&paths.lease())
+            .is_some_and(|(lease, _)| lease.epoch == config.epoch && config.epoch > 0),
+        voters: config.voters,
     }
 }
 

@@ -3,24 +3,28 @@
 mod observer;
 mod servers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::bootstrap::{ShardMap, bootstrap};
 use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
+use cluster::credentials::Secret;
+use cluster::defence::Defence;
 use cluster::event::AgentEvent;
 use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
+use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
 
 use super::Testbed;
+use crate::registry;
 use crate::sites::runtime;
 use observer::Observer;
 use servers::{Installations, Servers};
@@ -40,6 +44,8 @@ pub struct ZkRedis {
     zookeeper: String,
     ring: Ring,
     client_options: ClientOptions,
+    /// None where the agents would let an empty Redis vote anyway.
+    gate: Option<Gate>,
     installations: Installations,
     events: Vec<PathBuf>,
     lab: Lab,
@@ -58,7 +64,9 @@ impl ZkRedis {
         {
             nodes.insert(name.to_string(), lab.add_node(name)?);
         }
-        let mut servers = Servers::new(&topology, &nodes, folder, spec);
+        let (secret, without) =
+            (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
+        let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without);
         servers.start_zookeeper_and_redis(&installations)?;
         let zookeeper = servers.zookeeper();
         let control = nodes[super::CONTROL].clone();
@@ -76,8 +84,10 @@ impl ZkRedis {
             wait_replicas: spec.wait,
             wait_ms: spec.op_timeout_ms,
             read_from,
-            ..ClientOptions::default()
+            without: without.clone(),
+            ..ClientOptions::new(secret)
         };
+        let gate = without.defends(Defence::RunIds).then(Gate::default);
         let events = servers.event_files();
         let ring = Ring::new(&shards, cluster::ring::VNODES);
         let testbed = ZkRedis {
@@ -88,6 +98,7 @@ impl ZkRedis {
             zookeeper,
             ring,
             client_options,
+            gate,
             installations,
             events,
             lab,
@@ -98,7 +109,7 @@ impl ZkRedis {
 
     /// Waits until a write to every shard is acknowledged.
     fn await_writable(&self) -> Result<()> {
-        let (zookeeper, options) = (self.zookeeper.clone(), self.client_options);
+        let (zookeeper, options) = (self.zookeeper.clone(), self.client_options.clone());
         let keys = self.probe_keys();
         in_node(&self.nodes[super::CONTROL], async move {
             use cluster::store::Store;
@@ -169,6 +180,25 @@ fn shard_map(topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
     ShardMap::new(shards.map(|(id, names)| (id as u32, names.iter().map(redis).collect())).collect())
 }
 
+/// Keeps a shard from losing its memory: a killed Redis is empty, so the next one may be killed only after
+/// the agents have filled and registered the last one again.
+#[derive(Default)]
+struct Gate(Mutex<HashMap<String, Option<String>>>);
+
+impl Gate {
+    /// Lets `victim` be killed, unless another node of its shard still waits for its vote. `voters` are the
+    /// server runs that hold votes now.
+    fn pass(&self, shard: &[String], victim: &str, voters: &BTreeMap<String, String>) -> Result<(), String> {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.retain(|node, run_before| voters.get(node) == run_before.as_ref());
+        if let Some(other) = shard.iter().find(|node| *node != victim && lost.contains_key(*node)) {
+            return Err(format!("{other} was killed before and does not hold its data again yet"));
+        }
+        lost.insert(victim.to_string(), voters.get(victim).cloned());
+        Ok(())
+    }
+}
+
 /// A rule of the fabric, removed when dropped.
 struct Rule(RuleGuard);
 
@@ -188,6 +218,11 @@ impl Arena for ZkRedis {
     }
 
     fn kill(&self, victim: &Victim) -> Result<String, String> {
+        if let (Some(gate), Part::Redis, Some(shard)) =
+            (&self.gate, victim.part, self.topology.shard_of(&victim.node))
+        {
+            gate.pass(&self.topology.shards[shard], &victim.node, &self.observer.voters(shard))?;
+        }
         self.signal(victim, lab::Process::kill, |state| matches!(state, ProcessState::Exited(_)))
     }
 
@@ -250,7 +285,7 @@ impl Testbed for ZkRedis {
     }
 
     fn store(&self, view: &ClusterView) -> Client {
-        Client::new(view.clone(), self.client_options)
+        Client::new(view.clone(), self.client_options.clone())
     }
 
     fn probe_keys(&self) -> Vec<String> {
@@ -274,5 +309,22 @@ impl Testbed for ZkRedis {
 
     fn versions(&self) -> Vec<(String, String)> {
         self.installations.versions()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_redis_is_not_killed_before_the_first_votes_again() {
+        let (gate, shard) = (Gate::default(), ["a", "b", "c"].map(String::from));
+        let mut voters: BTreeMap<String, String> =
+            shard.iter().map(|node| (node.clone(), format!("{node}-1"))).collect();
+        assert_eq!(gate.pass(&shard, "a", &voters), Ok(()));
+        assert!(gate.pass(&shard, "b", &voters).unwrap_err().starts_with("a was killed before"));
+        assert_eq!(gate.pass(&shard, "a", &voters), Ok(()), "it has nothing more to lose");
+        voters.insert("a".into(), "a-2".into());
+        assert_eq!(gate.pass(&shard, "b", &voters), Ok(()));
     }
 }

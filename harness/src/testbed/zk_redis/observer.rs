@@ -1,5 +1,6 @@
 //! Who holds which role: a view of ZooKeeper kept on a node that no fault reaches.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,6 +25,7 @@ const ROLE_TIMEOUT: Duration = Duration::from_millis(150);
 /// A thread that watches; it ends when this is dropped.
 pub struct Observer {
     view: Arc<Mutex<View>>,
+    voters: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -38,11 +40,12 @@ impl Observer {
     ) -> Result<Observer> {
         let view = Arc::new(Mutex::new(View { masters: vec![None; shards], zookeeper_leader: None }));
         let (stop, stopped) = oneshot::channel();
-        let seen = view.clone();
+        let voters = Arc::new(Mutex::new(vec![BTreeMap::new(); shards]));
+        let (seen, seen_voters) = (view.clone(), voters.clone());
         let watch = move || {
             runtime()?.block_on(async {
                 tokio::select! {
-                    () = masters(&zookeeper, &seen) => {}
+                    () = masters(&zookeeper, &seen, &seen_voters) => {}
                     () = leader(&ensemble, &seen) => {}
                     _ = stopped => {}
                 }
@@ -50,12 +53,17 @@ impl Observer {
             Ok(())
         };
         let thread = node.enter("observer", watch)?;
-        Ok(Observer { view, stop: Some(stop), thread: Some(thread) })
+        Ok(Observer { view, voters, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Who holds which role, as last seen.
     pub fn view(&self) -> View {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server runs of a shard that hold votes, by node, as last seen.
+    pub fn voters(&self, shard: usize) -> BTreeMap<String, String> {
+        self.voters.lock().unwrap_or_else(PoisonError::into_inner).get(shard).cloned().unwrap_or_default()
     }
 }
 
@@ -68,7 +76,7 @@ impl Drop for Observer {
     }
 }
 
-async fn masters(zookeeper: &str, view: &Mutex<View>) {
+async fn masters(zookeeper: &str, view: &Mutex<View>, voters: &Mutex<Vec<BTreeMap<String, String>>>) {
     let cluster = ClusterView::open(zookeeper, &Transport::plain());
     let mut states = cluster.states();
     loop {
@@ -78,6 +86,9 @@ async fn masters(zookeeper: &str, view: &Mutex<View>) {
         {
             let now = state.shards.get(&(shard as u32));
             *seen = now.and_then(|now| Some((now.serving_master()?.node.clone(), now.epoch)));
+        }
+        for (shard, seen) in voters.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().enumerate() {
+            *seen = state.shards.get(&(shard as u32)).map(|now| now.voters.clone()).unwrap_or_default();
         }
         if states.changed().await.is_err() {
             return;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cluster::agent::{AgentConfig, Timing};
+use cluster::credentials::Secret;
+use cluster::defence::{Defence, Without};
+use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Security;
 use lab::{Node, Process, ProcessState, Program};
@@ -15,6 +18,8 @@ use results::spec::RunSpec;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
+/// Steps of an agent that are worth showing.
+const STEPS_SHOWN: usize = 4;
 /// Lines of a dead server's log that are worth showing.
 const LOG_TAIL: usize = 8;
 
@@ -67,6 +72,8 @@ impl Servers {
         nodes: &HashMap<String, Node>,
         folder: &RunFolder,
         spec: &RunSpec,
+        secret: &Secret,
+        without: &Without,
     ) -> Self {
         let logs = folder.path().join(results::layout::NODES);
         let peers: Vec<zookeeper::Peer> = (1..)
@@ -85,9 +92,10 @@ impl Servers {
         };
         let redis = of_shards().map(|(_, name)| {
             let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
+            let (dir, parked) = (data_dir(&logs, name, "redis"), without.defends(Defence::ParkedStart));
             (
                 nodes[name].clone(),
-                redis::Server { bind, port, dir: data_dir(&logs, name, "redis"), security: Security::Plain },
+                redis::Server { bind, port, dir, secret: secret.clone(), parked, security: Security::Plain },
             )
         });
         let connect: Vec<String> =
@@ -99,11 +107,12 @@ impl Servers {
                 redis: redis_addr(&nodes[name]),
                 zookeeper: connect.join(","),
                 events: logs.join(name).join("events.jsonl"),
-                variant: cluster::agent::Variant::Course,
+                secret: secret.clone(),
+                without: without.clone(),
                 root: cluster::znodes::ROOT.into(),
                 timing: Timing {
                     lease_ms: spec.lease_ms,
-                    wait_replicas: spec.wait.min(1),
+                    wait_replicas: spec.wait.min(spec.replicas / 2),
                     ..Timing::default()
                 },
                 security: Security::Plain,
@@ -204,7 +213,7 @@ impl Servers {
         if told.is_empty() { error } else { error.context(told.join("\n")) }
     }
 
-    /// One line per process that does not run, and per shard without a master.
+    /// One line per process that does not run, per node with its role, and per agent with its last steps.
     pub fn diagnose(&self, view: &View, topology: &Topology) -> Vec<String> {
         let idle = self.processes.iter().filter(|(_, process)| process.state() != ProcessState::Running);
         let mut lines: Vec<String> = idle
@@ -214,7 +223,9 @@ impl Servers {
             .collect();
         lines.sort();
         for name in topology.shards.iter().flatten() {
-            lines.push(format!("{name}: {}", view.role_of(topology, name)));
+            let events = self.logs.join(name).join("events.jsonl");
+            let last = last_steps(&events).unwrap_or_else(|| "nothing yet".into());
+            lines.push(format!("{name}: {}; its agent's last steps: {last}", view.role_of(topology, name)));
         }
         lines
     }
@@ -230,6 +241,20 @@ impl Drop for Servers {
             let _ = std::fs::remove_dir_all(data_dir(&self.logs, name, "zookeeper").join("data"));
         }
     }
+}
+
+/// The last steps of an agent, oldest first.
+fn last_steps(events: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(events).ok()?;
+    let lines: Vec<AgentEvent> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let shown = &lines[lines.len().saturating_sub(STEPS_SHOWN)..];
+    let told: Vec<String> = shown
+        .iter()
+        .map(|event| {
+            format!("{} of epoch {} {}", event.step.name(), event.epoch, event.detail).trim_end().to_string()
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 fn data_dir(logs: &Path, node: &str, server: &str) -> PathBuf {
