@@ -17,6 +17,7 @@ pub mod fake;
 pub mod provision;
 pub mod redis_link;
 pub mod ring;
+pub mod seal;
 pub mod security;
 pub mod status;
 pub mod store;

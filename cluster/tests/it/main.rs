@@ -1,5 +1,6 @@
 //! The real thing on loopback: three ZooKeeper servers, one shard of three Redis, three agents.
 
+mod authentic;
 mod commands;
 mod failover;
 mod measure;

@@ -19,6 +19,7 @@ use cluster::{
     defence::Without,
     event::AgentEvent,
     provision::{self, Launch, certificates::Authority},
+    redis_link::RedisLink,
     security::{Security, TlsFiles, Transport},
     status,
     znodes::{Paths, RedisNode},
@@ -99,6 +100,57 @@ impl Node {
     pub fn events(&self) -> Vec<AgentEvent> {
         let text = std::fs::read_to_string(&self.agent_spec.config.events).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("an event line is whole")).collect()
+    }
+}
+
+/// A Redis without agent or ZooKeeper, master from the start.
+pub struct Alone {
+    pub addr: SocketAddr,
+    pub link: RedisLink,
+    _process: Process,
+}
+
+impl Alone {
+    /// Starts one in `dir`; none, with the reason printed, where the machine lacks it.
+    pub async fn start(dir: &Path) -> Option<Alone> {
+        let installation = match provision::redis::find() {
+            Ok(installation) => installation,
+            Err(e) => {
+                println!("skipped: {e}");
+                return None;
+            }
+        };
+        let [port] = free_ports();
+        let home = dir.join(port.to_string());
+        let server = provision::redis::Server {
+            bind: LOOPBACK,
+            port,
+            dir: home.clone(),
+            secret: secret(),
+            parked: true,
+            security: Security::Plain,
+        };
+        let launch = server.prepare(&installation).expect("redis is prepared");
+        let process = Process::start(&launch, &home.with_extension("log"));
+        let addr = SocketAddr::new(LOOPBACK, port);
+        let mut link = loop {
+            match RedisLink::connect_as(addr, &secret().agent(), Duration::from_secs(1), &Transport::plain())
+                .await
+            {
+                Ok(link) => break link,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let promote = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
+        link.command(&promote, Duration::from_secs(5)).await.expect("it is master");
+        Some(Alone { addr, link, _process: process })
+    }
+
+    /// Sends one command.
+    pub async fn ask(&mut self, words: &[&str]) -> redis::Value {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd(words[0]).arg(&words[1..]);
+        self.link.pipeline(&pipeline).await.expect("it answers").remove(0)
     }
 }
 
