@@ -44,10 +44,6 @@ pub enum Defence {
     Recheck,
     /// Agent: that a master may serve is settled by its voters, not by a clock of its agent.
     NoOwnClock,
-    /// Redis: each epoch has credentials of its own, so nobody follows or asks a master of another one.
-    EpochTokens,
-    /// Redis: a server starts as a replica of nowhere.
-    ParkedStart,
     /// Lock: what a lock guards refuses tokens older than one it has seen.
     FencingToken,
     /// Lock: a token is a transaction id, which never goes back.
@@ -64,7 +60,7 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Defence; 24] = [
+    pub const ALL: [Defence; 22] = [
         Defence::Wait,
         Defence::WaitCount,
         Defence::ReadBarrier,
@@ -81,8 +77,6 @@ impl Defence {
         Defence::Admission,
         Defence::Recheck,
         Defence::NoOwnClock,
-        Defence::EpochTokens,
-        Defence::ParkedStart,
         Defence::FencingToken,
         Defence::TransactionToken,
         Defence::FreshMembers,
@@ -110,8 +104,6 @@ impl Defence {
             Defence::Admission => "admission",
             Defence::Recheck => "recheck",
             Defence::NoOwnClock => "no-own-clock",
-            Defence::EpochTokens => "epoch-tokens",
-            Defence::ParkedStart => "parked-start",
             Defence::FencingToken => "fencing-token",
             Defence::TransactionToken => "transaction-token",
             Defence::FreshMembers => "fresh-members",

@@ -44,7 +44,7 @@ pub const WEAKNESSES: &[Weakness] = &[
         name: "promote-without-votes",
         about: "whoever proposes an election makes itself master, with no vote but its own",
         without: &[Defence::Votes],
-        fault: "a replica lags; then the master is cut off from all but ZooKeeper's other side",
+        fault: "a replica lags; then the master is killed while the other replica is stopped",
         anomaly: "lost update",
     },
     Weakness {
@@ -102,13 +102,6 @@ pub const WEAKNESSES: &[Weakness] = &[
         without: &[Defence::SingleAttempt],
         fault: "packets to and from the master are delayed",
         anomaly: "an old value comes back",
-    },
-    Weakness {
-        name: "static-tokens",
-        about: "replication credentials are the same in all epochs, and a Redis starts as a master",
-        without: &[Defence::EpochTokens, Defence::ParkedStart, Defence::Fence],
-        fault: "the master's Redis is killed and comes back at once, empty",
-        anomaly: "lost update",
     },
     Weakness {
         name: "stale-ring",
@@ -183,7 +176,7 @@ pub const VARIANTS: &[(&str, &str, &[Defence])] = &[
     ),
     (
         "naive",
-        "no WAIT, local reads, whoever notices first becomes master, servers start as masters",
+        "no WAIT, local reads, whoever notices first becomes master, nobody is stopped",
         &[
             Defence::Wait,
             Defence::ReadBarrier,
@@ -196,8 +189,6 @@ pub const VARIANTS: &[(&str, &str, &[Defence])] = &[
             Defence::Fence,
             Defence::Park,
             Defence::Admission,
-            Defence::EpochTokens,
-            Defence::ParkedStart,
             Defence::FencingToken,
             Defence::OwnedMembership,
         ],

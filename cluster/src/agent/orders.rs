@@ -54,14 +54,6 @@ impl Orders {
         }
     }
 
-    /// The credentials of an epoch for replicas; the same for all where [`Defence::EpochTokens`] is left out.
-    fn replica_login(&self, epoch: u64) -> Login {
-        let kept = self.without.defends(Defence::EpochTokens);
-        let login = self.secret.replica(self.shard, if kept { epoch } else { 0 });
-        // The name still tells what was promised.
-        Login { user: format!("repl-{epoch}"), ..login }
-    }
-
     /// A connection, and the server run at its other end.
     pub async fn open(&self, limit: Duration) -> Result<(RedisLink, String), LinkError> {
         let mut link = RedisLink::connect_as(self.addr, &self.secret.agent(), limit, &self.transport).await?;
@@ -109,7 +101,7 @@ impl Orders {
     }
 
     fn promise_command(&self, epoch: u64) -> Cmd {
-        let login = self.replica_login(epoch);
+        let login = self.secret.replica(self.shard, epoch);
         let mut promise = cmd("CONFIG");
         promise.arg("SET").arg("masteruser").arg(login.user).arg("masterauth").arg(login.password);
         promise
@@ -126,7 +118,8 @@ impl Orders {
         let mut stamp = cmd("EVAL");
         stamp.arg(dataset::STAMP).arg(3).arg(dataset::EPOCH).arg(dataset::SEQ).arg(dataset::OWNED);
         stamp.arg(epoch).arg(slots);
-        let (clients, replicas) = (self.secret.client(self.shard, epoch), self.replica_login(epoch));
+        let (clients, replicas) =
+            (self.secret.client(self.shard, epoch), self.secret.replica(self.shard, epoch));
         let orders = vec![
             cmd("REPLICAOF").arg("NO").arg("ONE").clone(),
             stamp,

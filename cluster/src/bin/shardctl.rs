@@ -239,7 +239,6 @@ impl Plan {
             port: addr.port(),
             dir: dir.join("redis"),
             secret: self.secret.clone(),
-            parked: true,
             security: security.clone(),
         };
         write_script(&dir, "start-redis", &server.prepare(&self.redis)?)?;

@@ -1,6 +1,11 @@
 //! The client library: one attempt per call, on the master of the shard that owns the key.
 
-use std::{collections::BTreeMap, collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use redis::{Pipeline, Value, pipe};
 
@@ -68,6 +73,9 @@ impl ClientOptions {
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_LIMIT: Duration = Duration::from_millis(110);
 
+/// Clients of this process so far.
+static CLIENTS: AtomicU32 = AtomicU32::new(0);
+
 /// An open connection and whom it is logged in as.
 type Session = (String, RedisLink);
 
@@ -84,14 +92,18 @@ pub struct Client {
     turn: usize,
     /// Where [`Defence::RingRefresh`] is left out: the ring as first seen.
     first_ring: Option<Ring>,
-    /// Where [`Defence::FollowMaster`] is left out: masters that have given no trouble so far.
+    /// Where [`Defence::FollowMaster`] is left out, in every second client: masters that have given no trouble so
+    /// far.
     trusted: BTreeMap<u32, Route>,
+    sticky: bool,
 }
 
 impl Client {
     /// A client that finds its way by `view`. Connects when it is first used.
     pub fn new(view: ClusterView, options: ClientOptions) -> Self {
         let requests = Requests::new(options.without.clone(), options.wait_replicas, options.wait_ms);
+        let odd = CLIENTS.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        let sticky = odd && !options.without.defends(Defence::FollowMaster);
         Client {
             view,
             options,
@@ -100,6 +112,7 @@ impl Client {
             turn: 0,
             first_ring: None,
             trusted: BTreeMap::new(),
+            sticky,
         }
     }
 
@@ -156,7 +169,7 @@ impl Client {
         let login = self.options.secret.client(route.shard, route.epoch);
         let replies = self.exchange(&route, login, &pipeline).await;
         let result = replies.and_then(|replies| self.requests.judge(command, route.epoch, &replies));
-        if !self.defends(Defence::FollowMaster) {
+        if self.sticky {
             match &result {
                 Ok(_) => _ = self.trusted.insert(route.shard, route.clone()),
                 Err(_) => _ = self.trusted.remove(&route.shard),
@@ -211,7 +224,7 @@ impl Client {
 
     /// Comes back when the shard has moved on to a later epoch.
     async fn left_behind(&self, route: &Route) {
-        if !self.defends(Defence::FollowMaster) {
+        if self.sticky {
             std::future::pending::<()>().await;
         }
         self.view.epoch_after(route.shard, route.epoch).await;

@@ -53,10 +53,8 @@ pub struct Server {
     pub dir: PathBuf,
     /// What the passwords of the cluster are derived from.
     pub secret: Secret,
-    /// False only where [`crate::defence::Defence::ParkedStart`] is left out: it then starts as a master.
-    pub parked: bool,
-    /// TLS for clients and replication, with the plain port closed, or neither. The files must lie elsewhere:
-    /// the directory is wiped.
+    /// TLS for clients and replication, with the plain port closed, or neither. The files must lie elsewhere: the
+    /// directory is wiped.
     pub security: Security,
 }
 
@@ -77,7 +75,6 @@ impl Server {
     /// The text of `redis.conf`.
     pub fn conf(&self) -> String {
         let (park_host, park_port) = PARKED;
-        let parked = if self.parked { format!("replicaof {park_host} {park_port}\n") } else { String::new() };
         let (agent, reader) = (self.secret.agent(), self.secret.reader());
         format!(
             "bind {bind}\n\
@@ -86,7 +83,7 @@ impl Server {
              daemonize no\n\
              dir {dir}\n\
              # Parked until the agent says whom to follow.\n\
-             {parked}\
+             replicaof {park_host} {park_port}\n\
              # Nobody gets in but agents; they open the door to clients and replicas, epoch by epoch.\n\
              user default off\n\
              user {agent} on >{agent_password} ~* &* +@all\n\
@@ -159,7 +156,7 @@ mod tests {
 
     fn server(dir: PathBuf, security: Security) -> Server {
         let secret = Secret::new("hush");
-        Server { bind: [0, 0, 0, 0].into(), port: 6400, dir, secret, parked: true, security }
+        Server { bind: [0, 0, 0, 0].into(), port: 6400, dir, secret, security }
     }
 
     #[test]

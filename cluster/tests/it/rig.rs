@@ -127,7 +127,6 @@ impl Alone {
             port,
             dir: home.clone(),
             secret: secret(),
-            parked: true,
             security: Security::Plain,
         };
         let launch = server.prepare(&installation).expect("redis is prepared");
@@ -347,7 +346,6 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str, issuer: &I
             port,
             dir: home.join("redis"),
             secret: secret(),
-            parked: true,
             security,
         },
         agent_spec: provision::agent::Agent { program, config, dir: home },

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cluster::agent::{AgentConfig, Timing};
 use cluster::credentials::Secret;
-use cluster::defence::{Defence, Without};
+use cluster::defence::Without;
 use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Security;
@@ -92,10 +92,10 @@ impl Servers {
         };
         let redis = of_shards().map(|(_, name)| {
             let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
-            let (dir, parked) = (data_dir(&logs, name, "redis"), without.defends(Defence::ParkedStart));
+            let dir = data_dir(&logs, name, "redis");
             (
                 nodes[name].clone(),
-                redis::Server { bind, port, dir, secret: secret.clone(), parked, security: Security::Plain },
+                redis::Server { bind, port, dir, secret: secret.clone(), security: Security::Plain },
             )
         });
         let connect: Vec<String> =
