@@ -38,6 +38,9 @@ pub struct AgentConfig {
     /// Periods and limits.
     #[serde(default)]
     pub timing: Timing,
+    /// Whether clients and Redis prove their requests and replies; all of a cluster alike.
+    #[serde(default)]
+    pub authenticated: bool,
     /// How its links to Redis and ZooKeeper are protected.
     #[serde(rename = "tls", default, skip_serializing_if = "Security::is_plain")]
     pub security: Security,
@@ -168,6 +171,9 @@ struct Flags {
     /// Replicas that must acknowledge a heartbeat [default: 1]
     #[arg(long, value_name = "N")]
     wait_replicas: Option<u32>,
+    /// Clients and Redis prove their requests and replies
+    #[arg(long)]
+    authenticated: bool,
     #[command(flatten)]
     tls: TlsFlags,
 }
@@ -186,6 +192,8 @@ struct FileConfig {
     root: Option<String>,
     #[serde(default)]
     timing: Timing,
+    #[serde(default)]
+    authenticated: bool,
     #[serde(default)]
     tls: Security,
 }
@@ -232,6 +240,7 @@ fn merge(flags: Flags, file: FileConfig) -> Result<AgentConfig, ConfigError> {
         without: flags.without.map(Without::from_iter).or(file.without).unwrap_or_default(),
         root: flags.root.or(file.root).unwrap_or_else(default_root),
         timing,
+        authenticated: flags.authenticated || file.authenticated,
         security: flags.tls.over(file.tls)?,
     };
     validate(&config)?;

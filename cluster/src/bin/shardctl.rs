@@ -39,6 +39,9 @@ struct Cli {
     /// File with the cluster's secret: `prepare` writes it to `secret` in its directory
     #[arg(long, global = true, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// Clients and Redis prove their requests and replies: give it to `prepare`, and to all that follows
+    #[arg(long, global = true)]
+    authenticated: bool,
     #[command(flatten)]
     tls: TlsFlags,
     #[command(subcommand)]
@@ -122,11 +125,17 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     let transport = cli.tls.over(Security::Plain)?.load()?;
-    let cluster = Access { zookeeper: cli.zookeeper, secret_file: cli.secret_file, transport };
+    let cluster = Access {
+        zookeeper: cli.zookeeper,
+        secret_file: cli.secret_file,
+        authenticated: cli.authenticated,
+        transport,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match cli.command {
         Verb::Prepare { dir, shards, replicas, port, agent, tls } => {
-            Plan::new(&dir, shards, replicas, port, agent, tls)?.write()
+            Plan { authenticated: cli.authenticated, ..Plan::new(&dir, shards, replicas, port, agent, tls)? }
+                .write()
         }
         Verb::Bootstrap { dir } => runtime.block_on(write_records(&cluster, &dir)),
         Verb::Status { watch } => runtime.block_on(show_status(&cluster, watch)),
@@ -148,6 +157,7 @@ fn run(cli: Cli) -> Result<()> {
 struct Access {
     zookeeper: String,
     secret_file: Option<PathBuf>,
+    authenticated: bool,
     transport: Transport,
 }
 
@@ -163,6 +173,7 @@ struct Plan {
     /// None without TLS.
     authority: Option<Authority>,
     secret: Secret,
+    authenticated: bool,
 }
 
 impl Plan {
@@ -192,7 +203,18 @@ impl Plan {
         let authority = tls.then(|| Authority::new(&dir.to_string_lossy())).transpose()?;
         let dir = fs::canonicalize(dir)?;
         let secret = Secret::random().context("cannot draw a secret")?;
-        Ok(Plan { dir, shards, replicas, port, agent, redis, zookeeper, authority, secret })
+        Ok(Plan {
+            dir,
+            shards,
+            replicas,
+            port,
+            agent,
+            redis,
+            zookeeper,
+            authority,
+            secret,
+            authenticated: false,
+        })
     }
 
     fn write(&self) -> Result<()> {
@@ -252,6 +274,7 @@ impl Plan {
             without: Without::nothing(),
             root: Paths::default().root().to_owned(),
             timing: Timing { wait_replicas: self.replicas / 2, ..Timing::default() },
+            authenticated: self.authenticated,
             security,
         };
         let spec = Agent { program: vec![self.agent.clone()], config, dir: dir.clone() };
@@ -337,7 +360,8 @@ async fn connect(cluster: &Access) -> Result<Client> {
     let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     let view = ClusterView::open(&cluster.zookeeper, &cluster.transport);
     connected(&view, cluster).await?;
-    Ok(Client::new(view, ClientOptions::new(secret)))
+    let authenticated = cluster.authenticated;
+    Ok(Client::new(view, ClientOptions { authenticated, ..ClientOptions::new(secret) }))
 }
 
 async fn load(cluster: &Access, length: Duration, deadline: Duration) -> Result<()> {

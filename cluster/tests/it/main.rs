@@ -3,6 +3,7 @@
 mod authentic;
 mod commands;
 mod failover;
+mod hostile_link;
 mod measure;
 mod rig;
 mod tls;

@@ -153,6 +153,13 @@ impl Alone {
     }
 }
 
+/// How a rig is protected.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mode {
+    pub tls: bool,
+    pub authenticated: bool,
+}
+
 /// The cluster under test.
 pub struct Rig {
     // Dropped in this order: processes before their directory.
@@ -205,6 +212,11 @@ impl Rig {
 
     /// The same, with TLS on every link if `secure`.
     pub async fn start_with(shard: u32, secure: bool) -> Option<Rig> {
+        Rig::start_as(shard, Mode { tls: secure, authenticated: false }).await
+    }
+
+    /// The same, protected as `mode` says.
+    pub async fn start_as(shard: u32, mode: Mode) -> Option<Rig> {
         let (zk, redis) = match (provision::zookeeper::find(), provision::redis::find()) {
             (Ok(zk), Ok(redis)) => (zk, redis),
             (Err(e), _) | (_, Err(e)) => {
@@ -215,14 +227,17 @@ impl Rig {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
         let ports: [u16; 12] = free_ports();
-        let issuer = Issuer::new(dir.path(), secure);
+        let issuer = Issuer::new(dir.path(), mode.tls);
         let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9], &issuer);
         let connect = zk_addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let nodes: Vec<Node> = ["a", "b", "c"]
             .iter()
             .zip(&ports[9..])
             .map(|(letter, port)| {
-                node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect, &issuer)
+                let mut node =
+                    node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect, &issuer);
+                node.agent_spec.config.authenticated = mode.authenticated;
+                node
             })
             .collect();
         let security = issuer.issue("client", &[]);
@@ -333,6 +348,7 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str, issuer: &I
         without: Without::nothing(),
         root: Paths::default().root().to_owned(),
         timing: Timing::default(),
+        authenticated: false,
         security: security.clone(),
     };
     let program = vec![PathBuf::from(env!("CARGO_BIN_EXE_shard-agent"))];

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cluster::{
-    client::{Client, ClusterView},
+    client::{Client, ClientOptions, ClusterView},
     provision::certificates::Authority,
     redis_link::RedisLink,
     security::{Security, TlsFiles, Transport},
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     failover::{SOON, master_after, on_a_runtime, write_until_acknowledged},
-    rig::{Rig, client_options, secret},
+    rig::{Mode, Rig, client_options, secret},
 };
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -74,15 +74,30 @@ async fn plain_gets(addr: std::net::SocketAddr, say: &[u8]) -> Vec<u8> {
 
 #[test]
 fn under_tls_a_killed_master_is_replaced_and_nothing_acknowledged_is_lost() {
+    survives_a_killed_master(0, Mode { tls: true, authenticated: false });
+}
+
+#[test]
+fn in_the_authenticated_mode_a_killed_master_is_replaced_and_nothing_acknowledged_is_lost() {
+    survives_a_killed_master(4, Mode { tls: false, authenticated: true });
+}
+
+#[test]
+fn both_protections_go_together() {
+    survives_a_killed_master(5, Mode { tls: true, authenticated: true });
+}
+
+fn survives_a_killed_master(shard: u32, mode: Mode) {
     on_a_runtime(async {
         let started = Instant::now();
-        let Some(mut rig) = Rig::start_with(0, true).await else { return };
+        let Some(mut rig) = Rig::start_as(shard, mode).await else { return };
+        let options = || ClientOptions { authenticated: mode.authenticated, ..client_options() };
         println!("servers and records after {} ms", started.elapsed().as_millis());
         let view = rig.view();
-        let (epoch, first) = master_after(&view, 0, 0).await;
-        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
+        let (epoch, first) = master_after(&view, shard, 0).await;
+        status::ready(&view, &options(), SOON).await.expect("the cluster takes writes");
         println!("ready after {} ms", started.elapsed().as_millis());
-        let mut client = Client::new(view.clone(), client_options());
+        let mut client = Client::new(view.clone(), options());
         for i in 0..50 {
             write_until_acknowledged(&mut client, &format!("key-{i}"), &format!("value-{i}")).await;
         }
@@ -90,14 +105,15 @@ fn under_tls_a_killed_master_is_replaced_and_nothing_acknowledged_is_lost() {
         rig.node(&first).redis.take().expect("the master's redis").kill();
         let outage = write_until_acknowledged(&mut client, "key-50", "after").await;
         println!("killed: next acknowledged write after {} ms", outage.as_millis());
-        let (_, second) = master_after(&view, 0, epoch).await;
+        let (_, second) = master_after(&view, shard, epoch).await;
         assert_ne!(first, second);
+        assert_eq!(client.cas("key-50", "after", "changed").await.result, Ok(true));
         for i in 0..50 {
             assert_eq!(client.read(&format!("key-{i}")).await.result, Ok(Some(format!("value-{i}"))));
         }
         let redis = rig.redis.clone();
         rig.node(&first).start_redis(&redis);
-        assert!(view.wait_until(SOON, |s| s.shards[&0].replicas.len() == 2).await, "{:?}", view.state());
+        assert!(view.wait_until(SOON, |s| s.shards[&shard].replicas.len() == 2).await, "{:?}", view.state());
     });
 }
 

@@ -115,6 +115,7 @@ impl Servers {
                     wait_replicas: spec.wait.min(spec.replicas / 2),
                     ..Timing::default()
                 },
+                authenticated: false,
                 security: Security::Plain,
             };
             let dir = data_dir(&logs, name, "agent");
