@@ -160,6 +160,9 @@ impl Peer {
     }
 }
 
+/// File in a server's directory that holds its key and certificate, where it uses TLS.
+pub const KEYSTORE: &str = "keystore.pem";
+
 /// One ZooKeeper server to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -198,7 +201,7 @@ impl Server {
 
     /// Key and certificate in one file, as ZooKeeper wants its PEM keystores.
     fn keystore(&self) -> PathBuf {
-        self.dir.join("keystore.pem")
+        self.dir.join(KEYSTORE)
     }
 
     fn argv(&self, installation: &Installation, cfg: &Path) -> Vec<OsString> {
