@@ -2,6 +2,7 @@
 
 mod authentic;
 mod commands;
+mod costs;
 mod failover;
 mod hostile_link;
 mod measure;
