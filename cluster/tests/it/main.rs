@@ -2,9 +2,14 @@
 
 mod authentic;
 mod commands;
+mod coordination;
 mod costs;
+mod ensemble;
 mod failover;
 mod hostile_link;
+mod locks;
 mod measure;
+mod members;
+mod proxy;
 mod rig;
 mod tls;

@@ -177,10 +177,10 @@ pub struct Rig {
 }
 
 /// One cluster at a time: eight servers are plenty for two cores.
-static TURN: Mutex<()> = Mutex::new(());
+pub static TURN: Mutex<()> = Mutex::new(());
 
 /// The directory: kept if the test fails, for its logs.
-struct Dir(Option<tempfile::TempDir>);
+pub struct Dir(pub Option<tempfile::TempDir>);
 
 impl Drop for Dir {
     fn drop(&mut self) {
@@ -285,13 +285,13 @@ impl Rig {
 }
 
 /// Gives each process its certificate, or nobody.
-struct Issuer {
+pub struct Issuer {
     authority: Option<Authority>,
     dir: PathBuf,
 }
 
 impl Issuer {
-    fn new(dir: &Path, secure: bool) -> Issuer {
+    pub fn new(dir: &Path, secure: bool) -> Issuer {
         let authority = secure.then(|| Authority::new("rig").expect("an authority"));
         Issuer { authority, dir: dir.join("tls") }
     }
@@ -304,7 +304,7 @@ impl Issuer {
     }
 }
 
-fn start_zookeeper(
+pub fn start_zookeeper(
     installation: &provision::zookeeper::Installation,
     dir: &Path,
     ports: &[u16],

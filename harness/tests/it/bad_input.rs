@@ -21,7 +21,7 @@ fn every_bad_flag_is_named_with_its_mend() {
         (&["--shards", "0"], "--shards"),
         (&["--wait", "3"], "lower --wait or raise --replicas"),
         (&["--tls", "--target", "fake"], "--tls goes with --target zk-redis"),
-        (&["--authenticated", "--reads", "replica"], "drop --reads replica"),
+        (&["--authenticated", "--reads", "replica"], "use --reads master or another workload"),
         (&["--op-timeout-ms", "0"], "at least 1"),
         (&["--frobnicate"], "--frobnicate"),
     ];
