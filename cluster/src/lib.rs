@@ -19,6 +19,8 @@ pub mod lock;
 pub mod provision;
 pub mod redis_link;
 pub mod ring;
+pub mod seal;
+pub mod security;
 pub mod status;
 pub mod store;
 pub mod weakness;

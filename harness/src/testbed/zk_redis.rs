@@ -1,5 +1,6 @@
 //! A run on real servers: ZooKeeper, Redis and agents, each in the node it belongs to.
 
+mod certificates;
 mod observer;
 mod servers;
 
@@ -16,6 +17,7 @@ use cluster::credentials::Secret;
 use cluster::defence::Defence;
 use cluster::event::AgentEvent;
 use cluster::ring::Ring;
+use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
 use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
@@ -65,18 +67,22 @@ impl ZkRedis {
         }
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
-        let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without);
+        let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
         servers.start_zookeeper_and_redis(&installations)?;
-        let zookeeper = servers.zookeeper();
+        let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
-        in_node(&control, set_up(zookeeper.clone(), shard_map(&topology, &nodes)))
+        in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(&topology, &nodes)))
             .map_err(|e| servers.explain(e))?;
         servers.require_running()?;
         servers.start_agents()?;
         let ensemble =
             topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));
-        let observer =
-            Observer::start(&control, zookeeper.clone(), ensemble.collect(), topology.shards.len())?;
+        let observer = Observer::start(
+            &control,
+            (zookeeper.clone(), transport),
+            ensemble.collect(),
+            topology.shards.len(),
+        )?;
         let shards: Vec<u32> = (0..spec.shards).collect();
         let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
         let client_options = ClientOptions {
@@ -85,6 +91,7 @@ impl ZkRedis {
             wait_ms: spec.op_timeout_ms * 3 / 5,
             read_from,
             without: without.clone(),
+            authenticated: spec.authenticated,
             ..ClientOptions::new(secret)
         };
         let gate = without.defends(Defence::RunIds).then(Gate::default);
@@ -110,10 +117,10 @@ impl ZkRedis {
     /// Waits until a write to every shard is acknowledged.
     fn await_writable(&self) -> Result<()> {
         let (zookeeper, options) = (self.zookeeper.clone(), self.client_options.clone());
-        let keys = self.probe_keys();
+        let (keys, transport) = (self.probe_keys(), self.servers.transport().clone());
         in_node(&self.nodes[super::CONTROL], async move {
             use cluster::store::Store;
-            let mut client = Client::new(ClusterView::open(&zookeeper), options);
+            let mut client = Client::new(ClusterView::open(&zookeeper, &transport), options);
             let began = Instant::now();
             for (shard, key) in keys.iter().enumerate() {
                 while let Err(error) = client.write(key, "ready").await.result {
@@ -168,8 +175,10 @@ fn in_node<T: Send + 'static>(
     thread.join().map_err(|_| anyhow!("the set-up thread has panicked"))?
 }
 
-async fn set_up(zookeeper: String, map: ShardMap) -> Result<()> {
-    bootstrap(&zookeeper, &Paths::default(), &map, READY_BOUND).await.context("failed to set ZooKeeper up")
+async fn set_up(zookeeper: String, transport: Transport, map: ShardMap) -> Result<()> {
+    bootstrap(&zookeeper, &transport, &Paths::default(), &map, READY_BOUND)
+        .await
+        .context("failed to set ZooKeeper up")
 }
 
 fn shard_map(topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
@@ -266,7 +275,7 @@ impl Testbed for ZkRedis {
     }
 
     async fn open(&self, site: usize) -> Result<ClusterView> {
-        let view = ClusterView::open(&self.zookeeper);
+        let view = ClusterView::open(&self.zookeeper, self.servers.transport());
         let shards = self.topology.shards.len();
         let complete = |state: &cluster::client::ClusterState| {
             state.shards.len() == shards
