@@ -217,7 +217,7 @@ fn ordeal(seed: u64, faults: &[Fault], rough: bool, without: Without) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_no_promise_is_broken_and_the_shard_recovers(
@@ -236,7 +236,7 @@ proptest! {
 fn ordeals_that_break(without: &[Defence]) -> usize {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = (any::<u64>(), faults(9));
-    (0..300)
+    (0..150)
         .filter(|_| {
             let (seed, faults) = strategy.new_tree(&mut runner).unwrap().current();
             let mut world = ordeal(seed, &faults, true, without.iter().copied().collect());
@@ -250,6 +250,6 @@ fn ordeals_that_break(without: &[Defence]) -> usize {
 fn the_model_notices_when_votes_or_runs_are_not_minded() {
     for missing in [Defence::Votes, Defence::RunIds] {
         let broken = ordeals_that_break(&[missing]);
-        assert!(broken > 0, "{missing} is missing, and no ordeal of 300 shows it");
+        assert!(broken > 0, "{missing} is missing, and no ordeal of 150 shows it");
     }
 }

@@ -6,7 +6,7 @@
 //! acknowledgement has arrived and the epoch of the data still is that of the operation: the client's rules.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -243,16 +243,32 @@ impl World {
             if let (true, Some(j)) = (linked, self.redis[i].of)
                 && self.chance(if i == 0 { 80 } else { 40 })
             {
-                let (data, epoch, run) = (self.redis[j].data.clone(), self.redis[j].epoch, self.redis[j].run);
                 let late = if self.chance(50) { 0 } else { TICK_MS * (self.dice % 8) };
-                self.acks.push(Ack { at_ms: self.now_ms + late, node: j, run, len: data.len() });
-                (self.redis[i].data, self.redis[i].epoch) = (data, epoch);
+                let (run, len) = (self.redis[j].run, self.redis[j].data.len());
+                self.acks.push(Ack { at_ms: self.now_ms + late, node: j, run, len });
+                self.copy(j, i);
             }
             if linked != self.redis[i].linked {
                 self.redis[i].linked = linked;
                 self.redis[i].link_ms = self.now_ms;
             }
         }
+    }
+
+    /// What `from` has becomes what `to` has: the rest of the stream, or everything if the histories differ.
+    fn copy(&mut self, from: usize, to: usize) {
+        let source = std::mem::take(&mut self.redis[from].data);
+        let epoch = self.redis[from].epoch;
+        let target = &mut self.redis[to];
+        let known = target.data.len();
+        // Operations have unique numbers, so equal last ones mean equal histories.
+        if known <= source.len() && known.checked_sub(1).is_none_or(|i| source[i] == target.data[i]) {
+            target.data.extend_from_slice(&source[known..]);
+        } else {
+            target.data.clone_from(&source);
+        }
+        target.epoch = epoch;
+        self.redis[from].data = source;
     }
 
     /// Acknowledgements arrive, and clients are told.
@@ -284,8 +300,10 @@ impl World {
     }
 
     fn acknowledge(&mut self, p: &Pending) {
-        let seen: HashSet<u64> = self.redis[p.node].data[..p.place].iter().copied().collect();
-        if let Some(missed) = self.acked[..p.before].iter().find(|op| !seen.contains(op)) {
+        let data = &self.redis[p.node].data[..p.place];
+        // Numbers are given out in order of time, so every history is sorted.
+        let missed = self.acked[..p.before].iter().find(|op| data.binary_search(op).is_err());
+        if let Some(missed) = missed {
             let (op, node, epoch) = (p.op, p.node, p.epoch);
             self.broken.push(format!("operation {op} at r{node} in epoch {epoch} did not see {missed}"));
         }
@@ -295,7 +313,6 @@ impl World {
     fn sessions(&mut self) {
         let now = self.now_ms;
         for i in 0..NODES {
-            let o = self.observe(i);
             let agent = &mut self.agents[i];
             if !agent.runs || agent.paused || agent.cut {
                 if now - agent.seen_ms >= SESSION_MS {
@@ -304,8 +321,12 @@ impl World {
                 continue;
             }
             agent.seen_ms = now;
-            let duty = agent.protocol.duty(&o);
-            if let Some(duty) = duty.filter(|duty| now % 100 == 0 && duty.config_version == self.version) {
+            if now % 100 != 0 {
+                continue;
+            }
+            let o = self.observe(i);
+            let duty = self.agents[i].protocol.duty(&o);
+            if let Some(duty) = duty.filter(|duty| duty.config_version == self.version) {
                 let n = self.lease.0.n + 1;
                 self.lease = (LeaseRecord { epoch: duty.epoch, node: name(i), n }, self.lease.1 + 1);
                 let at = self.at(now);
