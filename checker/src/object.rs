@@ -4,7 +4,9 @@
 //! | object | its operations | the answer is |
 //! |---|---|---|
 //! | [`mutex`] | `acquire`, `release` | exact |
-//! | [`fence`] | `acquire` → token, `guarded` token | exact as to tokens |
+//! | [`fence`] | `acquire` → token, `claim` and `guarded` with it | exact as to tokens |
+//! | [`guarded`] | `claim` → value, `guarded` value, `read` → value | necessary |
+//! | [`membership`] | `join` → incarnation, `leave`, `members` → all | necessary |
 //! | [`set`] | `add`, `read` → all | exact for unique elements |
 //! | [`list`] | `append`, `read` → all | exact for unique elements |
 //! | [`counter`] | `increment`, `read` → count | exact |
@@ -17,7 +19,9 @@ pub mod bank;
 pub mod counter;
 pub mod fence;
 mod grow;
+pub mod guarded;
 pub mod list;
+pub mod membership;
 pub mod mutex;
 pub mod queue;
 pub mod session;

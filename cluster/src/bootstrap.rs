@@ -10,9 +10,10 @@ use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error};
 
 use crate::{
-    ring::VNODES,
+    ring::{Ring, VNODES},
+    security::Transport,
     zk::put_persistent,
-    znodes::{Paths, RedisNode, RingRecord, ShardConfig, ShardNodes, encode},
+    znodes::{LeaseRecord, Paths, RedisNode, RingRecord, ShardConfig, ShardNodes, encode},
 };
 
 /// Which Redis servers make up which shard.
@@ -53,6 +54,7 @@ pub enum BootstrapError {
 /// already is left as it is, so calling it twice does no harm.
 pub async fn bootstrap(
     connect: &str,
+    transport: &Transport,
     paths: &Paths,
     map: &ShardMap,
     limit: Duration,
@@ -62,7 +64,7 @@ pub async fn bootstrap(
     let mut why = "nobody answered".to_owned();
     while started.elapsed() < limit {
         let left = limit.saturating_sub(started.elapsed());
-        match timeout(left.min(Duration::from_secs(3)), attempt(connect, paths, map)).await {
+        match timeout(left.min(Duration::from_secs(3)), attempt(connect, transport, paths, map)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(e)) => why = e.to_string(),
             Err(_) => {}
@@ -93,26 +95,30 @@ fn validate(map: &ShardMap) -> Result<(), BootstrapError> {
     Ok(())
 }
 
-async fn attempt(connect: &str, paths: &Paths, map: &ShardMap) -> Result<(), Error> {
+async fn attempt(connect: &str, transport: &Transport, paths: &Paths, map: &ShardMap) -> Result<(), Error> {
     let connector = Client::connector().with_session_timeout(Duration::from_secs(4)).with_fail_eagerly();
-    let client = connector.connect(connect).await?;
+    let client = transport.zookeeper(connector, connect).await?;
     let mut dirs = String::new();
     for part in paths.root().split('/').filter(|part| !part.is_empty()) {
         dirs = format!("{dirs}/{part}");
         put_persistent(&client, &dirs, b"").await?;
     }
     put_persistent(&client, &paths.shards(), b"").await?;
+    let ids: Vec<u32> = map.shards.iter().map(|(id, _)| *id).collect();
+    let ring = Ring::new(&ids, map.vnodes);
     for (id, nodes) in &map.shards {
         let shard = paths.shard(*id);
+        let record = ShardNodes { nodes: nodes.clone(), slots: ring.slots_of(*id) };
         put_persistent(&client, shard.dir(), b"").await?;
-        put_persistent(&client, &shard.candidates(), b"").await?;
+        put_persistent(&client, &shard.hellos(), b"").await?;
+        put_persistent(&client, &shard.votes(), b"").await?;
+        put_persistent(&client, &shard.lease(), &encode(&LeaseRecord::default())).await?;
         put_persistent(&client, &shard.members(), b"").await?;
-        put_persistent(&client, &shard.nodes(), &encode(&ShardNodes { nodes: nodes.clone() })).await?;
+        put_persistent(&client, &shard.nodes(), &encode(&record)).await?;
         // Last: agents stand for election once they see it.
         put_persistent(&client, &shard.config(), &encode(&ShardConfig::default())).await?;
     }
-    let shards = map.shards.iter().map(|(id, _)| *id).collect();
-    let ring = RingRecord { epoch: 1, vnodes: map.vnodes, shards };
+    let ring = RingRecord { epoch: 1, vnodes: map.vnodes, shards: ids };
     put_persistent(&client, &paths.ring(), &encode(&ring)).await?;
     Ok(())
 }

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// A step of the failover protocol.
 ///
-/// The agent that wins epoch `e` writes, in this order: `suspected` and `lease_lost` of `e - 1` (not for the
-/// first master of all), `proposed`, `elected`, `fenced` and `promoted` of `e`. The others write `following`,
-/// that of the old master `demoted` before. Several agents suspect and propose. After a false alarm
-/// `suspected`, `lease_lost` and `proposed` may come again for the same epoch: those that led to `elected` are
-/// the last before it.
+/// From epoch `e - 1` to epoch `e`: some agents write `suspected` of `e - 1`; the one whose proposal is accepted
+/// writes `lease_lost` of `e - 1` and `proposed` of `e`; every agent that is reached writes `fenced` of `e`
+/// (`demoted` too if its Redis was master) and `voted`; the one that counts the votes writes `elected`; the
+/// chosen one `promoted`, the others `following`. A restarted Redis that counts again is `admitted`. An
+/// epoch that is overtaken by the next proposal is never `elected`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -16,20 +16,24 @@ pub enum Step {
     Started,
     /// The agent has reason to believe that the master does not serve.
     Suspected,
-    /// The master's lease is gone (deleted, expired, or no longer renewed).
+    /// The master's lease is over: it was not renewed, or the master's agent gave up.
     LeaseLost,
-    /// The agent proposed itself for the next epoch.
+    /// Its proposal of the next epoch was accepted.
     Proposed,
-    /// Its proposal won: the next epoch is its own.
+    /// The votes are counted and the next master is chosen.
     Elected,
-    /// The predecessor was told to stop, or could not be reached; see `detail`.
+    /// Its Redis serves nobody and follows nobody of an older epoch.
     Fenced,
+    /// It has said where the data of its Redis stands.
+    Voted,
     /// Its Redis is master and the epoch is published.
     Promoted,
     /// Its Redis follows the master of this epoch.
     Following,
     /// Its Redis was master and is no longer.
     Demoted,
+    /// Its Redis, which had been restarted, holds all the data again and votes.
+    Admitted,
 }
 
 impl Step {
@@ -45,6 +49,8 @@ impl Step {
             Step::Promoted => "promoted",
             Step::Following => "following",
             Step::Demoted => "demoted",
+            Step::Voted => "voted",
+            Step::Admitted => "admitted",
         }
     }
 }

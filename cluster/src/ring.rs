@@ -1,20 +1,31 @@
 //! Consistent hashing with virtual nodes: which shard owns a key.
 //!
-//! Every shard sits at `vnodes` points of a ring of 2^64 positions; a key belongs to the first point at or
-//! after its own position (Karger et al. 1997). Adding a shard moves about `1/n` of the keys, all of them
-//! to the new shard. The hash is fixed (FNV-1a with a finalising mix), so every process of every version
-//! agrees on the owner.
+//! A key falls into one of [`SLOTS`] slots, equal arcs of a ring of 2^64 positions; every shard sits at `vnodes`
+//! points of the ring, and a slot belongs to the first point at or after its beginning (Karger et al. 1997).
+//! Adding a shard moves about `1/n` of the slots, all of them to the new shard. The hash is SHA-1, because a
+//! script inside Redis can compute it too: a server refuses a key whose slot it does not own, whatever ring the
+//! client believes in. Every process of every version agrees on the owner.
+
+use sha1::{Digest, Sha1};
 
 use crate::znodes::RingRecord;
+
+/// Number of slots: what moves from shard to shard.
+pub const SLOTS: u16 = 1024;
 
 /// Virtual nodes of a shard unless told otherwise: spreads keys to within about a tenth of the fair share.
 pub const VNODES: u32 = 128;
 
+/// The slot of a key: the first ten bits of its SHA-1.
+pub fn slot(key: &str) -> u16 {
+    (position(key.as_bytes()) >> (64 - SLOTS.trailing_zeros())) as u16
+}
+
 /// Owners of all keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ring {
-    /// Position and shard, by position.
-    points: Vec<(u64, u32)>,
+    /// The owner of each slot; empty if there are no shards.
+    owners: Vec<u32>,
 }
 
 impl Ring {
@@ -28,15 +39,36 @@ impl Ring {
             })
             .collect();
         points.sort_unstable();
-        points.dedup_by_key(|point| point.0);
-        Ring { points }
+        let Some(first) = points.first().copied() else { return Ring::default() };
+        let owner = |slot: u16| {
+            let at = u64::from(slot) << (64 - SLOTS.trailing_zeros());
+            let next = points.partition_point(|&(point, _)| point < at);
+            points.get(next).unwrap_or(&first).1
+        };
+        Ring { owners: (0..SLOTS).map(owner).collect() }
     }
 
     /// The shard that owns `key`; none if the ring is empty.
     pub fn owner(&self, key: &str) -> Option<u32> {
-        let at = position(key.as_bytes());
-        let next = self.points.partition_point(|&(point, _)| point < at);
-        self.points.get(next).or_else(|| self.points.first()).map(|&(_, shard)| shard)
+        self.owner_of(slot(key))
+    }
+
+    /// The shard that owns a slot; none if the ring is empty.
+    pub fn owner_of(&self, slot: u16) -> Option<u32> {
+        self.owners.get(usize::from(slot)).copied()
+    }
+
+    /// A key that begins with `prefix` and belongs to `shard`; none if the shard owns nothing.
+    pub fn key_of(&self, shard: u32, prefix: &str) -> Option<String> {
+        self.owners.contains(&shard).then(|| {
+            let mut keys = (0u64..).map(|n| format!("{prefix}-{n}"));
+            keys.find(|key| self.owner(key) == Some(shard)).expect("every slot has keys")
+        })
+    }
+
+    /// The slots of one shard as its dataset keeps them: a `1` for each that it owns, else a `0`.
+    pub fn slots_of(&self, shard: u32) -> String {
+        (0..SLOTS).map(|slot| if self.owner_of(slot) == Some(shard) { '1' } else { '0' }).collect()
     }
 }
 
@@ -46,15 +78,10 @@ impl From<&RingRecord> for Ring {
     }
 }
 
-/// FNV-1a, 64 bits, then the finaliser of SplitMix64: FNV alone leaves short keys close together.
+/// The first 64 bits of SHA-1.
 fn position(bytes: &[u8]) -> u64 {
-    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut z = fnv;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let digest = Sha1::digest(bytes);
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 20 bytes"))
 }
 
 #[cfg(test)]
@@ -84,7 +111,7 @@ mod tests {
         let owners: Vec<u32> = (0..8).map(|i| ring.owner(&format!("k{i}")).unwrap()).collect();
         assert_eq!(owners, OWNERS_OF_K0_TO_K7);
     }
-    const OWNERS_OF_K0_TO_K7: [u32; 8] = [2, 2, 1, 2, 2, 0, 0, 0];
+    const OWNERS_OF_K0_TO_K7: [u32; 8] = [1, 2, 0, 0, 1, 2, 2, 1];
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]

@@ -3,28 +3,31 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use redis::{Value, pipe};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 
 use crate::{
-    client::{ClusterView, command, outcome},
+    client::{Client, ClientOptions, ClusterView},
+    credentials::Secret,
+    dataset,
     redis_link::{RedisLink, Replication},
-    store::Command,
+    ring::Ring,
+    security::Transport,
+    store::{Reply, Store},
     znodes::Paths,
 };
 
 /// An observer's view: like that of clients, with leases.
-pub fn observe(zookeeper: &str, paths: Paths) -> ClusterView {
-    ClusterView::with_paths(zookeeper, paths, true)
+pub fn observe(zookeeper: &str, transport: &Transport, paths: Paths) -> ClusterView {
+    ClusterView::with_paths(zookeeper, transport, paths, true)
 }
 
 /// Role of a ZooKeeper server.
@@ -51,13 +54,17 @@ pub struct ZkServer {
 
 /// Asks a ZooKeeper server for its role with the four-letter command `srvr`; an error says in a few words why
 /// it did not answer within `limit`.
-pub async fn zk_server(addr: SocketAddr, limit: Duration) -> Result<ZkServer, String> {
+pub async fn zk_server(addr: SocketAddr, limit: Duration, transport: &Transport) -> Result<ZkServer, String> {
     let ask = async {
-        let mut stream = TcpStream::connect(addr).await?;
+        let mut stream = transport.connect(addr, limit).await?;
         stream.write_all(b"srvr").await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok::<_, std::io::Error>(text)
+        stream.flush().await?;
+        let mut text = Vec::new();
+        match stream.read_to_end(&mut text).await {
+            // ZooKeeper ends a TLS connection without saying so.
+            Err(e) if e.kind() != ErrorKind::UnexpectedEof => Err(e),
+            _ => Ok(String::from_utf8_lossy(&text).into_owned()),
+        }
     };
     match timeout(limit, ask).await {
         Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
@@ -81,9 +88,14 @@ fn parse_srvr(text: &str) -> ZkServer {
 }
 
 /// Asks a Redis for its role and offset; an error says in a few words why it did not answer within `limit`.
-pub async fn redis_role(addr: SocketAddr, limit: Duration) -> Result<Replication, String> {
+pub async fn redis_role(
+    addr: SocketAddr,
+    secret: &Secret,
+    limit: Duration,
+    transport: &Transport,
+) -> Result<Replication, String> {
     let ask = async {
-        let mut link = RedisLink::connect(addr, limit).await?;
+        let mut link = RedisLink::connect_as(addr, &secret.agent(), limit, transport).await?;
         link.info("replication", limit).await
     };
     match timeout(limit, ask).await {
@@ -94,13 +106,13 @@ pub async fn redis_role(addr: SocketAddr, limit: Duration) -> Result<Replication
 }
 
 /// Waits until a majority of ZooKeeper servers serve under one leader; the error names those that do not.
-pub async fn zk_ready(servers: &[SocketAddr], limit: Duration) -> Result<(), String> {
+pub async fn zk_ready(servers: &[SocketAddr], limit: Duration, transport: &Transport) -> Result<(), String> {
     let started = Instant::now();
     loop {
         let mut reasons = Vec::new();
         let (mut serving, mut led) = (0, false);
         for addr in servers {
-            match zk_server(*addr, Duration::from_millis(500)).await {
+            match zk_server(*addr, Duration::from_millis(500), transport).await {
                 Ok(ZkServer { mode: Some(mode), .. }) => {
                     serving += 1;
                     led |= mode != ZkMode::Follower;
@@ -118,9 +130,6 @@ pub async fn zk_ready(servers: &[SocketAddr], limit: Duration) -> Result<(), Str
         sleep(Duration::from_millis(30)).await;
     }
 }
-
-/// Key that readiness checks write. It lives beside the users' keys.
-pub const READY_KEY: &str = "__shardstorm:ready";
 
 /// Why a cluster does not take writes yet.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -141,21 +150,21 @@ impl NotReady {
     }
 }
 
-/// Waits until every shard of the ring has a serving master that takes a write which `wait_replicas`
-/// replicas acknowledge. Comes back with the epoch of each shard, or, after `limit`, with the reason for
-/// each shard that is not ready.
+/// Waits until every shard of the ring takes a write. Comes back with the epoch of each shard, or, after
+/// `limit`, with the reason for each shard that is not ready.
 pub async fn ready(
     view: &ClusterView,
-    wait_replicas: u32,
+    options: &ClientOptions,
     limit: Duration,
 ) -> Result<BTreeMap<u32, u64>, NotReady> {
     let started = Instant::now();
+    let mut client = Client::new(view.clone(), options.clone());
     loop {
-        let ids: Vec<u32> = view.state().shards.keys().copied().collect();
+        let state = view.state();
         let mut epochs = BTreeMap::new();
         let mut reasons = BTreeMap::new();
-        for shard in ids {
-            match shard_ready(view, shard, wait_replicas).await {
+        for &shard in state.shards.keys() {
+            match shard_ready(&mut client, &state.ring, shard).await {
                 Ok(epoch) => _ = epochs.insert(shard, epoch),
                 Err(why) => _ = reasons.insert(shard, why),
             }
@@ -170,21 +179,12 @@ pub async fn ready(
     }
 }
 
-async fn shard_ready(view: &ClusterView, shard: u32, wait_replicas: u32) -> Result<u64, String> {
-    let limit = Duration::from_millis(500);
-    let master = view.master(shard).ok_or("no serving master")?;
-    let attempt = async {
-        let mut link = RedisLink::connect(master.addr, limit).await.map_err(|e| e.to_string())?;
-        let (set, mut write) = (Command::Set(master.epoch.to_string()), pipe());
-        write.add_command(command::bare(READY_KEY, &set));
-        write.cmd("WAIT").arg(wait_replicas).arg(limit.as_millis() as u64 / 2);
-        let replies: Vec<Value> = link.pipeline(&write).await.map_err(|e| e.to_string())?;
-        outcome::answered(&set, &replies, wait_replicas).map_err(|e| e.reason)
-    };
-    match timeout(limit, attempt).await {
-        Err(_) => Err(format!("{} does not answer", master.node)),
-        Ok(Err(why)) => Err(format!("{}: {why}", master.node)),
-        Ok(Ok(_)) => Ok(master.epoch),
+async fn shard_ready(client: &mut Client, ring: &Ring, shard: u32) -> Result<u64, String> {
+    let key = ring.key_of(shard, &format!("{}ready", dataset::RESERVED)).ok_or("it owns no slot")?;
+    match timeout(Duration::from_millis(500), client.write(&key, "ready")).await {
+        Err(_) => Err("no answer".into()),
+        Ok(Reply { result: Ok(()), served_by: Some(by) }) => Ok(by.epoch),
+        Ok(reply) => Err(reply.result.err().map_or_else(|| "nobody served it".into(), |e| e.reason)),
     }
 }
 

@@ -4,15 +4,17 @@
 //! /shardstorm/ring                        RingRecord     persistent, written by bootstrap
 //! /shardstorm/shards/<s>/nodes            ShardNodes     persistent, written by bootstrap
 //! /shardstorm/shards/<s>/config           ShardConfig    persistent, changed by compare-and-set only
-//! /shardstorm/shards/<s>/lease            LeaseRecord    ephemeral of the master's agent, renewed for ever
-//! /shardstorm/shards/<s>/candidates/<n>   Candidate      ephemeral, one per agent and election
+//! /shardstorm/shards/<s>/lease            LeaseRecord    persistent, renewed by the master's agent
+//! /shardstorm/shards/<s>/hello/<n>        Hello          persistent, the server run that an agent looks after
+//! /shardstorm/shards/<s>/votes/<n>        Vote           persistent, where a fenced Redis stands
 //! /shardstorm/shards/<s>/members/<n>      Member         ephemeral, what an agent says of its Redis
 //! ```
 //!
 //! The version of `config` is the one thing that everybody agrees on: a decision of an agent is a `multi`
-//! that checks it, so a decision made on an old view fails instead of doing harm.
+//! that checks it, and whatever else the decision was based on, so a decision made on an old view fails
+//! instead of doing harm.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -92,14 +94,24 @@ impl ShardPaths {
         format!("{}/lease", self.dir)
     }
 
-    /// Parent of the candidates.
-    pub fn candidates(&self) -> String {
-        format!("{}/candidates", self.dir)
+    /// Parent of the hellos.
+    pub fn hellos(&self) -> String {
+        format!("{}/hello", self.dir)
     }
 
-    /// One agent's candidacy.
-    pub fn candidate(&self, node: &str) -> String {
-        format!("{}/candidates/{node}", self.dir)
+    /// The server run that one agent looks after.
+    pub fn hello(&self, node: &str) -> String {
+        format!("{}/hello/{node}", self.dir)
+    }
+
+    /// Parent of the votes.
+    pub fn votes(&self) -> String {
+        format!("{}/votes", self.dir)
+    }
+
+    /// One node's vote.
+    pub fn vote(&self, node: &str) -> String {
+        format!("{}/votes/{node}", self.dir)
     }
 
     /// Parent of the members.
@@ -138,21 +150,63 @@ pub struct RedisNode {
 pub struct ShardNodes {
     /// In no particular order.
     pub nodes: Vec<RedisNode>,
+    /// Slots that the shard owns while it has never moved any, one character for each.
+    #[serde(default)]
+    pub slots: String,
 }
 
 /// Who is master of a shard: the truth of the shard, one version after the other.
+///
+/// An epoch begins as an election (`serving` is false) and ends with the next proposal. While it is an
+/// election, `master` and `run_id` are those of the last epoch that was decided: whoever served last is never
+/// forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardConfig {
-    /// 0 before the first master; grows by one with every election.
+    /// 0 before the first election; grows by one with every proposal.
     pub epoch: u64,
-    /// The master of the epoch, none in epoch 0.
+    /// The master of the last epoch that was decided, none before the first.
     pub master: Option<RedisNode>,
-    /// False between election and promotion: nobody should write yet.
+    /// False from proposal to decision: nobody should write.
     pub serving: bool,
+    /// Server run of that master's Redis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// The server run that votes for each node: one that is not named here holds no vote.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub voters: BTreeMap<String, String>,
+    /// Agent that proposed the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposer: Option<String>,
+    /// Node that should not be chosen if it can be avoided: it failed, or was not reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<String>,
 }
 
-/// The master's lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl ShardConfig {
+    /// Nodes that hold a copy of every acknowledged write, the master among them: a majority.
+    pub fn copies(&self) -> usize {
+        self.voters.len() / 2 + 1
+    }
+
+    /// Votes of which at least one is of a node that holds every acknowledged write.
+    pub fn quorum(&self) -> usize {
+        self.voters.len() + 1 - self.copies()
+    }
+
+    /// Whether this run of this node's Redis holds the node's vote.
+    pub fn is_voter(&self, node: &str, run_id: &str) -> bool {
+        self.voters.get(node).is_some_and(|registered| registered == run_id)
+    }
+
+    /// Whether this is the server that served last.
+    pub fn served_last(&self, node: &str, run_id: &str) -> bool {
+        self.master.as_ref().is_some_and(|master| master.node == node)
+            && self.run_id.as_deref() == Some(run_id)
+    }
+}
+
+/// The master's lease: a sign of life, and after a promotion the sign that it may be followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
     /// Epoch of the master.
     pub epoch: u64,
@@ -162,15 +216,33 @@ pub struct LeaseRecord {
     pub n: u64,
 }
 
-/// One agent's bid in an election.
+/// The server run that an agent looks after. Written before the agent trusts any config it has read for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Epoch it stands for.
-    pub epoch: u64,
-    /// Replication offset of its Redis, bytes.
-    pub offset: u64,
+pub struct Hello {
     /// Incarnation of its Redis.
     pub run_id: String,
+}
+
+/// Where the data of a node stands: later positions contain earlier ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// Epoch of the last operation, 0 for an empty dataset.
+    pub epoch: u64,
+    /// Number of operations so far.
+    pub seq: u64,
+}
+
+/// What a node has, said once it follows nobody any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Epoch that is being elected.
+    pub epoch: u64,
+    /// Incarnation of its Redis.
+    pub run_id: String,
+    /// Position of its data.
+    pub position: Position,
+    /// Replication offset, bytes: for people, and for who compares it by mistake.
+    pub offset: u64,
 }
 
 /// What a Redis is.
@@ -194,6 +266,9 @@ pub struct Member {
     pub epoch: u64,
     /// Where its Redis is reached.
     pub addr: SocketAddr,
+    /// Incarnation of its Redis, empty while it is down.
+    #[serde(default)]
+    pub run_id: String,
     /// Whether it holds data and could be elected.
     pub fit: bool,
     /// Replica with a live link to the master of `epoch`.
@@ -233,6 +308,7 @@ mod tests {
             epoch: 7,
             master: Some(RedisNode { node: "r0a".into(), addr: "10.0.0.1:6379".parse().unwrap() }),
             serving: true,
+            ..ShardConfig::default()
         };
         let bytes = encode(&config);
         assert_eq!(
@@ -240,6 +316,16 @@ mod tests {
             r#"{"epoch":7,"master":{"node":"r0a","addr":"10.0.0.1:6379"},"serving":true}"#
         );
         assert_eq!(decode::<ShardConfig>("/c", &bytes).unwrap(), config);
+    }
+
+    #[test]
+    fn every_quorum_meets_the_copies_of_every_acknowledged_write() {
+        for n in 1..=9usize {
+            let voters = (0..n).map(|i| (format!("r{i}"), String::new())).collect();
+            let config = ShardConfig { voters, ..ShardConfig::default() };
+            assert!(config.quorum() >= 1 && config.copies() <= n);
+            assert_eq!(config.quorum() + config.copies(), n + 1, "{n} voters");
+        }
     }
 
     #[test]

@@ -51,9 +51,12 @@ pub struct RunArgs {
     /// What to test: `zk-redis` (real servers in namespaces) or `fake` (in memory, runs anywhere)
     #[arg(long, default_value = "zk-redis")]
     pub target: String,
-    /// Protocol of the agents: `course`
-    #[arg(long, default_value = "course")]
+    /// Protocol of agents and clients: `hardened`, or one that leaves out defences (`course`, `naive`)
+    #[arg(long, default_value = "hardened")]
     pub variant: String,
+    /// Mistakes to make, comma-separated (see `shardstorm list`)
+    #[arg(long, value_name = "WEAKNESS,…", value_delimiter = ',')]
+    pub weaken: Vec<String>,
     /// A named bug of the fake cluster (see `shardstorm list`)
     #[arg(long)]
     pub bug: Option<String>,
@@ -84,9 +87,10 @@ pub struct RunArgs {
     /// Operations per second over all clients; 0 = as fast as it goes
     #[arg(long, default_value_t = 400.0, allow_negative_numbers = true)]
     pub rate: f64,
-    /// Replicas that must acknowledge a write before it counts (`WAIT n`)
-    #[arg(long, default_value_t = 1)]
-    pub wait: u32,
+    /// Replicas that must acknowledge before a call counts (`WAIT n`) [default: half of --replicas, which with
+    /// the master make a majority]
+    #[arg(long)]
+    pub wait: Option<u32>,
     /// Where reads go: `master` or `replica` [default: what the workload is made for]
     #[arg(long)]
     pub reads: Option<String>,
@@ -105,6 +109,12 @@ pub struct RunArgs {
     /// Capture all packets to capture.pcapng in the run folder
     #[arg(long)]
     pub capture: bool,
+    /// TLS on every link of Redis and ZooKeeper, with certificates made for the run
+    #[arg(long)]
+    pub tls: bool,
+    /// Clients and Redis prove requests, replies and stored values over links that need not be trusted
+    #[arg(long)]
+    pub authenticated: bool,
     /// Folder for run folders
     #[arg(long, default_value = "results/runs")]
     pub store: PathBuf,

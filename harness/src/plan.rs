@@ -36,6 +36,7 @@ impl Plan {
         let mut spec = RunSpec {
             target: args.target.clone(),
             variant: args.variant.clone(),
+            weaken: args.weaken.clone(),
             bug: args.bug.clone(),
             shards: args.shards,
             replicas: args.replicas,
@@ -46,13 +47,15 @@ impl Plan {
             time_limit_s: args.time_limit,
             concurrency: args.concurrency,
             rate: args.rate,
-            wait: args.wait,
+            wait: args.wait.unwrap_or(args.replicas / 2),
             reads: reads(args).to_string(),
             staleness_s: args.staleness_s,
             lease_ms: args.lease_ms,
             op_timeout_ms: args.op_timeout_ms,
             converge_s: args.converge,
             capture: args.capture,
+            tls: args.tls,
+            authenticated: args.authenticated,
         };
         let schedule = schedule(&args.faults, &mut spec)?;
         Ok(Plan { spec, schedule })
@@ -72,7 +75,13 @@ fn reads(args: &RunArgs) -> &str {
 
 fn check(args: &RunArgs) -> Result<()> {
     registry::one_of("--target", &args.target, registry::TARGETS)?;
-    registry::one_of("--variant", &args.variant, registry::VARIANTS)?;
+    registry::one_of("--variant", &args.variant, &registry::variants())?;
+    let weaknesses = registry::weaknesses(&args.weaken)?;
+    if !weaknesses.is_empty() && args.target == "fake" {
+        return Err(usage(
+            "--weaken goes with --target zk-redis: the fake cluster has bugs of its own, see --bug",
+        ));
+    }
     registry::one_of("--workload", &args.workload, registry::WORKLOADS)?;
     registry::one_of("--reads", reads(args), registry::READS)?;
     if let Some(bug) = &args.bug {
@@ -99,12 +108,47 @@ fn check(args: &RunArgs) -> Result<()> {
             "--op-timeout-ms 0: a client that waits for nothing gets no answers; give at least 1",
         ));
     }
-    if args.wait >= args.replicas && args.wait > 0 {
+    check_security(args)?;
+    check_copies(args)
+}
+
+/// What can be protected, and what cannot prove itself.
+fn check_security(args: &RunArgs) -> Result<()> {
+    for (flag, given) in [("--tls", args.tls), ("--authenticated", args.authenticated)] {
+        if given && args.target == "fake" {
+            return Err(usage(format!("{flag} goes with --target zk-redis: the fake cluster has no links")));
+        }
+    }
+    if args.authenticated && reads(args) == "replica" {
+        return Err(usage(
+            "--authenticated reads at masters: a replica proves nothing, use --reads master or another workload",
+        ));
+    }
+    Ok(())
+}
+
+/// Enough copies of every acknowledged write, and not more than there are servers for.
+fn check_copies(args: &RunArgs) -> Result<()> {
+    let (majority, hardened) = (args.replicas / 2, args.variant == "hardened" && args.target != "fake");
+    if hardened && args.replicas > 3 {
         return Err(usage(format!(
-            "--wait {}: a shard of {} Redis has {} replicas; lower --wait or raise --replicas",
-            args.wait,
+            "--replicas {}: WAIT may count one replica twice, so hardened shards have at most 3 servers; use 1 to 3, \
+             or another --variant",
+            args.replicas
+        )));
+    }
+    let Some(wait) = args.wait else { return Ok(()) };
+    if wait >= args.replicas && wait > 0 {
+        return Err(usage(format!(
+            "--wait {wait}: a shard of {} Redis has {} replicas; lower --wait or raise --replicas",
             args.replicas,
             args.replicas - 1
+        )));
+    }
+    if hardened && wait < majority {
+        return Err(usage(format!(
+            "--wait {wait}: a hardened shard of {} waits for {majority}; to see what happens without, use --weaken no-wait",
+            args.replicas
         )));
     }
     Ok(())
@@ -166,6 +210,9 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         None => spec.faults.join(","),
     };
     words.push(format!("--target {} --variant {}", spec.target, spec.variant));
+    if !spec.weaken.is_empty() {
+        words.push(format!("--weaken {}", spec.weaken.join(",")));
+    }
     if let Some(bug) = &spec.bug {
         words.push(format!("--bug {bug}"));
     }
@@ -186,8 +233,12 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         spec.op_timeout_ms,
         spec.converge_s
     ));
-    if spec.capture {
-        words.push("--capture".into());
+    for (flag, given) in
+        [("--capture", spec.capture), ("--tls", spec.tls), ("--authenticated", spec.authenticated)]
+    {
+        if given {
+            words.push(flag.into());
+        }
     }
     words.join(" ")
 }

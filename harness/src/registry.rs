@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use checker::Checker;
+use cluster::defence::Without;
 use cluster::fake::FakeBug;
+use cluster::weakness::{self, VARIANTS, WEAKNESSES, Weakness};
 use nemesis::Family;
+use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::keyed::Object;
-use workloads::{Append, Bank, Counter, Keyed, KeyedOptions, Queue, Register, ReplicaReads, Set, Workload};
+use workloads::{
+    Append, Bank, Counter, Keyed, KeyedOptions, Lock, LockOptions, Members, MembersOptions, Queue, Register,
+    ReplicaReads, Set, Workload,
+};
 
 use crate::exit::UsageError;
 
@@ -21,11 +27,23 @@ pub const TARGETS: &[Entry] = &[
     ("fake", "an in-memory cluster behind the same client: no privileges, no servers, any machine"),
 ];
 
-/// Protocols of the agents.
-pub const VARIANTS: &[Entry] = &[(
-    "course",
-    "ephemeral master lease, biggest offset wins, WAIT on writes; no read barrier, best-effort fencing",
-)];
+/// Protocols of agents and clients.
+pub fn variants() -> Vec<Entry> {
+    VARIANTS.iter().map(|(name, about, _)| (*name, *about)).collect()
+}
+
+/// The weaknesses with these names.
+pub fn weaknesses(names: &[String]) -> Result<Vec<&'static Weakness>> {
+    names
+        .iter()
+        .map(|name| weakness::named(name).map_err(|e| UsageError(format!("--weaken: {e}")).into()))
+        .collect()
+}
+
+/// The defences that a run leaves out; what its spec names was checked when it was planned.
+pub fn without(spec: &RunSpec) -> Result<Without> {
+    Ok(weakness::without(&spec.variant, &weaknesses(&spec.weaken)?))
+}
 
 /// What clients do.
 pub const WORKLOADS: &[Entry] = &[
@@ -39,6 +57,14 @@ pub const WORKLOADS: &[Entry] = &[
         "transfers between accounts of one bank, reads of all; linearizable per key, money stays the same",
     ),
     ("replica-reads", "writes at masters, reads at replicas; no read further behind than --staleness-s"),
+    (
+        "lock",
+        "counting under a lock with fencing tokens; tokens grow, old ones are refused, every write counts",
+    ),
+    (
+        "members",
+        "join, leave and list a group; nobody missing, no ghost, nobody twice, nobody back from the dead",
+    ),
 ];
 
 /// What a workload is made from besides its name.
@@ -75,6 +101,11 @@ pub fn dispatch<V: ForWorkload>(name: &str, options: WorkloadOptions, visitor: V
         "bank" => visitor.with(keyed(Bank, options)?),
         "replica-reads" => {
             visitor.with(keyed(ReplicaReads { staleness_max: options.staleness_max }, options)?)
+        }
+        "lock" => visitor.with(Lock::new(LockOptions::new(options.seed, options.pace))),
+        "members" => {
+            let members = Members::new(MembersOptions::new(options.seed, options.pace));
+            visitor.with(members.context("failed to make the workload members")?)
         }
         _ => one_of("--workload", name, WORKLOADS)
             .and_then(|()| Err(anyhow!("workload {name} is listed, but cannot be made"))),
@@ -123,6 +154,8 @@ pub fn bug(name: &str) -> Result<FakeBug> {
 /// Everything that can be named, for `shardstorm list`.
 pub fn describe() -> String {
     let faults: Vec<Entry> = Family::ALL.iter().map(|family| (family.name(), family.about())).collect();
+    let variants = variants();
+    let weaknesses: Vec<Entry> = WEAKNESSES.iter().map(|weakness| (weakness.name, weakness.about)).collect();
     let bugs: Vec<Entry> = FakeBug::ALL.iter().map(|bug| (bug.name(), bug.description())).collect();
     let fault_targets: &[Entry] = &[
         ("master of shard N", "whoever is master of that shard when the fault strikes"),
@@ -132,9 +165,10 @@ pub fn describe() -> String {
         ("zookeeper minority", "as many ZooKeeper servers as leave a majority"),
         ("client", "one client node (links only)"),
     ];
-    let sections: [(&str, &[Entry]); 7] = [
+    let sections: [(&str, &[Entry]); 8] = [
         ("targets (--target)", TARGETS),
-        ("variants (--variant)", VARIANTS),
+        ("variants (--variant)", &variants),
+        ("weaknesses (--weaken; what each needs to show is in docs/weaknesses.md)", &weaknesses),
         ("workloads (--workload)", WORKLOADS),
         ("reads (--reads)", READS),
         ("faults (--faults)", &faults),

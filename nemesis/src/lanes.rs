@@ -80,16 +80,17 @@ pub fn run_lanes(
     record: &(dyn Fn(Edge<'_>) + Sync),
 ) {
     let claims = Claims::default();
+    let struck = Struck::default();
     std::thread::scope(|scope| {
         for lane in schedule.lanes() {
             let windows = schedule.windows.iter().filter(move |window| window.lane == lane);
-            let claims = &claims;
+            let (claims, struck) = (&claims, &struck);
             scope.spawn(move || {
                 for window in windows {
                     if !stop.wait_until(origin + Duration::from_millis(window.start_ms)) {
                         return;
                     }
-                    run_window(window, arena, origin, stop, claims, record);
+                    run_window(window, arena, (origin, stop), (claims, struck), record);
                 }
             });
         }
@@ -99,9 +100,8 @@ pub fn run_lanes(
 fn run_window(
     window: &Window,
     arena: &dyn Arena,
-    origin: Instant,
-    stop: &StopSignal,
-    claims: &Claims,
+    (origin, stop): (Instant, &StopSignal),
+    (claims, struck): (&Claims, &Struck),
     record: &(dyn Fn(Edge<'_>) + Sync),
 ) {
     let began = Instant::now();
@@ -115,10 +115,11 @@ fn run_window(
         edge(EdgeKind::Stop, resolved, false, vec![("not installed".into(), why)]);
     };
     let nobody = Resolved { victims: Vec::new(), roles: Vec::new() };
-    let resolved = match resolve(window, arena) {
+    let resolved = match resolve(window, arena, |id| struck.of(id)) {
         Ok(resolved) => resolved,
         Err(why) => return refuse(&nobody, why),
     };
+    struck.note(window.id, &resolved.victims);
     let claim = match claims.claim(window, &resolved.victims) {
         Ok(claim) => claim,
         Err(why) => return refuse(&resolved, why),
@@ -129,6 +130,20 @@ fn run_window(
     let (installed, evidence) = injected.heal();
     drop(claim);
     edge(EdgeKind::Stop, &resolved, installed, evidence);
+}
+
+/// Whom each window so far has turned out to mean.
+#[derive(Default)]
+struct Struck(Mutex<HashMap<u64, Vec<Victim>>>);
+
+impl Struck {
+    fn of(&self, window: u64) -> Option<Vec<Victim>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&window).cloned()
+    }
+
+    fn note(&self, window: u64, victims: &[Victim]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(window, victims.to_vec());
+    }
 }
 
 /// Who is being struck by which window: a process is killed or paused by one window at a time, or the first
@@ -277,6 +292,17 @@ mod tests {
     }
 
     #[test]
+    fn a_window_can_strike_again_whom_another_has_struck() {
+        let again = Target::SameAs { window: 0 };
+        let windows =
+            vec![window(0, 0, (0, 20), Harm::Pause, MASTER), window(1, 0, (40, 60), Harm::Kill, again)];
+        let (done, _) = run(&Diary::new(), windows);
+        assert_eq!(done[2..], ["kill Redis of s0r2", "restart Redis of s0r2"]);
+        let (_, edges) = run(&Diary::new(), vec![window(1, 0, (0, 5), Harm::Kill, again)]);
+        assert!(edges[1].contains("window 0 has not struck anybody"), "{edges:?}");
+    }
+
+    #[test]
     fn a_fault_that_fails_or_has_no_target_is_reported_as_not_installed() {
         let broken = Diary { broken: true, ..Diary::new() };
         let (done, edges) = run(&broken, vec![window(0, 0, (0, 5), Harm::Pause, MASTER)]);
@@ -319,7 +345,7 @@ mod tests {
     fn a_guard_that_is_dropped_heals() {
         let arena = Diary::new();
         let window = window(0, 0, (0, 5), Harm::Pause, MASTER);
-        let resolved = resolve(&window, &arena).unwrap();
+        let resolved = resolve(&window, &arena, |_| None).unwrap();
         assert_eq!(resolved.victims[0].part, Part::Redis);
         drop(Injected::inject(&window, &resolved, &arena));
         assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);

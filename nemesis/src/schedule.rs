@@ -185,11 +185,18 @@ impl Schedule {
         lanes
     }
 
-    /// Sorts by start and numbers the windows.
+    /// Sorts by start and numbers the windows; a window that another is the same as is found again by its
+    /// old number.
     fn numbered(mut windows: Vec<Window>) -> Self {
         windows.sort_by_key(|window| (window.start_ms, window.lane));
+        let old_ids: Vec<u64> = windows.iter().map(|window| window.id).collect();
         for (id, window) in windows.iter_mut().enumerate() {
             window.id = id as u64;
+            if let Target::SameAs { window: meant } = &mut window.target
+                && let Some(now) = old_ids.iter().position(|old| old == meant)
+            {
+                *meant = now as u64;
+            }
         }
         Schedule { windows }
     }

@@ -8,6 +8,8 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::arena::Topology;
+
 /// How a network falls apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,17 +26,29 @@ pub enum Shape {
     OneWay,
     /// The targets are cut from all clients (a client: from all servers), and from nobody else.
     ClientFromServer,
+    /// The targets are cut from the other nodes of their shard, and from nobody else: replication stops.
+    FromShard,
+    /// The targets are cut from every ZooKeeper server, and from nobody else.
+    FromZookeeper,
+    /// The targets and one client, at random, on one side, everybody else on the other.
+    WithAClient,
+    /// The targets and all clients on one side, everybody else on the other.
+    WithClients,
 }
 
 impl Shape {
     /// Every shape, in the order in which they are drawn.
-    pub const ALL: [Shape; 6] = [
+    pub const ALL: [Shape; 10] = [
         Shape::IsolateOne,
         Shape::Halves,
         Shape::MajoritiesRing,
         Shape::Bridge,
         Shape::OneWay,
         Shape::ClientFromServer,
+        Shape::FromShard,
+        Shape::FromZookeeper,
+        Shape::WithAClient,
+        Shape::WithClients,
     ];
 
     /// As people say it.
@@ -46,6 +60,10 @@ impl Shape {
             Shape::Bridge => "bridge",
             Shape::OneWay => "one-way",
             Shape::ClientFromServer => "client from server",
+            Shape::FromShard => "from its shard",
+            Shape::FromZookeeper => "from ZooKeeper",
+            Shape::WithAClient => "with a client",
+            Shape::WithClients => "with all clients",
         }
     }
 }
@@ -53,19 +71,43 @@ impl Shape {
 /// A directed link, from whom to whom.
 pub type Link = (String, String);
 
-/// The links `shape` cuts around `targets`. `seed` settles who lands on which side.
-///
-/// `servers` and `clients` are all nodes of the system; `targets` are some of them.
-pub fn cut(shape: Shape, targets: &[String], servers: &[String], clients: &[String], seed: u64) -> Vec<Link> {
+/// The links `shape` cuts around `targets`, some of the nodes of `topology`. `seed` settles who lands on which
+/// side. A shape that means nothing to the targets isolates them.
+pub fn cut(shape: Shape, targets: &[String], topology: &Topology, seed: u64) -> Vec<Link> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let others: Vec<String> = servers.iter().filter(|node| !targets.contains(node)).cloned().collect();
+    let (servers, clients) = (topology.servers(), &topology.clients);
+    let without = |nodes: &[String]| -> Vec<String> {
+        nodes.iter().filter(|node| !targets.contains(node)).cloned().collect()
+    };
+    let others = without(&servers);
     let target_is_client = targets.iter().any(|node| clients.contains(node));
+    if shape == Shape::FromZookeeper && !targets.iter().any(|node| topology.zookeepers.contains(node)) {
+        return both_ways(targets, &topology.zookeepers);
+    }
     if target_is_client || shape == Shape::ClientFromServer {
-        let far = if target_is_client { servers } else { clients };
+        let far = if target_is_client { &servers } else { clients };
         return both_ways(targets, far);
     }
     match shape {
-        Shape::IsolateOne | Shape::ClientFromServer => both_ways(targets, &others),
+        Shape::IsolateOne | Shape::ClientFromServer | Shape::FromZookeeper => both_ways(targets, &others),
+        Shape::FromShard => {
+            let shards: Vec<usize> = targets.iter().filter_map(|node| topology.shard_of(node)).collect();
+            let peers: Vec<String> =
+                shards.iter().flat_map(|&shard| without(&topology.shards[shard])).collect();
+            both_ways(targets, if peers.is_empty() { &others } else { &peers })
+        }
+        Shape::WithAClient => {
+            let mut far_clients = clients.clone();
+            far_clients.shuffle(&mut rng);
+            let mut near = targets.to_vec();
+            near.extend(far_clients.pop());
+            let far: Vec<String> = others.into_iter().chain(far_clients).collect();
+            both_ways(&near, &far)
+        }
+        Shape::WithClients => {
+            let near: Vec<String> = targets.iter().chain(clients).cloned().collect();
+            both_ways(&near, &others)
+        }
         Shape::OneWay => {
             if rng.random_bool(0.5) {
                 one_way(targets, &others)
@@ -85,8 +127,15 @@ pub fn cut(shape: Shape, targets: &[String], servers: &[String], clients: &[Stri
             let (small, large) = halves(targets, others, (servers.len() - 1) / 2, &mut rng);
             both_ways(&small, &large)
         }
-        Shape::MajoritiesRing => majorities_ring(servers, &mut rng),
+        Shape::MajoritiesRing => majorities_ring(&servers, &mut rng),
     }
+}
+
+/// All links to and from `targets`, clients' included.
+pub fn around(targets: &[String], topology: &Topology) -> Vec<Link> {
+    let everyone = topology.servers().into_iter().chain(topology.clients.iter().cloned());
+    let others: Vec<String> = everyone.filter(|node| !targets.contains(node)).collect();
+    both_ways(targets, &others)
 }
 
 fn one_way(from: &[String], to: &[String]) -> Vec<Link> {
@@ -143,6 +192,10 @@ mod tests {
         (0..n).map(|i| format!("{prefix}{i}")).collect()
     }
 
+    fn plain(servers: &[String], clients: &[String]) -> Topology {
+        Topology { zookeepers: servers.to_vec(), shards: Vec::new(), clients: clients.to_vec() }
+    }
+
     /// Nodes that `node` can still talk with, both ways, itself included.
     fn seen_by(node: &str, servers: &[String], links: &[Link]) -> BTreeSet<String> {
         let cut = |a: &str, b: &str| links.iter().any(|(x, y)| x == a && y == b);
@@ -153,7 +206,7 @@ mod tests {
         #[test]
         fn isolate_one_leaves_the_target_alone_and_the_rest_whole(n in 3usize..10, seed: u64) {
             let servers = nodes("n", n);
-            let links = cut(Shape::IsolateOne, &servers[..1], &servers, &[], seed);
+            let links = cut(Shape::IsolateOne, &servers[..1], &plain(&servers, &[]), seed);
             prop_assert_eq!(seen_by("n0", &servers, &links).len(), 1);
             prop_assert_eq!(seen_by("n1", &servers, &links).len(), n - 1);
         }
@@ -161,7 +214,7 @@ mod tests {
         #[test]
         fn halves_split_in_two_with_the_target_in_the_smaller(n in 3usize..10, seed: u64) {
             let servers = nodes("n", n);
-            let links = cut(Shape::Halves, &servers[..1], &servers, &[], seed);
+            let links = cut(Shape::Halves, &servers[..1], &plain(&servers, &[]), seed);
             let mine = seen_by("n0", &servers, &links);
             prop_assert_eq!(mine.len(), n / 2);
             for other in servers.iter().filter(|s| !mine.contains(*s)) {
@@ -172,7 +225,7 @@ mod tests {
         #[test]
         fn in_a_majorities_ring_everyone_sees_a_majority_and_not_everyone_sees_all(n in 4usize..10, seed: u64) {
             let servers = nodes("n", n);
-            let links = cut(Shape::MajoritiesRing, &servers[..1], &servers, &[], seed);
+            let links = cut(Shape::MajoritiesRing, &servers[..1], &plain(&servers, &[]), seed);
             let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links)).collect();
             prop_assert!(views.iter().all(|v| v.len() > n / 2));
             if n >= 5 {
@@ -184,7 +237,7 @@ mod tests {
         #[test]
         fn a_bridge_joins_two_halves_that_do_not_see_each_other(n in 3usize..10, seed: u64) {
             let servers = nodes("n", n);
-            let links = cut(Shape::Bridge, &servers[..1], &servers, &[], seed);
+            let links = cut(Shape::Bridge, &servers[..1], &plain(&servers, &[]), seed);
             let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links).len()).collect();
             prop_assert_eq!(views.iter().filter(|v| **v == n).count(), 1, "one bridge");
             prop_assert!(seen_by("n0", &servers, &links).len() < n);
@@ -193,7 +246,7 @@ mod tests {
         #[test]
         fn one_way_cuts_one_direction_only(n in 2usize..10, seed: u64) {
             let servers = nodes("n", n);
-            let links = cut(Shape::OneWay, &servers[..1], &servers, &[], seed);
+            let links = cut(Shape::OneWay, &servers[..1], &plain(&servers, &[]), seed);
             prop_assert_eq!(links.len(), n - 1);
             prop_assert!(links.iter().all(|(a, b)| !links.contains(&(b.clone(), a.clone()))));
         }
@@ -201,11 +254,35 @@ mod tests {
         #[test]
         fn client_from_server_leaves_the_servers_to_themselves(n in 2usize..10, seed: u64) {
             let (servers, clients) = (nodes("n", n), nodes("c", 3));
-            let links = cut(Shape::ClientFromServer, &servers[..1], &servers, &clients, seed);
+            let links = cut(Shape::ClientFromServer, &servers[..1], &plain(&servers, &clients), seed);
             prop_assert_eq!(links.len(), 6);
             prop_assert!(links.iter().all(|(a, b)| clients.contains(a) != clients.contains(b)));
-            let links = cut(Shape::Halves, &clients[..1], &servers, &clients, seed);
+            let links = cut(Shape::Halves, &clients[..1], &plain(&servers, &clients), seed);
             prop_assert_eq!(links.len(), 2 * n, "a client can only be cut from the servers");
         }
+    }
+
+    #[test]
+    fn shapes_of_roles_cut_just_those_links() {
+        let topology = Topology {
+            zookeepers: nodes("zk", 3),
+            shards: vec![nodes("s0r", 3), nodes("s1r", 3)],
+            clients: nodes("c", 3),
+        };
+        let target = ["s0r1".to_string()];
+        let far = |shape| -> BTreeSet<String> {
+            let links = cut(shape, &target, &topology, 7);
+            assert!(links.iter().all(|(a, b)| links.contains(&(b.clone(), a.clone()))));
+            links.into_iter().filter(|(a, _)| *a == target[0]).map(|(_, b)| b).collect()
+        };
+        assert_eq!(far(Shape::FromShard), BTreeSet::from(["s0r0".into(), "s0r2".into()]));
+        assert_eq!(far(Shape::FromZookeeper), topology.zookeepers.iter().cloned().collect());
+        let with_a_client = far(Shape::WithAClient);
+        assert_eq!(with_a_client.len(), 3 + 5 + 2, "one client stays: {with_a_client:?}");
+        assert_eq!(far(Shape::WithClients).len(), 3 + 5);
+        let client = ["c0".to_string()];
+        assert_eq!(cut(Shape::FromZookeeper, &client, &topology, 7).len(), 6);
+        let zookeeper = ["zk0".to_string()];
+        assert_eq!(cut(Shape::FromShard, &zookeeper, &topology, 7).len(), 16, "it has no shard: isolated");
     }
 }

@@ -9,6 +9,7 @@ use lab::Action;
 use crate::arena::{Arena, NetRule, RuleInForce, Victim};
 use crate::schedule::{Harm, Window};
 use crate::shape::{self, Link};
+use crate::targets::Target;
 
 /// Evidence: what was looked at, and what was seen.
 pub type Evidence = Vec<(String, String)>;
@@ -22,11 +23,20 @@ pub struct Resolved {
     pub roles: Vec<String>,
 }
 
-/// Who is meant by the window's target at this moment.
-pub fn resolve(window: &Window, arena: &dyn Arena) -> Result<Resolved, String> {
+/// Who is meant by the window's target at this moment; `earlier` tells whom earlier windows have struck.
+pub fn resolve(
+    window: &Window,
+    arena: &dyn Arena,
+    earlier: impl Fn(u64) -> Option<Vec<Victim>>,
+) -> Result<Resolved, String> {
     let mut rng = ChaCha8Rng::seed_from_u64(window.seed);
     let view = arena.view();
-    let victims = window.target.resolve(arena.topology(), &view, &mut rng)?;
+    let victims = match window.target {
+        Target::SameAs { window } => {
+            earlier(window).ok_or_else(|| format!("window {window} has not struck anybody"))?
+        }
+        target => target.resolve(arena.topology(), &view, &mut rng)?,
+    };
     let roles = victims.iter().map(|victim| view.role_of(arena.topology(), &victim.node)).collect();
     Ok(Resolved { victims, roles })
 }
@@ -132,20 +142,14 @@ impl Drop for Injected<'_> {
 
 /// Links and action of a network harm.
 fn net_effect(window: &Window, targets: &[String], arena: &dyn Arena) -> (Vec<Link>, Action) {
-    let (servers, clients) = (arena.topology().servers(), &arena.topology().clients);
-    let around = || {
-        let everyone: Vec<String> = servers.iter().chain(clients).cloned().collect();
-        shape::cut(shape::Shape::IsolateOne, targets, &everyone, &[], window.seed)
-    };
+    let topology = arena.topology();
     match window.harm {
         Harm::Delay { base_ms, jitter_ms } => (
-            around(),
+            shape::around(targets, topology),
             Action::Delay { base: Duration::from_millis(base_ms), jitter: Duration::from_millis(jitter_ms) },
         ),
-        Harm::Loss { probability } => (around(), Action::Loss { probability }),
-        Harm::Partition { shape } => {
-            (shape::cut(shape, targets, &servers, clients, window.seed), Action::Drop)
-        }
+        Harm::Loss { probability } => (shape::around(targets, topology), Action::Loss { probability }),
+        Harm::Partition { shape } => (shape::cut(shape, targets, topology, window.seed), Action::Drop),
         Harm::Kill | Harm::Pause => unreachable!("only network harms have links"),
     }
 }

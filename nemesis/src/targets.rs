@@ -23,8 +23,28 @@ pub enum Target {
         /// Shard, from 0.
         shard: usize,
     },
+    /// One replica, always the same while the master is: the first by name.
+    FirstReplica {
+        /// Shard, from 0.
+        shard: usize,
+    },
+    /// Another one than the first.
+    SecondReplica {
+        /// Shard, from 0.
+        shard: usize,
+    },
     /// The agent beside a shard's master.
     Agent {
+        /// Shard, from 0.
+        shard: usize,
+    },
+    /// The Redis and the agent of a shard's master, together.
+    MasterNode {
+        /// Shard, from 0.
+        shard: usize,
+    },
+    /// The Redis and the agent of the first replica, together.
+    FirstReplicaNode {
         /// Shard, from 0.
         shard: usize,
     },
@@ -34,6 +54,11 @@ pub enum Target {
     ZooKeeperMinority,
     /// One client node.
     Client,
+    /// Whom another window of the schedule has struck before.
+    SameAs {
+        /// Id of that window.
+        window: u64,
+    },
 }
 
 impl fmt::Display for Target {
@@ -41,10 +66,15 @@ impl fmt::Display for Target {
         match self {
             Target::Master { shard } => write!(f, "master of shard {shard}"),
             Target::Replica { shard } => write!(f, "replica of shard {shard}"),
+            Target::FirstReplica { shard } => write!(f, "first replica of shard {shard}"),
+            Target::SecondReplica { shard } => write!(f, "second replica of shard {shard}"),
             Target::Agent { shard } => write!(f, "agent of shard {shard}"),
+            Target::MasterNode { shard } => write!(f, "master node of shard {shard}"),
+            Target::FirstReplicaNode { shard } => write!(f, "first replica node of shard {shard}"),
             Target::ZooKeeperLeader => f.write_str("zookeeper leader"),
             Target::ZooKeeperMinority => f.write_str("zookeeper minority"),
             Target::Client => f.write_str("client"),
+            Target::SameAs { window } => write!(f, "same as window {window}"),
         }
     }
 }
@@ -68,8 +98,10 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "unknown target `{text}`: use `master of shard N`, `replica of shard N`, `agent of shard N`, \
-                 `zookeeper leader`, `zookeeper minority` or `client`"
+                "unknown target `{text}`: use `master of shard N`, `replica of shard N`, `first replica of shard N`, \
+                 `second replica of shard N`, `agent of shard N`, `master node of shard N`, \
+                 `first replica node of shard N`, `zookeeper leader`, `zookeeper minority`, `client` or \
+                 `same as window N`"
             )
         };
         match text {
@@ -78,12 +110,19 @@ impl FromStr for Target {
             "client" => return Ok(Target::Client),
             _ => {}
         }
+        if let Some(window) = text.strip_prefix("same as window ") {
+            return window.parse().map(|window| Target::SameAs { window }).map_err(|_| unknown());
+        }
         let (role, shard) = text.split_once(" of shard ").ok_or_else(unknown)?;
         let shard = shard.parse().map_err(|_| unknown())?;
         match role {
             "master" => Ok(Target::Master { shard }),
             "replica" => Ok(Target::Replica { shard }),
+            "first replica" => Ok(Target::FirstReplica { shard }),
+            "second replica" => Ok(Target::SecondReplica { shard }),
             "agent" => Ok(Target::Agent { shard }),
+            "master node" => Ok(Target::MasterNode { shard }),
+            "first replica node" => Ok(Target::FirstReplicaNode { shard }),
             _ => Err(unknown()),
         }
     }
@@ -93,8 +132,16 @@ impl Target {
     /// The shard it lies in, if it lies in one.
     pub fn shard(self) -> Option<usize> {
         match self {
-            Target::Master { shard } | Target::Replica { shard } | Target::Agent { shard } => Some(shard),
-            Target::ZooKeeperLeader | Target::ZooKeeperMinority | Target::Client => None,
+            Target::Master { shard }
+            | Target::Replica { shard }
+            | Target::FirstReplica { shard }
+            | Target::SecondReplica { shard }
+            | Target::Agent { shard }
+            | Target::MasterNode { shard }
+            | Target::FirstReplicaNode { shard } => Some(shard),
+            Target::ZooKeeperLeader | Target::ZooKeeperMinority | Target::Client | Target::SameAs { .. } => {
+                None
+            }
         }
     }
 
@@ -114,13 +161,26 @@ impl Target {
                 .map(|(node, _)| node)
                 .ok_or_else(|| format!("shard {shard} had no master at that moment"))
         };
+        let replicas = |shard: usize| {
+            let nodes = topology.shards.get(shard).ok_or_else(|| format!("there is no shard {shard}"))?;
+            let master = master(shard).ok();
+            Ok::<Vec<&String>, String>(nodes.iter().filter(|node| Some(*node) != master).collect())
+        };
+        let nth_replica = |shard: usize, n: usize| {
+            let found = replicas(shard)?.get(n).copied();
+            found.ok_or_else(|| format!("shard {shard} has no replica number {}", n + 1))
+        };
+        let both = |node: &String| [Part::Redis, Part::Agent].map(|part| Victim { node: node.clone(), part });
         match self {
             Target::Master { shard } => Ok(victim(master(shard)?, Part::Redis)),
             Target::Agent { shard } => Ok(victim(master(shard)?, Part::Agent)),
+            Target::MasterNode { shard } => Ok(both(master(shard)?).to_vec()),
+            Target::FirstReplicaNode { shard } => Ok(both(nth_replica(shard, 0)?).to_vec()),
+            Target::FirstReplica { shard } => Ok(victim(nth_replica(shard, 0)?, Part::Redis)),
+            Target::SecondReplica { shard } => Ok(victim(nth_replica(shard, 1)?, Part::Redis)),
+            Target::SameAs { window } => Err(format!("window {window} has not struck anybody")),
             Target::Replica { shard } => {
-                let nodes = topology.shards.get(shard).ok_or_else(|| format!("there is no shard {shard}"))?;
-                let master = master(shard).ok();
-                let replicas: Vec<_> = nodes.iter().filter(|node| Some(*node) != master).collect();
+                let replicas = replicas(shard)?;
                 let replica = replicas.choose(rng).ok_or_else(|| format!("shard {shard} has no replica"))?;
                 Ok(victim(replica, Part::Redis))
             }
@@ -169,9 +229,16 @@ mod tests {
 
     #[test]
     fn a_target_reads_back_as_it_was_written() {
-        for text in
-            ["master of shard 0", "replica of shard 7", "agent of shard 1", "zookeeper leader", "client"]
-        {
+        for text in [
+            "master of shard 0",
+            "replica of shard 7",
+            "second replica of shard 1",
+            "agent of shard 1",
+            "master node of shard 0",
+            "zookeeper leader",
+            "client",
+            "same as window 3",
+        ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         assert!("master of shards 0".parse::<Target>().unwrap_err().contains("master of shard N"));
@@ -184,6 +251,10 @@ mod tests {
             vec![Victim { node: "s0r1".into(), part: Part::Redis }]
         );
         assert_eq!(resolve("agent of shard 0", 1).unwrap()[0].part, Part::Agent);
+        assert_eq!(resolve("first replica of shard 0", 1).unwrap()[0].node, "s0r0");
+        assert_eq!(resolve("second replica of shard 0", 1).unwrap()[0].node, "s0r2");
+        let node = resolve("master node of shard 0", 1).unwrap();
+        assert!(node.len() == 2 && node.iter().all(|victim| victim.node == "s0r1"));
         assert_eq!(resolve("zookeeper leader", 1).unwrap()[0].node, "zk2");
         assert!(resolve("master of shard 1", 1).unwrap_err().contains("no master"));
         assert!(resolve("master of shard 9", 1).unwrap_err().contains("no shard 9"));

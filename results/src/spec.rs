@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct RunSpec {
     /// `zk-redis` or `fake`.
     pub target: String,
-    /// Protocol of the agents: `course`.
+    /// Protocol of agents and clients: `hardened`, `course`, `naive`.
     pub variant: String,
+    /// Names of the mistakes that are made on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weaken: Vec<String>,
     /// Named bug of the fake cluster, if one is switched on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bug: Option<String>,
@@ -47,6 +50,12 @@ pub struct RunSpec {
     /// Capture all packets to `capture.pcapng`.
     #[serde(default)]
     pub capture: bool,
+    /// TLS on every link of Redis and ZooKeeper.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
+    /// Clients and Redis prove their requests and replies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authenticated: bool,
 }
 
 /// What a run without the key was judged at.

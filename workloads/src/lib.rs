@@ -19,13 +19,18 @@
 //! | [`bank`] | `transfer`, `read` → balances | linearizability, and the sum of all balances |
 //! | [`replica_reads`] | `write`, `read` at replicas | bounded staleness |
 //!
-//! All of these are [`keyed`]: many objects of one kind, under keys that rotate.
+//! | [`lock`] | `acquire` → token, `claim`, `guarded`, `release` | tokens that grow, a store that keeps to them, no lost update |
+//! | [`members`] | `join` → incarnation, `leave`, `members` → all | whom lists must and must not show |
+//!
+//! All but the last two are [`keyed`]: many objects of one kind, under keys that rotate.
 
 pub mod append;
 pub mod bank;
 pub mod counter;
 pub mod generator;
 pub mod keyed;
+pub mod lock;
+pub mod members;
 pub mod outcome;
 pub mod queue;
 pub mod register;
@@ -45,6 +50,8 @@ pub use bank::Bank;
 pub use counter::Counter;
 pub use generator::{Generator, Next};
 pub use keyed::{Keyed, KeyedOptions};
+pub use lock::{Lock, LockOptions};
+pub use members::{Members, MembersOptions};
 pub use queue::Queue;
 pub use register::Register;
 pub use replica_reads::ReplicaReads;
@@ -124,6 +131,11 @@ pub trait Workload {
 
     /// What judges the history.
     fn checkers(&self) -> Vec<Box<dyn Checker>>;
+
+    /// Whether its operations spread over all shards, so that a shard without any was not tested.
+    fn covers_shards(&self) -> bool {
+        true
+    }
 
     /// What is worth telling of the history although nothing was promised about it, each a sentence.
     fn observations(&self, _history: &History) -> Vec<String> {

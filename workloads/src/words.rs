@@ -24,6 +24,7 @@ pub fn f(command: &Command) -> &'static str {
         Command::Open { .. } => "open",
         Command::Transfer { .. } => "transfer",
         Command::Guarded { .. } => "guarded",
+        Command::Claim(_) => "claim",
     }
 }
 
@@ -48,7 +49,8 @@ pub fn argument(command: &Command) -> Value {
             accounts.iter().map(|(name, balance)| (name.clone(), json!(balance))).collect()
         }
         Command::Transfer { from, to, amount } => json!({"from": from, "to": to, "amount": amount}),
-        Command::Guarded { token, .. } => json!(token),
+        Command::Guarded { token, value } => json!([token, as_json(value)]),
+        Command::Claim(token) => json!(token),
     }
 }
 

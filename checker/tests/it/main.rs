@@ -1,6 +1,7 @@
 //! Every promise of the crate, a module per theme.
 
 mod bank;
+mod coordination;
 mod corpus;
 mod drawings;
 mod engines;

@@ -2,20 +2,16 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::znodes::ROOT;
-
-/// Design of the failover protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Variant {
-    /// As the course taught it; see [`crate::agent::course`] for what it cannot promise.
-    #[default]
-    Course,
-}
+use crate::{
+    credentials::Secret,
+    defence::{Defence, Without},
+    security::{Security, SecurityError, TlsFlags},
+    znodes::ROOT,
+};
 
 /// Settings of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,15 +27,23 @@ pub struct AgentConfig {
     pub zookeeper: String,
     /// File that event lines are appended to.
     pub events: PathBuf,
-    /// Design of the failover protocol.
+    /// What the passwords of the cluster are derived from.
+    pub secret: Secret,
+    /// Defences that are left out.
     #[serde(default)]
-    pub variant: Variant,
+    pub without: Without,
     /// Where the cluster lives in ZooKeeper.
     #[serde(default = "default_root")]
     pub root: String,
     /// Periods and limits.
     #[serde(default)]
     pub timing: Timing,
+    /// Whether clients and Redis prove their requests and replies; all of a cluster alike.
+    #[serde(default)]
+    pub authenticated: bool,
+    /// How its links to Redis and ZooKeeper are protected.
+    #[serde(rename = "tls", default, skip_serializing_if = "Security::is_plain")]
+    pub security: Security,
 }
 
 fn default_root() -> String {
@@ -57,14 +61,8 @@ pub struct Timing {
     pub renew_ms: u64,
     /// Between two looks at a Redis.
     pub poll_ms: u64,
-    /// How long a candidate waits for the offsets of nodes that have not spoken.
-    pub window_ms: u64,
-    /// How long a candidate waits for a better one to win before it tries again.
+    /// How long an election may take before the next epoch is proposed, up to twice that at random.
     pub patience_ms: u64,
-    /// How long a master that gave up its lease lets others try.
-    pub standdown_ms: u64,
-    /// How long the old master is given to answer when it is fenced.
-    pub fence_ms: u64,
     /// ZooKeeper session.
     pub session_ms: u64,
     /// Replicas that must acknowledge a heartbeat: as many as clients wait for.
@@ -76,11 +74,8 @@ impl Default for Timing {
         Timing {
             lease_ms: 400,
             renew_ms: 100,
-            poll_ms: 50,
-            window_ms: 150,
-            patience_ms: 300,
-            standdown_ms: 1000,
-            fence_ms: 100,
+            poll_ms: 25,
+            patience_ms: 500,
             session_ms: 1500,
             wait_replicas: 1,
         }
@@ -119,6 +114,9 @@ pub enum ConfigError {
     /// Neither the file nor a flag gives a value.
     #[error("{0} is not set: give --{0} or set it in the file named by --config")]
     Unset(&'static str),
+    /// TLS files that are missing or of no use.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A value that makes no sense.
     #[error("{0}")]
     Value(String),
@@ -146,9 +144,12 @@ struct Flags {
     /// File that event lines are appended to
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// Design of the failover protocol
-    #[arg(long, value_enum)]
-    variant: Option<Variant>,
+    /// What the passwords of the cluster are derived from; in the file where others may list processes
+    #[arg(long)]
+    secret: Option<String>,
+    /// Defences to leave out, for experiments: it is then no longer safe
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    without: Option<Vec<Defence>>,
     /// Where the cluster lives in ZooKeeper
     #[arg(long, value_name = "PATH")]
     root: Option<String>,
@@ -158,27 +159,23 @@ struct Flags {
     /// Between two renewals of the lease, in milliseconds [default: 100]
     #[arg(long, value_name = "MS")]
     renew_ms: Option<u64>,
-    /// Between two looks at a Redis, in milliseconds [default: 50]
+    /// Between two looks at a Redis, in milliseconds [default: 25]
     #[arg(long, value_name = "MS")]
     poll_ms: Option<u64>,
-    /// Longest wait for other candidates, in milliseconds [default: 150]
-    #[arg(long, value_name = "MS")]
-    window_ms: Option<u64>,
-    /// Wait for a better candidate before trying again, in milliseconds [default: 300]
+    /// Length of an election after which the next epoch is proposed, in milliseconds [default: 500]
     #[arg(long, value_name = "MS")]
     patience_ms: Option<u64>,
-    /// Pause of a master that gave up, in milliseconds [default: 1000]
-    #[arg(long, value_name = "MS")]
-    standdown_ms: Option<u64>,
-    /// Longest wait for the old master to be fenced, in milliseconds [default: 100]
-    #[arg(long, value_name = "MS")]
-    fence_ms: Option<u64>,
     /// ZooKeeper session timeout, in milliseconds [default: 1500]
     #[arg(long, value_name = "MS")]
     session_ms: Option<u64>,
     /// Replicas that must acknowledge a heartbeat [default: 1]
     #[arg(long, value_name = "N")]
     wait_replicas: Option<u32>,
+    /// Clients and Redis prove their requests and replies
+    #[arg(long)]
+    authenticated: bool,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// The settings in the file, where none is required.
@@ -190,10 +187,15 @@ struct FileConfig {
     redis: Option<SocketAddr>,
     zookeeper: Option<String>,
     events: Option<PathBuf>,
-    variant: Option<Variant>,
+    secret: Option<Secret>,
+    without: Option<Without>,
     root: Option<String>,
     #[serde(default)]
     timing: Timing,
+    #[serde(default)]
+    authenticated: bool,
+    #[serde(default)]
+    tls: Security,
 }
 
 impl AgentConfig {
@@ -224,10 +226,7 @@ fn merge(flags: Flags, file: FileConfig) -> Result<AgentConfig, ConfigError> {
         lease_ms: flags.lease_ms.unwrap_or(base.lease_ms),
         renew_ms: flags.renew_ms.unwrap_or(base.renew_ms),
         poll_ms: flags.poll_ms.unwrap_or(base.poll_ms),
-        window_ms: flags.window_ms.unwrap_or(base.window_ms),
         patience_ms: flags.patience_ms.unwrap_or(base.patience_ms),
-        standdown_ms: flags.standdown_ms.unwrap_or(base.standdown_ms),
-        fence_ms: flags.fence_ms.unwrap_or(base.fence_ms),
         session_ms: flags.session_ms.unwrap_or(base.session_ms),
         wait_replicas: flags.wait_replicas.unwrap_or(base.wait_replicas),
     };
@@ -237,9 +236,12 @@ fn merge(flags: Flags, file: FileConfig) -> Result<AgentConfig, ConfigError> {
         redis: required("redis", flags.redis, file.redis)?,
         zookeeper: required("zookeeper", flags.zookeeper, file.zookeeper)?,
         events: required("events", flags.events, file.events)?,
-        variant: flags.variant.or(file.variant).unwrap_or_default(),
+        secret: required("secret", flags.secret.map(Secret::new), file.secret)?,
+        without: flags.without.map(Without::from_iter).or(file.without).unwrap_or_default(),
         root: flags.root.or(file.root).unwrap_or_else(default_root),
         timing,
+        authenticated: flags.authenticated || file.authenticated,
+        security: flags.tls.over(file.tls)?,
     };
     validate(&config)?;
     Ok(config)
@@ -277,7 +279,9 @@ mod tests {
         AgentConfig::from_args(all.map(std::ffi::OsString::from))
     }
 
-    const ALL: [&str; 10] = [
+    const ALL: [&str; 12] = [
+        "--secret",
+        "hush",
         "--shard",
         "1",
         "--node",

@@ -14,11 +14,17 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::config::{AgentConfig, Timing};
-use crate::redis_link::{LinkError, RedisLink, Replication};
-
-/// Key of the heartbeat. It lives beside the users' keys, and is replicated like them.
-pub const HEARTBEAT_KEY: &str = "__shardstorm:heartbeat";
+use super::{
+    config::{AgentConfig, Timing},
+    orders::{Orders, look},
+};
+use crate::{
+    credentials::Login,
+    dataset,
+    redis_link::{LinkError, RedisLink, Replication},
+    security::Transport,
+    znodes::Position,
+};
 
 /// Own Redis as last seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +46,10 @@ pub enum RedisSight {
         run_id: String,
         /// Role and offset.
         replication: Replication,
+        /// Where its data stands; none while it is loading.
+        position: Option<Position>,
+        /// Epoch below which it follows nobody, 0 if it has promised nothing.
+        promise: u64,
         /// When `replication.linked` last changed, or the incarnation was first seen.
         link_since: Instant,
         /// When it said so.
@@ -48,13 +58,14 @@ pub enum RedisSight {
 }
 
 /// Watches the agent's own Redis.
-pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
+pub async fn watch_own(config: AgentConfig, transport: Transport, out: watch::Sender<RedisSight>) {
     let limit = config.timing.lease();
     let poll = Duration::from_millis(config.timing.poll_ms);
+    let orders = Orders::new(&config, transport);
     let mut answered = Instant::now();
     let mut refusals = 0;
     loop {
-        let mut link = match open(config.redis, limit).await {
+        let mut link = match orders.open(limit).await {
             Ok(open) => open,
             Err(e) => {
                 // One refusal may be a restart seen in the middle of it; two in a row are a dead process.
@@ -72,17 +83,24 @@ pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
         refusals = 0;
         let mut sight: Option<(Replication, Instant)> = None;
         loop {
-            match link.0.info("replication", limit).await {
-                Ok(info) => {
+            match look(&mut link.0, limit).await {
+                Ok(seen) => {
                     answered = Instant::now();
-                    let replication = info.replication();
+                    let (replication, position, promise) = (seen.replication, seen.position, seen.promise);
                     let link_since = match &sight {
                         Some((before, since)) if before.linked == replication.linked => *since,
                         _ => answered,
                     };
                     sight = Some((replication.clone(), link_since));
                     let run_id = link.1.clone();
-                    out.send_replace(RedisSight::Up { run_id, replication, link_since, seen_at: answered });
+                    out.send_replace(RedisSight::Up {
+                        run_id,
+                        replication,
+                        position,
+                        promise,
+                        link_since,
+                        seen_at: answered,
+                    });
                 }
                 Err(e) => {
                     out.send_replace(RedisSight::Down {
@@ -101,13 +119,6 @@ pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
     }
 }
 
-/// A connection and the incarnation at its other end: a connection never outlives a process.
-async fn open(addr: SocketAddr, limit: Duration) -> Result<(RedisLink, String), LinkError> {
-    let mut link = RedisLink::connect(addr, limit).await?;
-    let run_id = link.info("server", limit).await?.get("run_id").unwrap_or_default().to_owned();
-    Ok((link, run_id))
-}
-
 /// The heartbeat as last seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeartbeatSight {
@@ -117,28 +128,36 @@ pub struct HeartbeatSight {
     pub replicas: u32,
 }
 
-/// Writes and waits for replicas for as long as the agent's Redis is master.
-pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: watch::Sender<HeartbeatSight>) {
+/// Appends to the stream and waits for replicas for as long as the agent's Redis is master.
+pub async fn beat(
+    config: AgentConfig,
+    transport: Transport,
+    own: watch::Receiver<RedisSight>,
+    out: watch::Sender<HeartbeatSight>,
+) {
     let period = Duration::from_millis(config.timing.renew_ms);
+    let login = config.secret.agent();
     let mut link: Option<RedisLink> = None;
-    let mut n = 0u64;
     loop {
         sleep(period).await;
-        let master = matches!(&*own.borrow(), RedisSight::Up { replication, .. } if replication.master);
-        if !master {
-            link = None;
-            continue;
-        }
+        let epoch = match &*own.borrow() {
+            RedisSight::Up { replication, position: Some(position), .. } if replication.master => {
+                position.epoch
+            }
+            _ => {
+                link = None;
+                continue;
+            }
+        };
         let mut open = match link.take() {
             Some(open) if !open.is_closed() => open,
-            _ => match RedisLink::connect(config.redis, config.timing.lease()).await {
+            _ => match RedisLink::connect_as(config.redis, &login, config.timing.lease(), &transport).await {
                 Ok(open) => open,
                 Err(_) => continue,
             },
         };
-        n += 1;
         let sent = Instant::now();
-        if let Some(replicas) = beat_once(&mut open, &config.node, n, &config.timing).await {
+        if let Some(replicas) = beat_once(&mut open, epoch, &config.timing).await {
             let acked = replicas >= config.timing.wait_replicas;
             out.send_modify(|sight| {
                 sight.replicas = replicas;
@@ -152,13 +171,13 @@ pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: wa
 }
 
 /// Replicas that acknowledged one heartbeat; none if it failed and the connection is of no more use.
-async fn beat_once(link: &mut RedisLink, node: &str, n: u64, timing: &Timing) -> Option<u32> {
+async fn beat_once(link: &mut RedisLink, epoch: u64, timing: &Timing) -> Option<u32> {
     let mut pipeline = pipe();
-    pipeline.cmd("SET").arg(HEARTBEAT_KEY).arg(format!("{node}:{n}"));
+    pipeline.cmd("EVAL").arg(dataset::BEAT).arg(2).arg(dataset::EPOCH).arg(dataset::SEQ).arg(epoch);
     pipeline.cmd("WAIT").arg(timing.wait_replicas).arg(timing.renew_ms.max(50));
     let values = timeout(timing.lease(), link.pipeline(&pipeline)).await.ok()?.ok()?;
     match values.as_slice() {
-        [Value::Okay, Value::Int(replicas)] => u32::try_from(*replicas).ok(),
+        [Value::Int(1), Value::Int(replicas)] => u32::try_from(*replicas).ok(),
         _ => None,
     }
 }
@@ -175,6 +194,8 @@ pub struct ProbeSight {
 /// Pings the master that `target` names.
 pub async fn probe(
     period: Duration,
+    login: Login,
+    transport: Transport,
     mut target: watch::Receiver<Option<SocketAddr>>,
     out: watch::Sender<ProbeSight>,
 ) {
@@ -187,16 +208,22 @@ pub async fn probe(
         };
         out.send_replace(ProbeSight { target: Some(addr), answered_at: Instant::now() });
         tokio::select! {
-            _ = ping_for_ever(addr, period, &out) => {}
+            _ = ping_for_ever(addr, &login, &transport, period, &out) => {}
             changed = target.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn ping_for_ever(addr: SocketAddr, period: Duration, out: &watch::Sender<ProbeSight>) {
+async fn ping_for_ever(
+    addr: SocketAddr,
+    login: &Login,
+    transport: &Transport,
+    period: Duration,
+    out: &watch::Sender<ProbeSight>,
+) {
     let limit = period * 2;
     loop {
-        if let Ok(mut link) = RedisLink::connect(addr, limit).await {
+        if let Ok(mut link) = RedisLink::connect_as(addr, login, limit, transport).await {
             // An error reply is an answer too: it may be loading.
             while let Ok(_) | Err(LinkError::Refused(_)) = link.command(&cmd("PING"), limit).await {
                 out.send_modify(|sight| sight.answered_at = Instant::now());

@@ -1,4 +1,4 @@
-//! Tasks that keep two ephemeral znodes of an agent in ZooKeeper: the master's lease, and its member record.
+//! Tasks that keep two znodes of an agent up to date: the master's lease, and its member record.
 //!
 //! Each has a task of its own, so that neither a slow Redis nor a slow decision delays a renewal.
 
@@ -10,99 +10,61 @@ use tokio::{
 };
 use zookeeper_client::{Client, Error};
 
-use super::journal::log;
+use super::{journal::log, protocol::Duty};
 use crate::{
     zk::put_ephemeral,
     znodes::{LeaseRecord, Member, ShardPaths, encode},
 };
 
-/// The lease that is to be renewed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseDuty {
-    /// Epoch it is for.
-    pub epoch: u64,
-    /// Session that created it.
-    pub session: i64,
-    /// Transaction that created it, as far as known: tells two leases of one session apart.
-    pub serial: u64,
-}
+/// Longest wait for one renewal.
+const LIMIT: Duration = Duration::from_millis(1000);
 
-/// The lease as its keeper sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeaseSight {
-    /// The duty that is being fulfilled.
-    pub held: Option<LeaseDuty>,
-}
-
-/// Renews the lease of the present duty every `period`, for ever, until it turns out to be lost.
+/// Renews the lease of the present duty every `period`. `out` tells when the last renewal that succeeded was
+/// sent.
 pub async fn keep_lease(
     period: Duration,
     node: String,
     paths: ShardPaths,
     clients: watch::Receiver<Option<Client>>,
-    mut duty: watch::Receiver<Option<LeaseDuty>>,
-    out: watch::Sender<LeaseSight>,
+    mut duty: watch::Receiver<Option<Duty>>,
+    out: watch::Sender<Option<Instant>>,
 ) {
-    let path = paths.lease();
+    let mut n = 0;
     loop {
         let Some(lease) = duty.borrow_and_update().clone() else {
-            out.send_replace(LeaseSight { held: None });
             if duty.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        out.send_replace(LeaseSight { held: Some(lease.clone()) });
-        let lost = tokio::select! {
-            why = renew(period, &node, &path, &clients, &lease) => Some(why),
-            changed = duty.changed() => if changed.is_err() { return } else { None },
-        };
-        if let Some(why) = lost {
-            log(&format!("lease of epoch {} is lost: {why}", lease.epoch));
-            out.send_replace(LeaseSight { held: None });
-            if duty.changed().await.is_err() {
-                return;
+        let started = Instant::now();
+        let client = clients.borrow().clone();
+        if let Some(client) = client {
+            n += 1;
+            let record = LeaseRecord { epoch: lease.epoch, node: node.clone(), n };
+            match timeout(LIMIT, renew(&client, &paths, &lease, &record)).await {
+                Ok(Ok(())) => _ = out.send_replace(Some(started)),
+                // The config has changed: so will the duty, as soon as that is seen here.
+                Ok(Err(Error::BadVersion)) => {}
+                Ok(Err(e)) => log(&format!("lease of epoch {} is not renewed: {e}", lease.epoch)),
+                Err(_) => log(&format!("lease of epoch {} is not renewed: no answer", lease.epoch)),
             }
+        }
+        tokio::select! {
+            () = sleep(period.saturating_sub(started.elapsed())) => {}
+            changed = duty.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Renews until the lease is lost, and says why it was.
-async fn renew(
-    period: Duration,
-    node: &str,
-    path: &str,
-    clients: &watch::Receiver<Option<Client>>,
-    lease: &LeaseDuty,
-) -> String {
-    let mut version = 0;
-    let mut n = 0;
-    loop {
-        let started = Instant::now();
-        let client = clients.borrow().clone();
-        match client {
-            None => {}
-            Some(client) if client.session_id().0 != lease.session => return "session replaced".into(),
-            Some(client) => {
-                n += 1;
-                let record = LeaseRecord { epoch: lease.epoch, node: node.to_owned(), n };
-                match client.set_data(path, &encode(&record), Some(version)).await {
-                    Ok(stat) => version = stat.version,
-                    Err(Error::NoNode) => return "deleted".into(),
-                    // An earlier renewal of our own may have arrived although its reply did not.
-                    Err(Error::BadVersion) => match client.get_data(path).await {
-                        Ok((_, stat)) if stat.ephemeral_owner == lease.session => version = stat.version,
-                        Ok(_) => return "taken over".into(),
-                        Err(Error::NoNode) => return "deleted".into(),
-                        Err(_) => {}
-                    },
-                    Err(Error::SessionExpired | Error::ClientClosed) => return "session expired".into(),
-                    Err(_) => sleep(Duration::from_millis(10)).await,
-                }
-            }
-        }
-        sleep(period.saturating_sub(started.elapsed())).await;
-    }
+/// A renewal holds only under the config that made this agent's Redis master: no deposed one can feign life.
+async fn renew(client: &Client, paths: &ShardPaths, duty: &Duty, record: &LeaseRecord) -> Result<(), Error> {
+    let (config, lease) = (paths.config(), paths.lease());
+    let mut multi = client.new_multi_writer();
+    multi.add_check_version(&config, duty.config_version)?;
+    let bytes = encode(record);
+    multi.add_set_data(&lease, &bytes, None)?;
+    multi.commit().await.map(|_| ()).map_err(Error::from)
 }
 
 /// Publishes the member record whenever it changes, and again in every new session.

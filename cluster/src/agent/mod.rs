@@ -6,7 +6,7 @@
 //! master    ── probe  ──┤             ┌─ event lines
 //! heartbeat ────────────┼─ runner ────┼─ Redis: REPLICAOF …
 //! ZooKeeper ── mirror ──┤    │        └─ ZooKeeper: multi[check config, …]
-//! lease     ── keeper ──┘  course: what to do, given all this
+//! lease     ── keeper ──┘  protocol: what to do, given all this
 //! ```
 //!
 //! Every box is a task of its own: a slow one delays no other.
@@ -14,14 +14,15 @@
 use std::{ffi::OsString, process::ExitCode};
 
 pub mod config;
-pub mod course;
 pub mod health;
 mod journal;
 mod keeper;
 pub mod observation;
+pub mod orders;
+pub mod protocol;
 mod runner;
 
-pub use config::{AgentConfig, ConfigError, Timing, Variant};
+pub use config::{AgentConfig, ConfigError, Timing};
 
 use journal::{Journal, log};
 
@@ -36,6 +37,13 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             let _ = e.print();
             return if e.use_stderr() { ExitCode::from(254) } else { ExitCode::SUCCESS };
         }
+        Err(e) => {
+            eprintln!("shard-agent: {e}");
+            return ExitCode::from(254);
+        }
+    };
+    let transport = match config.security.load() {
+        Ok(transport) => transport,
         Err(e) => {
             eprintln!("shard-agent: {e}");
             return ExitCode::from(254);
@@ -56,6 +64,6 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     log(&format!("agent of {} in shard {}, redis at {}", config.node, config.shard, config.redis));
-    runtime.block_on(async { runner::Runner::start(config, journal).run().await });
+    runtime.block_on(async { runner::Runner::start(config, journal, transport).run().await });
     ExitCode::SUCCESS
 }

@@ -1,11 +1,13 @@
-//! What a variant is told before it decides: everything an agent knows at one moment.
+//! What the protocol is told before it decides: everything an agent knows at one moment.
 
 use std::{collections::BTreeMap, time::Instant};
+
+use serde::de::DeserializeOwned;
 
 use super::health::{HeartbeatSight, ProbeSight, RedisSight};
 use crate::{
     zk::Snapshot,
-    znodes::{Candidate, LeaseRecord, Member, RedisNode, ShardConfig, ShardNodes, ShardPaths},
+    znodes::{Hello, LeaseRecord, Member, RedisNode, ShardConfig, ShardNodes, ShardPaths, Vote},
 };
 
 /// A record with its version and the moment this version was first seen.
@@ -30,62 +32,64 @@ pub struct Observation {
     pub connected_since: Instant,
     /// Epoch and master; none while unread or malformed.
     pub config: Option<Seen<ShardConfig>>,
-    /// The lease, if there is one; its record is none if malformed.
+    /// The lease; its record is none if malformed.
     pub lease: Option<Seen<Option<LeaseRecord>>>,
-    /// Whether this agent holds the lease of the present epoch.
-    pub lease_held: bool,
     /// Own Redis.
     pub own: RedisSight,
+    /// Server run of the own Redis for which a hello was written and the config read after it.
+    pub greeted: Option<String>,
     /// Own heartbeat.
     pub heartbeat: HeartbeatSight,
     /// The shard's master, as pinged from here.
     pub probe: ProbeSight,
-    /// Bids in elections by node.
-    pub candidates: BTreeMap<String, Seen<Candidate>>,
+    /// Votes by node.
+    pub votes: BTreeMap<String, Seen<Vote>>,
+    /// Server runs by node, as their agents said last.
+    pub hellos: BTreeMap<String, Hello>,
     /// What agents say of their Redis, by node.
     pub members: BTreeMap<String, Member>,
     /// The Redis servers of the shard.
     pub nodes: Vec<RedisNode>,
+    /// Slots that the shard owns from the start.
+    pub slots: String,
 }
 
 impl Observation {
-    /// What a snapshot of the shard's znodes holds, with the rest unknown.
+    /// What a snapshot of the shard's znodes holds, with the rest unknown. Malformed records count as missing.
     pub fn from_snapshot(snapshot: &Snapshot, paths: &ShardPaths, now: Instant) -> Self {
-        let config_path = paths.config();
-        let config = snapshot.record::<ShardConfig>(&config_path).map(|(value, version)| Seen {
-            value,
-            version,
-            seen_at: snapshot.nodes[&config_path].seen_at,
-        });
         let lease = snapshot.nodes.get(&paths.lease()).map(|node| Seen {
             value: serde_json::from_slice(&node.data).ok(),
             version: node.version,
             seen_at: node.seen_at,
         });
-        let candidates = snapshot
-            .children::<Candidate>(&paths.candidates())
-            .map(|(name, value, node)| {
-                (name.to_owned(), Seen { value, version: node.version, seen_at: node.seen_at })
-            })
-            .collect();
-        let members = snapshot
-            .children::<Member>(&paths.members())
-            .map(|(name, value, _)| (name.to_owned(), value))
-            .collect();
-        let nodes = snapshot.record::<ShardNodes>(&paths.nodes()).map(|(n, _)| n.nodes).unwrap_or_default();
+        let seen = |(name, value, node): (&str, Vote, &crate::zk::Znode)| {
+            (name.to_owned(), Seen { value, version: node.version, seen_at: node.seen_at })
+        };
+        let of_shard = snapshot.record::<ShardNodes>(&paths.nodes()).map(|(n, _)| n).unwrap_or_default();
         Observation {
             now,
             connected: snapshot.connected,
             connected_since: snapshot.since,
-            config,
+            config: record(snapshot, &paths.config()),
             lease,
-            lease_held: false,
             own: RedisSight::Unknown,
+            greeted: None,
             heartbeat: HeartbeatSight { acked_at: None, replicas: 0 },
             probe: ProbeSight { target: None, answered_at: now },
-            candidates,
-            members,
-            nodes,
+            votes: snapshot.children::<Vote>(&paths.votes()).map(seen).collect(),
+            hellos: by_name(snapshot, &paths.hellos()),
+            members: by_name(snapshot, &paths.members()),
+            nodes: of_shard.nodes,
+            slots: of_shard.slots,
         }
     }
+}
+
+fn record<T: DeserializeOwned>(snapshot: &Snapshot, path: &str) -> Option<Seen<T>> {
+    let (value, version) = snapshot.record::<T>(path)?;
+    Some(Seen { value, version, seen_at: snapshot.nodes[path].seen_at })
+}
+
+fn by_name<T: DeserializeOwned>(snapshot: &Snapshot, dir: &str) -> BTreeMap<String, T> {
+    snapshot.children::<T>(dir).map(|(name, value, _)| (name.to_owned(), value)).collect()
 }

@@ -5,107 +5,119 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{cmd, pipe};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use zookeeper_client::{Client, Error, MultiWriteError};
 
 use super::{
-    config::{AgentConfig, Variant},
-    course::{Action, Course},
+    config::AgentConfig,
     health::{self, HeartbeatSight, ProbeSight, RedisSight},
     journal::{Journal, log},
-    keeper::{self, LeaseDuty, LeaseSight},
+    keeper,
     observation::{Observation, Seen},
+    orders::Orders,
+    protocol::{Action, Duty, Protocol, role_of},
 };
 use crate::{
+    defence::Defence,
     event::Step,
-    provision::redis::PARKED,
-    redis_link::{LinkError, RedisLink},
-    zk::{AbortOnDrop, Link, LinkOptions, put_ephemeral},
-    znodes::{LeaseRecord, Member, Paths, RedisNode, Role, ShardConfig, ShardPaths, encode},
+    security::Transport,
+    zk::{AbortOnDrop, Link, LinkOptions, put},
+    znodes::{Hello, Member, Paths, RedisNode, ShardConfig, ShardPaths, Vote, decode, encode},
 };
 
 /// Longest wait for ZooKeeper in one action: longer, and the picture is too old to act on.
 const ZK_LIMIT: Duration = Duration::from_millis(1000);
-/// Longest wait for the own Redis in one action.
-const REDIS_LIMIT: Duration = Duration::from_millis(500);
+/// How long a restarted Redis is watched for having caught up before its agent looks at the world again.
+const CATCH_UP: Duration = Duration::from_millis(300);
+/// Where [`Defence::Recheck`] is left out: how long after a pause the agent goes by what it knew.
+const OLD_VIEW: Duration = Duration::from_millis(2500);
 
 /// An agent at work.
 pub struct Runner {
-    config: AgentConfig,
     me: RedisNode,
     paths: ShardPaths,
     journal: Journal,
-    course: Course,
+    protocol: Protocol,
+    orders: Orders,
+    config: AgentConfig,
     link: Link,
     own: watch::Receiver<RedisSight>,
     heartbeat: watch::Receiver<HeartbeatSight>,
     probe: watch::Receiver<ProbeSight>,
-    lease: watch::Receiver<LeaseSight>,
+    renewed: watch::Receiver<Option<Instant>>,
     target: watch::Sender<Option<SocketAddr>>,
-    duty: watch::Sender<Option<LeaseDuty>>,
+    duty: watch::Sender<Option<Duty>>,
     member: watch::Sender<Option<Member>>,
     /// Newest config known, also from own writes that the mirror has not shown yet.
     newest: Option<Seen<ShardConfig>>,
-    serial: u64,
+    greeted: Option<String>,
+    /// Where [`Defence::Recheck`] is left out: what was known before a pause, and until when it is believed.
+    old_view: Option<(Instant, Observation)>,
+    last: Option<Observation>,
     _tasks: Vec<AbortOnDrop>,
 }
 
 impl Runner {
     /// Starts the tasks of an agent on the current runtime.
-    pub fn start(config: AgentConfig, journal: Journal) -> Self {
+    pub fn start(config: AgentConfig, journal: Journal, transport: Transport) -> Self {
         let paths = Paths::new(&config.root).shard(config.shard);
         let timing = config.timing;
         let mut options = LinkOptions::new(&config.zookeeper, paths.dir());
         options.session_timeout = Duration::from_millis(timing.session_ms);
+        options.transport = transport.clone();
         let link = Link::open(options);
         let now = Instant::now();
         let (own_tx, own) = watch::channel(RedisSight::Unknown);
         let (heartbeat_tx, heartbeat) = watch::channel(HeartbeatSight { acked_at: None, replicas: 0 });
         let (probe_tx, probe) = watch::channel(ProbeSight { target: None, answered_at: now });
-        let (lease_tx, lease) = watch::channel(LeaseSight::default());
+        let (renewed_tx, renewed) = watch::channel(None);
         let (target, target_rx) = watch::channel(None);
         let (duty, duty_rx) = watch::channel(None);
         let (member, member_rx) = watch::channel(None);
         let period = Duration::from_millis(timing.renew_ms);
-        let node = config.node.clone();
+        let (node, clients) = (config.node.clone(), link.clients());
         let tasks = vec![
-            tokio::spawn(health::watch_own(config.clone(), own_tx)),
-            tokio::spawn(health::beat(config.clone(), own.clone(), heartbeat_tx)),
-            tokio::spawn(health::probe(period, target_rx, probe_tx)),
+            tokio::spawn(health::watch_own(config.clone(), transport.clone(), own_tx)),
+            tokio::spawn(health::beat(config.clone(), transport.clone(), own.clone(), heartbeat_tx)),
+            tokio::spawn(health::probe(
+                period,
+                config.secret.agent(),
+                transport.clone(),
+                target_rx,
+                probe_tx,
+            )),
             tokio::spawn(keeper::keep_lease(
                 period,
                 node.clone(),
                 paths.clone(),
-                link.clients(),
+                clients.clone(),
                 duty_rx,
-                lease_tx,
+                renewed_tx,
             )),
-            tokio::spawn(keeper::publish_member(paths.clone(), node.clone(), link.clients(), member_rx)),
+            tokio::spawn(keeper::publish_member(paths.clone(), node.clone(), clients, member_rx)),
         ];
-        let course = match config.variant {
-            Variant::Course => Course::new(&node, timing, entropy()),
-        };
-        let me = RedisNode { node, addr: config.redis };
         Runner {
-            config,
-            me,
+            me: RedisNode { node: node.clone(), addr: config.redis },
+            protocol: Protocol::new(node, timing, config.without.clone(), entropy()),
+            orders: Orders::new(&config, transport),
             paths,
             journal,
-            course,
+            config,
             link,
             own,
             heartbeat,
             probe,
-            lease,
+            renewed,
             target,
             duty,
             member,
             newest: None,
-            serial: 0,
+            greeted: None,
+            old_view: None,
+            last: None,
             _tasks: tasks.into_iter().map(AbortOnDrop).collect(),
         }
     }
@@ -121,20 +133,10 @@ impl Runner {
                 self.journal.note(Step::Started, o.config.as_ref().map_or(0, |c| c.value.epoch), "");
             }
             self.publish(&o);
-            let actions = self.course.step(&o);
-            let mut acted = false;
-            for action in actions {
-                match self.perform(&action).await {
-                    Ok(()) => acted = true,
-                    Err(why) => {
-                        log(&format!("{action:?}: {why}"));
-                        acted = false;
-                        // What follows was decided on the assumption that this would work.
-                        sleep(Duration::from_millis(20)).await;
-                        break;
-                    }
-                }
-            }
+            let actions = self.protocol.step(&o);
+            let duty = self.protocol.duty(&o);
+            self.duty.send_if_modified(|d| std::mem::replace(d, duty.clone()) != duty);
+            let acted = self.perform_all(actions).await;
             if acted {
                 tokio::task::yield_now().await;
             }
@@ -142,14 +144,34 @@ impl Runner {
                 _ = snapshots.changed() => {}
                 _ = self.own.changed() => {}
                 _ = self.heartbeat.changed() => {}
-                _ = self.lease.changed() => {}
+                _ = self.renewed.changed() => {}
                 () = sleep(Duration::from_millis(if acted { 2 } else { 25 })) => {}
             }
         }
     }
 
+    /// Performs actions in order until one fails: what follows was decided on the assumption that it would
+    /// work. True if all did, and there were any.
+    async fn perform_all(&mut self, actions: Vec<Action>) -> bool {
+        let mut acted = false;
+        for action in actions {
+            match self.perform(&action).await {
+                Ok(()) => {
+                    self.protocol.done(&action, Instant::now());
+                    acted = true;
+                }
+                Err(why) => {
+                    log(&format!("{action:?}: {why}"));
+                    return false;
+                }
+            }
+        }
+        acted
+    }
+
     fn observe(&mut self) -> Observation {
-        let mut o = Observation::from_snapshot(&self.link.snapshot(), &self.paths, Instant::now());
+        let now = Instant::now();
+        let mut o = Observation::from_snapshot(&self.link.snapshot(), &self.paths, now);
         // An own write is known before the mirror shows it; and what was seen once is never unseen.
         match (&o.config, &self.newest) {
             (Some(seen), Some(newest)) if seen.version < newest.version => o.config = Some(newest.clone()),
@@ -159,13 +181,32 @@ impl Runner {
         let master = o.config.as_ref().and_then(|c| c.value.master.clone());
         let target = master.as_ref().filter(|master| master.node != self.me.node).map(|master| master.addr);
         self.target.send_if_modified(|t| std::mem::replace(t, target) != target);
-        let epoch = o.config.as_ref().map_or(0, |c| c.value.epoch);
-        o.lease_held = self.lease.borrow_and_update().held.as_ref().is_some_and(|duty| duty.epoch == epoch)
-            && self.duty.borrow().as_ref().is_some_and(|duty| duty.epoch == epoch);
+        if let Some(renewed) = *self.renewed.borrow_and_update() {
+            self.protocol.renewed(renewed);
+        }
         o.own = self.own.borrow_and_update().clone();
+        o.greeted = self.greeted.clone();
         o.heartbeat = *self.heartbeat.borrow_and_update();
         o.probe = *self.probe.borrow();
+        if !self.config.without.defends(Defence::Recheck) {
+            self.believe_what_was(&mut o);
+        }
         o
+    }
+
+    /// The mistake of an agent that caches: after a pause it goes by what it knew before.
+    fn believe_what_was(&mut self, o: &mut Observation) {
+        let lease = self.config.timing.lease();
+        if let Some(last) = self.last.take().filter(|last| o.now.duration_since(last.now) >= lease) {
+            self.old_view = Some((o.now + OLD_VIEW, last));
+        }
+        match &self.old_view {
+            Some((until, old)) if o.now < *until => {
+                *o = Observation { now: o.now, own: o.own.clone(), ..old.clone() };
+            }
+            _ => self.old_view = None,
+        }
+        self.last = Some(o.clone());
     }
 
     /// Tells the others what this agent sees.
@@ -173,15 +214,14 @@ impl Runner {
         let config = o.config.as_ref().map(|c| &c.value);
         let epoch = config.map_or(0, |c| c.epoch);
         let master_addr = config.and_then(|c| c.master.as_ref()).map(|m| m.addr);
-        let (role, fit, linked) = match &o.own {
-            RedisSight::Up { replication: r, .. } => {
-                let role = if r.master { Role::Master } else { Role::Replica };
-                (role, !r.syncing && r.offset > 0, r.linked && r.of == master_addr)
+        let (fit, linked, run_id) = match &o.own {
+            RedisSight::Up { replication: r, run_id, position, .. } => {
+                (position.is_some() && !r.syncing, r.linked && r.of == master_addr, run_id.clone())
             }
-            _ => (Role::Down, false, false),
+            _ => (false, false, String::new()),
         };
-        let sees_master = self.course.sees_master(o);
-        let member = Member { role, epoch, addr: self.me.addr, fit, linked, sees_master };
+        let (role, sees_master) = (role_of(&o.own), self.protocol.sees_master(o));
+        let member = Member { role, epoch, addr: self.me.addr, run_id, fit, linked, sees_master };
         self.member.send_if_modified(|m| m.replace(member.clone()) != Some(member));
     }
 
@@ -189,36 +229,30 @@ impl Runner {
         match action {
             Action::Note { step, epoch, detail } => {
                 self.journal.note(*step, *epoch, detail);
-                self.course.noted(*step, *epoch);
                 Ok(())
             }
-            Action::HoldLease { config_version, epoch, replace } => {
-                self.hold_lease(*config_version, *epoch, *replace).await
+            Action::Greet { run_id } => self.greet(run_id).await,
+            Action::Propose { config_version, lease_version, next, why } => {
+                self.propose(*config_version, *lease_version, next, why).await
             }
-            Action::GiveUpLease { config_version } => {
-                self.duty.send_replace(None);
-                self.delete_lease(*config_version, None).await
+            Action::Fence { epoch, run_id, vote } => self.fence(*epoch, run_id, *vote).await,
+            Action::Decide { config_version, votes, next, detail } => {
+                self.decide(*config_version, votes, next, detail).await
             }
-            Action::DropLease { config_version, lease_version } => {
-                self.delete_lease(*config_version, Some(*lease_version)).await
+            Action::Promote { epoch, run_id, slots } => {
+                self.orders.promote(*epoch, run_id, slots).await?;
+                self.journal.note_once(Step::Promoted, *epoch, "");
+                Ok(())
             }
-            Action::Bid(candidate) => {
-                let client = self.client()?;
-                let path = self.paths.candidate(&self.me.node);
-                within(ZK_LIMIT, put_ephemeral(&client, &path, &encode(candidate))).await
+            Action::Attach { master, epoch, run_id } => {
+                self.orders.attach(master.addr, *epoch, run_id, false).await
             }
-            Action::Claim { config_version, epoch, detail } => {
-                self.claim(*config_version, *epoch, detail).await
-            }
-            Action::TakeOffice { config_version, epoch, predecessor, run_id } => {
-                self.take_office(*config_version, *epoch, predecessor.as_ref(), run_id).await
-            }
-            Action::Demote(to) => self.replicaof(to.as_ref().map(|node| node.addr), true).await,
-            Action::Follow(master) => self.replicaof(Some(master.addr), false).await,
-            Action::Relink(master) => {
+            Action::Relink { master, epoch, run_id } => {
                 log(&format!("link to {} is stuck: making it anew", master.node));
-                self.replicaof(None, false).await?;
-                self.replicaof(Some(master.addr), false).await
+                self.orders.attach(master.addr, *epoch, run_id, true).await
+            }
+            Action::Admit { config_version, next, master, run_id } => {
+                self.admit(*config_version, next, master, run_id).await
             }
         }
     }
@@ -227,162 +261,128 @@ impl Runner {
         self.link.client().ok_or_else(|| "no zookeeper session".to_owned())
     }
 
-    fn set_duty(&mut self, epoch: u64, session: i64) {
-        self.serial += 1;
-        self.duty.send_replace(Some(LeaseDuty { epoch, session, serial: self.serial }));
+    fn learn(&mut self, value: ShardConfig, version: i32) {
+        if self.newest.as_ref().is_none_or(|newest| newest.version < version) {
+            self.newest = Some(Seen { value, version, seen_at: Instant::now() });
+        }
     }
 
-    fn lease_record(&self, epoch: u64) -> Vec<u8> {
-        encode(&LeaseRecord { epoch, node: self.me.node.clone(), n: 0 })
+    /// A quorum write, then a read on the same session: the config read is not older than the hello.
+    async fn greet(&mut self, run_id: &str) -> Result<(), String> {
+        self.orders.cut_predecessor(run_id).await?;
+        let client = self.client()?;
+        let hello = encode(&Hello { run_id: run_id.to_owned() });
+        within(ZK_LIMIT, put(&client, &self.paths.hello(&self.me.node), &hello)).await?;
+        let path = self.paths.config();
+        let (bytes, stat) = within(ZK_LIMIT, client.get_data(&path)).await?;
+        self.learn(decode(&path, &bytes)?, stat.version);
+        self.greeted = Some(run_id.to_owned());
+        Ok(())
     }
 
-    async fn hold_lease(
+    async fn propose(
         &mut self,
         config_version: i32,
-        epoch: u64,
-        replace: Option<i32>,
+        lease_version: Option<i32>,
+        next: &ShardConfig,
+        why: &str,
+    ) -> Result<(), String> {
+        let lease = self.paths.lease();
+        let based_on: Vec<_> = lease_version.map(|version| (lease, version)).into_iter().collect();
+        self.change_config(config_version, &based_on, next).await?;
+        if next.epoch > 1 {
+            self.journal.note_once(Step::LeaseLost, next.epoch - 1, why);
+        }
+        self.journal.note(Step::Proposed, next.epoch, why);
+        Ok(())
+    }
+
+    /// The one way in which the config changes: by compare-and-set, with a check of everything else that the
+    /// decision was based on.
+    async fn change_config(
+        &mut self,
+        version: i32,
+        based_on: &[(String, i32)],
+        next: &ShardConfig,
     ) -> Result<(), String> {
         let client = self.client()?;
-        let path = self.paths.lease();
+        let (path, bytes) = (self.paths.config(), encode(next));
         let mut multi = client.new_multi_writer();
-        multi.add_check_version(&self.paths.config(), config_version).map_err(text)?;
-        if let Some(version) = replace {
-            multi.add_delete(&path, Some(version)).map_err(text)?;
+        for (path, version) in based_on {
+            multi.add_check_version(path, *version).map_err(text)?;
         }
-        multi.add_create(&path, &self.lease_record(epoch), &ephemeral()).map_err(text)?;
-        within(ZK_LIMIT, multi.commit()).await?;
-        self.set_duty(epoch, client.session_id().0);
-        Ok(())
-    }
-
-    /// Deletes the lease; with no version given, whatever version it has under this config.
-    async fn delete_lease(&self, config_version: i32, lease_version: Option<i32>) -> Result<(), String> {
-        let client = self.client()?;
-        let mut multi = client.new_multi_writer();
-        multi.add_check_version(&self.paths.config(), config_version).map_err(text)?;
-        multi.add_delete(&self.paths.lease(), lease_version).map_err(text)?;
+        multi.add_set_data(&path, &bytes, Some(version)).map_err(text)?;
         match timeout(ZK_LIMIT, multi.commit()).await {
+            Ok(Ok(_)) => {
+                self.learn(next.clone(), version + 1);
+                Ok(())
+            }
+            Ok(Err(e)) => Err(multi_text(e)),
             Err(_) => Err("zookeeper did not answer".into()),
-            Ok(Err(e)) => match Error::from(e) {
-                Error::NoNode => Ok(()),
-                e => Err(e.to_string()),
-            },
-            Ok(Ok(_)) => Ok(()),
         }
     }
 
-    async fn claim(&mut self, config_version: i32, epoch: u64, detail: &str) -> Result<(), String> {
-        let client = self.client()?;
-        let config = ShardConfig { epoch, master: Some(self.me.clone()), serving: false };
-        let mut multi = client.new_multi_writer();
-        multi.add_set_data(&self.paths.config(), &encode(&config), Some(config_version)).map_err(text)?;
-        multi.add_create(&self.paths.lease(), &self.lease_record(epoch), &ephemeral()).map_err(text)?;
-        within(ZK_LIMIT, multi.commit()).await?;
-        self.set_duty(epoch, client.session_id().0);
-        self.journal.note_once(Step::Elected, epoch, detail);
-        self.learn(config, config_version + 1);
+    async fn fence(&mut self, epoch: u64, run_id: &str, vote: bool) -> Result<(), String> {
+        let (look, was_master) = self.orders.fence(epoch, run_id).await?;
+        let position = look.position.ok_or("it is loading and does not say where it stands")?;
+        let detail = format!("stands at {}.{}", position.epoch, position.seq);
+        self.journal.note_once(Step::Fenced, epoch, &detail);
+        if was_master {
+            self.journal.note_once(Step::Demoted, epoch, "");
+        }
+        if vote {
+            let client = self.client()?;
+            let offset = look.replication.offset;
+            let vote = encode(&Vote { epoch, run_id: run_id.to_owned(), position, offset });
+            within(ZK_LIMIT, put(&client, &self.paths.vote(&self.me.node), &vote)).await?;
+            self.journal.note_once(Step::Voted, epoch, &detail);
+        }
         Ok(())
     }
 
-    fn learn(&mut self, value: ShardConfig, version: i32) {
-        self.newest = Some(Seen { value, version, seen_at: Instant::now() });
-    }
-
-    async fn take_office(
+    async fn decide(
         &mut self,
         config_version: i32,
-        epoch: u64,
-        predecessor: Option<&RedisNode>,
+        votes: &[(String, i32)],
+        next: &ShardConfig,
+        detail: &str,
+    ) -> Result<(), String> {
+        let based_on: Vec<_> =
+            votes.iter().map(|(node, version)| (self.paths.vote(node), *version)).collect();
+        self.change_config(config_version, &based_on, next).await?;
+        self.journal.note_once(Step::Elected, next.epoch, detail);
+        Ok(())
+    }
+
+    /// The master is asked, not the stream: what it holds now is what may have been acknowledged so far.
+    async fn admit(
+        &mut self,
+        config_version: i32,
+        next: &ShardConfig,
+        master: &RedisNode,
         run_id: &str,
     ) -> Result<(), String> {
-        self.journal.note_once(Step::Elected, epoch, "");
-        let mut stopped = None;
-        let fenced = match predecessor {
-            None => "no predecessor".to_owned(),
-            Some(node) if node.node == self.me.node => "predecessor is this node".to_owned(),
-            Some(node) => match fence(node.addr, Duration::from_millis(self.config.timing.fence_ms)).await {
-                Ok(()) => {
-                    stopped = Some(node.addr);
-                    format!("{} stopped", node.node)
+        if self.config.without.defends(Defence::Admission) {
+            let goal = self.orders.position_of_master(master.addr).await?;
+            if goal.epoch != next.epoch {
+                return Err(format!("the master stands in epoch {}", goal.epoch));
+            }
+            let began = Instant::now();
+            loop {
+                let own = self.orders.own_position(run_id).await?;
+                if own.epoch == goal.epoch && own >= goal {
+                    break;
                 }
-                Err(e) => format!("{} not reached: {e}", node.node),
-            },
-        };
-        self.journal.note_once(Step::Fenced, epoch, &fenced);
-        promote(self.me.addr, run_id).await?;
-        let client = self.client()?;
-        let config = ShardConfig { epoch, master: Some(self.me.clone()), serving: true };
-        let path = self.paths.config();
-        within(ZK_LIMIT, client.set_data(&path, &encode(&config), Some(config_version))).await?;
-        self.journal.note_once(Step::Promoted, epoch, "");
-        self.learn(config, config_version + 1);
-        if let Some(old) = stopped {
-            // Its own agent may be dead or cut off; if it is not, it says the same.
-            let me = self.me.addr;
-            tokio::spawn(async move { attach(old, me).await });
+                if began.elapsed() >= CATCH_UP {
+                    return Err(format!("has not caught up with {}.{} yet", goal.epoch, goal.seq));
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
         }
+        self.change_config(config_version, &[], next).await?;
+        self.journal.note(Step::Admitted, next.epoch, &format!("as {run_id}"));
         Ok(())
     }
-
-    /// Makes the own Redis a replica of `of`, or parks it. When it was a master its clients are cut off, so
-    /// that a `WAIT` sent in its time is not answered by acknowledgements of another history.
-    async fn replicaof(&self, of: Option<SocketAddr>, cut_clients: bool) -> Result<(), String> {
-        let mut link = RedisLink::connect(self.me.addr, REDIS_LIMIT).await.map_err(text)?;
-        link.command(&replicaof_command(of), REDIS_LIMIT).await.map_err(text)?;
-        if cut_clients {
-            link.command(&cut_clients_command(), REDIS_LIMIT).await.map_err(text)?;
-        }
-        Ok(())
-    }
-}
-
-fn replicaof_command(of: Option<SocketAddr>) -> redis::Cmd {
-    let (host, port) =
-        of.map_or((PARKED.0.to_owned(), PARKED.1), |addr| (addr.ip().to_string(), addr.port()));
-    let mut command = cmd("REPLICAOF");
-    command.arg(host).arg(port);
-    command
-}
-
-fn cut_clients_command() -> redis::Cmd {
-    let mut command = cmd("CLIENT");
-    command.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
-    command
-}
-
-/// Tells a deposed master to stop. A stopped process that is only slow to read gets the order when it wakes
-/// up: it is in its socket by then.
-async fn fence(addr: SocketAddr, limit: Duration) -> Result<(), LinkError> {
-    let attempt = async {
-        let mut link = RedisLink::connect(addr, limit).await?;
-        let mut orders = pipe();
-        orders.add_command(replicaof_command(None)).add_command(cut_clients_command());
-        let replies = link.pipeline(&orders).await.map_err(|e| LinkError::Lost(e.to_string()))?;
-        match replies.into_iter().next() {
-            Some(redis::Value::ServerError(e)) => Err(LinkError::Refused(e)),
-            _ => Ok(()),
-        }
-    };
-    timeout(limit, attempt).await.unwrap_or(Err(LinkError::Silent(limit.as_millis())))
-}
-
-/// Makes a stopped predecessor a replica of the new master; best effort.
-async fn attach(addr: SocketAddr, master: SocketAddr) {
-    if let Ok(mut link) = RedisLink::connect(addr, REDIS_LIMIT).await {
-        let _ = link.command(&replicaof_command(Some(master)), REDIS_LIMIT).await;
-    }
-}
-
-/// Makes the own Redis a master, if it still is the incarnation that was elected.
-async fn promote(addr: SocketAddr, run_id: &str) -> Result<(), String> {
-    let mut link = RedisLink::connect(addr, REDIS_LIMIT).await.map_err(text)?;
-    let info = link.info("server", REDIS_LIMIT).await.map_err(text)?;
-    if info.get("run_id") != Some(run_id) {
-        return Err("redis was restarted after the election".into());
-    }
-    let mut command = cmd("REPLICAOF");
-    command.arg("NO").arg("ONE");
-    link.command(&command, REDIS_LIMIT).await.map(|_| ()).map_err(text)
 }
 
 /// A number that differs between agents and starts; nothing depends on its quality.
@@ -391,21 +391,23 @@ fn entropy() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-fn ephemeral() -> zookeeper_client::CreateOptions<'static> {
-    CreateMode::Ephemeral.with_acls(Acls::anyone_all())
-}
-
 fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
+}
+
+fn multi_text(e: MultiWriteError) -> String {
+    match Error::from(e) {
+        Error::BadVersion => "somebody else was first".into(),
+        e => e.to_string(),
+    }
 }
 
 async fn within<T, E: std::fmt::Display>(
     limit: Duration,
     call: impl Future<Output = Result<T, E>>,
-) -> Result<(), String> {
+) -> Result<T, String> {
     match timeout(limit, call).await {
         Err(_) => Err("zookeeper did not answer".into()),
-        Ok(Err(e)) => Err(e.to_string()),
-        Ok(Ok(_)) => Ok(()),
+        Ok(result) => result.map_err(text),
     }
 }

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -13,10 +14,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use cluster::{
-    agent::{AgentConfig, Timing, Variant},
+    agent::{AgentConfig, Timing},
     bootstrap::{ShardMap, bootstrap},
     client::{Client, ClientOptions, ClusterState, ClusterView},
-    provision::{self, Launch, agent::Agent},
+    credentials::Secret,
+    defence::Without,
+    provision::{self, Launch, agent::Agent, certificates::Authority},
+    security::{Security, TlsFlags, Transport},
     status,
     store::{Reply, Store},
     znodes::{Paths, RedisNode},
@@ -32,6 +36,14 @@ struct Cli {
     /// ZooKeeper servers [default: those of the ports that `prepare` uses by default]
     #[arg(long, global = true, default_value = "127.0.0.1:21811,127.0.0.1:21812,127.0.0.1:21813")]
     zookeeper: String,
+    /// File with the cluster's secret: `prepare` writes it to `secret` in its directory
+    #[arg(long, global = true, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Clients and Redis prove their requests and replies: give it to `prepare`, and to all that follows
+    #[arg(long, global = true)]
+    authenticated: bool,
+    #[command(flatten)]
+    tls: TlsFlags,
     #[command(subcommand)]
     command: Verb,
 }
@@ -55,6 +67,9 @@ enum Verb {
         /// The agent's program [default: shard-agent beside this one]
         #[arg(long)]
         agent: Option<PathBuf>,
+        /// TLS on every link: makes certificates for all servers and agents, and one for clients
+        #[arg(long)]
+        tls: bool,
     },
     /// Write the first records of the cluster that was prepared in a directory
     Bootstrap {
@@ -109,108 +124,194 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    let transport = cli.tls.over(Security::Plain)?.load()?;
+    let cluster = Access {
+        zookeeper: cli.zookeeper,
+        secret_file: cli.secret_file,
+        authenticated: cli.authenticated,
+        transport,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match cli.command {
-        Verb::Prepare { dir, shards, replicas, port, agent } => prepare(&dir, shards, replicas, port, agent),
-        Verb::Bootstrap { dir } => runtime.block_on(write_records(&cli.zookeeper, &dir)),
-        Verb::Status { watch } => runtime.block_on(show_status(&cli.zookeeper, watch)),
-        Verb::Load { seconds, deadline_ms } => runtime.block_on(load(
-            &cli.zookeeper,
-            Duration::from_secs(seconds),
-            Duration::from_millis(deadline_ms),
-        )),
+        Verb::Prepare { dir, shards, replicas, port, agent, tls } => {
+            Plan { authenticated: cli.authenticated, ..Plan::new(&dir, shards, replicas, port, agent, tls)? }
+                .write()
+        }
+        Verb::Bootstrap { dir } => runtime.block_on(write_records(&cluster, &dir)),
+        Verb::Status { watch } => runtime.block_on(show_status(&cluster, watch)),
+        Verb::Load { seconds, deadline_ms } => {
+            runtime.block_on(load(&cluster, Duration::from_secs(seconds), Duration::from_millis(deadline_ms)))
+        }
         Verb::Get { key } => runtime.block_on(async {
-            let reply = connect(&cli.zookeeper).await?.read(&key).await;
+            let reply = connect(&cluster).await?.read(&key).await;
             show(reply, |value| value.unwrap_or_else(|| "(never written)".into()))
         }),
         Verb::Set { key, value } => runtime.block_on(async {
-            let reply = connect(&cli.zookeeper).await?.write(&key, &value).await;
+            let reply = connect(&cluster).await?.write(&key, &value).await;
             show(reply, |()| "written".into())
         }),
     }
 }
 
-fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<PathBuf>) -> Result<()> {
-    let redis_count = shards.saturating_mul(replicas);
-    if redis_count == 0 || redis_count > 10 {
-        bail!("{shards} shards of {replicas} servers: give 1 to 10 servers in all");
-    }
-    if port > u16::MAX - 100 {
-        bail!("--port {port} leaves no room for a hundred ports");
-    }
-    let zookeeper = provision::zookeeper::find()?;
-    let redis = provision::redis::find()?;
-    let agent = match agent {
-        Some(agent) => agent,
-        None => std::env::current_exe()?.with_file_name("shard-agent"),
-    };
-    let agent = fs::canonicalize(&agent).with_context(|| format!("no agent at {}", agent.display()))?;
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let dir = fs::canonicalize(dir)?;
-
-    let connect = prepare_zookeeper(&dir, port, &zookeeper)?;
-    let mut map = Vec::new();
-    for shard in 0..shards {
-        let mut nodes = Vec::new();
-        for i in 0..replicas {
-            let node = format!("r{shard}{}", char::from(b'a' + i as u8));
-            let addr = SocketAddr::new(LOOPBACK, port + 1 + (shard * replicas + i) as u16);
-            let server = provision::redis::Server {
-                bind: LOOPBACK,
-                port: addr.port(),
-                dir: dir.join(&node).join("redis"),
-            };
-            write_script(&dir.join(&node), "start-redis", &server.prepare(&redis)?)?;
-            let config = AgentConfig {
-                shard,
-                node: node.clone(),
-                redis: addr,
-                zookeeper: connect.clone(),
-                events: dir.join(&node).join("events.jsonl"),
-                variant: Variant::Course,
-                root: Paths::default().root().to_owned(),
-                timing: Timing::default(),
-            };
-            let spec = Agent { program: vec![agent.clone()], config, dir: dir.join(&node) };
-            write_script(&dir.join(&node), "start-agent", &spec.prepare()?)?;
-            nodes.push(RedisNode { node, addr });
-        }
-        map.push((shard, nodes));
-    }
-    fs::write(dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
-    println!(
-        "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
-        dir.display(),
-        redis.version,
-        zookeeper.version,
-        zookeeper.java_version
-    );
-    println!("zookeeper: {connect}");
-    Ok(())
+/// Where a cluster is and how it is reached.
+struct Access {
+    zookeeper: String,
+    secret_file: Option<PathBuf>,
+    authenticated: bool,
+    transport: Transport,
 }
 
-fn prepare_zookeeper(
-    dir: &Path,
+/// The files of a cluster to be.
+struct Plan {
+    dir: PathBuf,
+    shards: u32,
+    replicas: u32,
     port: u16,
-    installation: &provision::zookeeper::Installation,
-) -> Result<String> {
-    use provision::zookeeper::{Peer, Server};
-    let peers: Vec<Peer> = (1..=3)
-        .map(|id| Peer {
-            id,
-            addr: LOOPBACK,
-            quorum_port: port + 20 + u16::from(id),
-            election_port: port + 30 + u16::from(id),
+    agent: PathBuf,
+    redis: provision::redis::Installation,
+    zookeeper: provision::zookeeper::Installation,
+    /// None without TLS.
+    authority: Option<Authority>,
+    secret: Secret,
+    authenticated: bool,
+}
+
+impl Plan {
+    fn new(
+        dir: &Path,
+        shards: u32,
+        replicas: u32,
+        port: u16,
+        agent: Option<PathBuf>,
+        tls: bool,
+    ) -> Result<Self> {
+        let redis_count = shards.saturating_mul(replicas);
+        if redis_count == 0 || redis_count > 10 {
+            bail!("{shards} shards of {replicas} servers: give 1 to 10 servers in all");
+        }
+        if port > u16::MAX - 100 {
+            bail!("--port {port} leaves no room for a hundred ports");
+        }
+        let zookeeper = provision::zookeeper::find()?;
+        let redis = provision::redis::find()?;
+        let agent = match agent {
+            Some(agent) => agent,
+            None => std::env::current_exe()?.with_file_name("shard-agent"),
+        };
+        let agent = fs::canonicalize(&agent).with_context(|| format!("no agent at {}", agent.display()))?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let authority = tls.then(|| Authority::new(&dir.to_string_lossy())).transpose()?;
+        let dir = fs::canonicalize(dir)?;
+        let secret = Secret::random().context("cannot draw a secret")?;
+        Ok(Plan {
+            dir,
+            shards,
+            replicas,
+            port,
+            agent,
+            redis,
+            zookeeper,
+            authority,
+            secret,
+            authenticated: false,
         })
-        .collect();
-    let mut addrs = Vec::new();
-    for id in 1..=3u8 {
-        let mut server = Server::new(id, peers.clone(), dir.join(format!("zk{id}")));
-        server.client_port = port + 10 + u16::from(id);
-        write_script(&server.dir, "start-zookeeper", &server.prepare(installation)?)?;
-        addrs.push(format!("{LOOPBACK}:{}", server.client_port));
     }
-    Ok(addrs.join(","))
+
+    fn write(&self) -> Result<()> {
+        write_secret(&self.dir.join("secret"), &self.secret)?;
+        let connect = self.write_zookeeper()?;
+        let mut map = Vec::new();
+        for shard in 0..self.shards {
+            let nodes = (0..self.replicas).map(|i| self.write_node(shard, i, &connect));
+            map.push((shard, nodes.collect::<Result<Vec<_>>>()?));
+        }
+        fs::write(self.dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
+        println!(
+            "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
+            self.dir.display(),
+            self.redis.version,
+            self.zookeeper.version,
+            self.zookeeper.java_version
+        );
+        println!("zookeeper: {connect}");
+        if let Some(authority) = &self.authority {
+            let files = authority.issue(&self.dir.join("client"), "client", &[])?;
+            println!(
+                "tls: give clients --tls-ca {} --tls-cert {} --tls-key {}",
+                files.ca.display(),
+                files.cert.display(),
+                files.key.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn security(&self, node: &str) -> Result<Security> {
+        let Some(authority) = &self.authority else { return Ok(Security::Plain) };
+        Ok(Security::Tls(authority.issue(&self.dir.join(node).join("tls"), node, &[LOOPBACK])?))
+    }
+
+    fn write_node(&self, shard: u32, i: u32, connect: &str) -> Result<RedisNode> {
+        let node = format!("r{shard}{}", char::from(b'a' + i as u8));
+        let addr = SocketAddr::new(LOOPBACK, self.port + 1 + (shard * self.replicas + i) as u16);
+        let dir = self.dir.join(&node);
+        let security = self.security(&node)?;
+        let server = provision::redis::Server {
+            bind: LOOPBACK,
+            port: addr.port(),
+            dir: dir.join("redis"),
+            secret: self.secret.clone(),
+            security: security.clone(),
+        };
+        write_script(&dir, "start-redis", &server.prepare(&self.redis)?)?;
+        let config = AgentConfig {
+            shard,
+            node: node.clone(),
+            redis: addr,
+            zookeeper: connect.to_owned(),
+            events: dir.join("events.jsonl"),
+            secret: self.secret.clone(),
+            without: Without::nothing(),
+            root: Paths::default().root().to_owned(),
+            timing: Timing { wait_replicas: self.replicas / 2, ..Timing::default() },
+            authenticated: self.authenticated,
+            security,
+        };
+        let spec = Agent { program: vec![self.agent.clone()], config, dir: dir.clone() };
+        write_script(&dir, "start-agent", &spec.prepare()?)?;
+        Ok(RedisNode { node, addr })
+    }
+
+    /// Writes the files of the ensemble; returns its connect string.
+    fn write_zookeeper(&self) -> Result<String> {
+        use provision::zookeeper::{Peer, Server};
+        let peers: Vec<Peer> = (1..=3)
+            .map(|id| Peer {
+                id,
+                addr: LOOPBACK,
+                quorum_port: self.port + 20 + u16::from(id),
+                election_port: self.port + 30 + u16::from(id),
+            })
+            .collect();
+        let mut addrs = Vec::new();
+        for id in 1..=3u8 {
+            let name = format!("zk{id}");
+            let mut server = Server::new(id, peers.clone(), self.dir.join(&name));
+            server.client_port = self.port + 10 + u16::from(id);
+            server.security = self.security(&name)?;
+            write_script(&server.dir, "start-zookeeper", &server.prepare(&self.zookeeper)?)?;
+            addrs.push(format!("{LOOPBACK}:{}", server.client_port));
+        }
+        Ok(addrs.join(","))
+    }
+}
+
+/// Only its owner may read it: whoever has it may do everything to the cluster.
+fn write_secret(path: &Path, secret: &Secret) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(secret.text().as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes an executable script that becomes the server, its output in a log file beside the script.
@@ -231,35 +332,40 @@ fn write_script(dir: &Path, name: &str, launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-async fn write_records(zookeeper: &str, dir: &Path) -> Result<()> {
+async fn write_records(cluster: &Access, dir: &Path) -> Result<()> {
     let path = dir.join("shards.json");
     let text =
         fs::read(&path).with_context(|| format!("cannot read {}: run prepare first", path.display()))?;
     let shards: Vec<(u32, Vec<RedisNode>)> =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    bootstrap(zookeeper, &Paths::default(), &ShardMap::new(shards), PATIENCE).await?;
+    bootstrap(&cluster.zookeeper, &cluster.transport, &Paths::default(), &ShardMap::new(shards), PATIENCE)
+        .await?;
     println!("records written");
     Ok(())
 }
 
-async fn connected(view: &ClusterView, zookeeper: &str) -> Result<()> {
+async fn connected(view: &ClusterView, cluster: &Access) -> Result<()> {
     if !view.wait_until(PATIENCE, |state| state.connected).await {
-        bail!("no answer from zookeeper at {zookeeper} within {} s", PATIENCE.as_secs());
+        bail!("no answer from zookeeper at {} within {} s", cluster.zookeeper, PATIENCE.as_secs());
     }
     if view.state().shards.is_empty() {
-        bail!("zookeeper at {zookeeper} holds no cluster: run bootstrap first");
+        bail!("zookeeper at {} holds no cluster: run bootstrap first", cluster.zookeeper);
     }
     Ok(())
 }
 
-async fn connect(zookeeper: &str) -> Result<Client> {
-    let view = ClusterView::open(zookeeper);
-    connected(&view, zookeeper).await?;
-    Ok(Client::new(view, ClientOptions::default()))
+async fn connect(cluster: &Access) -> Result<Client> {
+    let path = cluster.secret_file.as_deref();
+    let path = path.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
+    let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let view = ClusterView::open(&cluster.zookeeper, &cluster.transport);
+    connected(&view, cluster).await?;
+    let authenticated = cluster.authenticated;
+    Ok(Client::new(view, ClientOptions { authenticated, ..ClientOptions::new(secret) }))
 }
 
-async fn load(zookeeper: &str, length: Duration, deadline: Duration) -> Result<()> {
-    let mut client = connect(zookeeper).await?;
+async fn load(cluster: &Access, length: Duration, deadline: Duration) -> Result<()> {
+    let mut client = connect(cluster).await?;
     let started = Instant::now();
     let (mut acked_at, mut acked) = (started, 0u64);
     let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
@@ -310,11 +416,11 @@ fn show<T>(reply: Reply<T>, text: impl FnOnce(T) -> String) -> Result<()> {
     Ok(())
 }
 
-async fn show_status(zookeeper: &str, watch: bool) -> Result<()> {
-    for addr in zookeeper.split(',') {
+async fn show_status(cluster: &Access, watch: bool) -> Result<()> {
+    for addr in cluster.zookeeper.split(',') {
         let line = match addr.parse::<SocketAddr>() {
             Err(_) => "not an address like 127.0.0.1:2181".to_owned(),
-            Ok(addr) => match status::zk_server(addr, Duration::from_secs(1)).await {
+            Ok(addr) => match status::zk_server(addr, Duration::from_secs(1), &cluster.transport).await {
                 Ok(server) => server
                     .mode
                     .map_or("looking for a leader".into(), |mode| format!("{mode:?}").to_lowercase()),
@@ -323,8 +429,8 @@ async fn show_status(zookeeper: &str, watch: bool) -> Result<()> {
         };
         println!("zookeeper {addr}: {line}");
     }
-    let view = status::observe(zookeeper, Paths::default());
-    connected(&view, zookeeper).await?;
+    let view = status::observe(&cluster.zookeeper, &cluster.transport, Paths::default());
+    connected(&view, cluster).await?;
     let mut states = view.states();
     loop {
         let state = states.borrow_and_update().clone();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use redis::{Cmd, ToRedisArgs, Value, cmd};
+use redis::{Cmd, Value, cmd};
 
 use crate::store::{Answer, CallError, Command};
 
@@ -14,7 +14,7 @@ use crate::store::{Answer, CallError, Command};
 pub const OPERATIONS: &str = include_str!("op.lua");
 
 /// [`OPERATIONS`] with a last line that carries one out: `KEYS[1]` is the key, `ARGV` the words of the command.
-pub const BARE_SCRIPT: &str = concat!(include_str!("op.lua"), "return apply(KEYS[1], ARGV, 1)\n");
+const BARE_SCRIPT: &str = concat!(include_str!("op.lua"), "return apply(KEYS[1], ARGV, 1)\n");
 
 /// Name and arguments of a command, as the script takes them.
 pub fn words(command: &Command) -> Vec<String> {
@@ -39,34 +39,27 @@ pub fn words(command: &Command) -> Vec<String> {
             words.extend([from.clone(), to.clone(), amount.to_string()]);
         }
         Command::Guarded { token, value } => words.extend([token.to_string(), value.clone()]),
+        Command::Claim(token) => words.push(token.to_string()),
     }
     words
 }
 
-/// The request for `command` on `key` without any check: `GET` and `SET` as themselves, all else as the script.
+/// The request for `command` on `key` without any check, for reads at replicas: `GET` as itself, all else as the
+/// script.
 pub fn bare(key: &str, command: &Command) -> Cmd {
     match command {
-        Command::Get => plain("GET", &[key]),
-        Command::Set(value) => plain("SET", &[key, value]),
-        _ => {
-            let mut request = cmd("EVAL");
-            request.arg(BARE_SCRIPT).arg(1).arg(key).arg(words(command));
-            request
-        }
+        Command::Get => cmd("GET").arg(key).clone(),
+        _ => cmd("EVAL").arg(BARE_SCRIPT).arg(1).arg(key).arg(words(command)).clone(),
     }
-}
-
-fn plain(name: &str, args: &[impl ToRedisArgs]) -> Cmd {
-    let mut request = cmd(name);
-    request.arg(args);
-    request
 }
 
 impl Answer {
     /// Reads the reply to `command`, an error reply excepted. A reply of another shape is an indefinite error.
     pub fn parse(command: &Command, reply: &Value) -> Result<Answer, CallError> {
         let answer = match command {
-            Command::Get | Command::Dequeue | Command::GuardedRead => optional_text(reply).map(Answer::Value),
+            Command::Get | Command::Dequeue | Command::Claim(_) | Command::GuardedRead => {
+                optional_text(reply).map(Answer::Value)
+            }
             Command::Set(_)
             | Command::Append(_)
             | Command::Insert(_)

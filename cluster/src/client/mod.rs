@@ -1,21 +1,35 @@
 //! The client library: one attempt per call, on the master of the shard that owns the key.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use redis::{Pipeline, Value, pipe};
 
+pub mod authentic;
 pub mod command;
+pub mod coordination;
 pub mod outcome;
+mod request;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use coordination::{Coordination, CoordinationOptions};
 pub use view::{ClusterState, ClusterView, Route, ShardView};
 
 use crate::{
-    redis_link::RedisLink,
+    credentials::{Login, Secret},
+    defence::{Defence, Without},
+    redis_link::{LinkError, RedisLink},
+    ring::Ring,
     store::{Answer, CallError, Command, Reply, ServedBy, Store},
 };
+use authentic::Authentic;
+use request::Requests;
 
 /// Where reads go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,9 +42,12 @@ pub enum ReadFrom {
 }
 
 /// How a client behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// Replicas that must acknowledge a write.
+    /// What the passwords of the cluster are derived from.
+    pub secret: Secret,
+    /// Replicas that must acknowledge a call: half of the servers of a shard, rounded down, so that they and the
+    /// master are a majority.
     pub wait_replicas: u32,
     /// How long `WAIT` waits at the server, milliseconds (0: for ever).
     pub wait_ms: u64,
@@ -38,35 +55,85 @@ pub struct ClientOptions {
     pub read_from: ReadFrom,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
+    /// Defences that are left out.
+    pub without: Without,
+    /// Whether requests and replies prove themselves: as the agents of the cluster are set.
+    pub authenticated: bool,
 }
 
-impl Default for ClientOptions {
-    fn default() -> Self {
+impl ClientOptions {
+    /// For shards of three: one replica must acknowledge.
+    pub fn new(secret: Secret) -> Self {
         ClientOptions {
+            secret,
             wait_replicas: 1,
             wait_ms: 1000,
             read_from: ReadFrom::Master,
             connect_timeout: Duration::from_millis(500),
+            without: Without::nothing(),
+            authenticated: false,
         }
     }
 }
 
+/// Where [`Defence::SingleAttempt`] is left out: how often a call is tried, and how long each time.
+const ATTEMPTS: u32 = 4;
+const ATTEMPT_LIMIT: Duration = Duration::from_millis(110);
+
+/// Clients of this process so far.
+static CLIENTS: AtomicU32 = AtomicU32::new(0);
+
+/// An open connection and whom it is logged in as.
+type Session = (String, RedisLink);
+
 /// A client of the cluster, with connections of its own.
 ///
-/// `WAIT` speaks of what its own connection has written, so a write and its `WAIT` share one, and nobody
+/// `WAIT` speaks of what its own connection has written, so a call and its `WAIT` share one, and nobody
 /// else writes on it. A connection is used again only after a complete answer: a call that fails or is
 /// dropped takes its connection with it.
 pub struct Client {
     view: ClusterView,
     options: ClientOptions,
-    links: HashMap<SocketAddr, (u64, RedisLink)>,
+    requests: Requests,
+    /// None where nothing is proven.
+    authentic: Option<Authentic>,
+    sessions: HashMap<SocketAddr, Session>,
     turn: usize,
+    /// Where [`Defence::RingRefresh`] is left out: the ring as first seen.
+    first_ring: Option<Ring>,
+    /// Where [`Defence::FollowMaster`] is left out, in every second client: masters that have given no trouble so
+    /// far.
+    trusted: BTreeMap<u32, Route>,
+    sticky: bool,
+    coordination: Coordination,
 }
 
 impl Client {
     /// A client that finds its way by `view`. Connects when it is first used.
     pub fn new(view: ClusterView, options: ClientOptions) -> Self {
-        Client { view, options, links: HashMap::new(), turn: 0 }
+        let requests = Requests::new(options.without.clone(), options.wait_replicas, options.wait_ms);
+        let odd = CLIENTS.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        let sticky = odd && !options.without.defends(Defence::FollowMaster);
+        let authentic =
+            options.authenticated.then(|| Authentic::new(options.secret.clone(), options.without.clone()));
+        Client {
+            view,
+            options,
+            requests,
+            authentic,
+            sessions: HashMap::new(),
+            turn: 0,
+            first_ring: None,
+            trusted: BTreeMap::new(),
+            sticky,
+            coordination: Coordination::default(),
+        }
+    }
+
+    /// The same with locks and groups, reached as everything else is.
+    pub fn with_coordination(self, mut options: CoordinationOptions) -> Self {
+        options.session.transport = self.view.transport().clone();
+        Client { coordination: Coordination::new(options), ..self }
     }
 
     /// The view it finds its way by.
@@ -74,82 +141,171 @@ impl Client {
         &self.view
     }
 
-    fn master_of(&self, key: &str) -> Result<Route, CallError> {
-        let shard = self.view.shard_of(key).ok_or_else(|| CallError::definite("no ring"))?;
-        self.view.master(shard).ok_or_else(|| CallError::definite("no master"))
+    fn defends(&self, defence: Defence) -> bool {
+        self.options.without.defends(defence)
     }
 
-    fn reader_of(&mut self, key: &str) -> Result<Route, CallError> {
+    fn shard_of(&mut self, key: &str) -> Result<u32, CallError> {
+        let shard = if self.defends(Defence::RingRefresh) {
+            self.view.shard_of(key)
+        } else {
+            let view = &self.view;
+            self.first_ring.get_or_insert_with(|| view.state().ring.clone()).owner(key)
+        };
+        shard.ok_or_else(|| CallError::definite("no ring"))
+    }
+
+    fn master_of(&mut self, key: &str) -> Result<Route, CallError> {
+        let shard = self.shard_of(key)?;
+        let route = self.trusted.get(&shard).cloned().or_else(|| self.view.master(shard));
+        route.ok_or_else(|| CallError::definite("no master"))
+    }
+
+    fn replica_of(&mut self, key: &str) -> Option<Route> {
+        let shard = self.view.shard_of(key)?;
+        let mut replicas = self.view.replicas(shard);
+        (!replicas.is_empty()).then(|| {
+            self.turn = self.turn.wrapping_add(1);
+            replicas.swap_remove(self.turn % replicas.len())
+        })
+    }
+
+    async fn attempt(&mut self, key: &str, command: &Command) -> Reply<Answer> {
         if self.options.read_from == ReadFrom::Replica
-            && let Some(shard) = self.view.shard_of(key)
+            && command.is_read()
+            && let Some(route) = self.replica_of(key)
         {
-            let mut replicas = self.view.replicas(shard);
-            if !replicas.is_empty() {
-                self.turn = self.turn.wrapping_add(1);
-                return Ok(replicas.swap_remove(self.turn % replicas.len()));
+            if self.options.authenticated {
+                let why = "replicas prove nothing: read at the master";
+                return self.conclude(route, Err(CallError::definite(why)));
             }
+            let mut pipeline = pipe();
+            pipeline.add_command(command::bare(key, command));
+            let login = self.options.secret.reader();
+            let replies = self.exchange(&route, login, &pipeline).await;
+            return self.conclude(route, replies.and_then(|replies| outcome::read(command, &replies)));
         }
-        self.master_of(key)
-    }
-
-    /// One attempt: sends `pipeline` where `route` says and reads its replies with `read`.
-    async fn attempt<T>(
-        &mut self,
-        route: Result<Route, CallError>,
-        pipeline: Pipeline,
-        read: impl FnOnce(Vec<Value>) -> Result<T, CallError>,
-    ) -> Reply<T> {
-        let route = match route {
+        let route = match self.master_of(key) {
             Ok(route) => route,
             Err(e) => return Reply { result: Err(e), served_by: None },
         };
-        let result = self.exchange(&route, &pipeline).await.and_then(read);
+        let result = self.ask_master(&route, key, command).await;
+        if self.sticky {
+            match &result {
+                Ok(_) => _ = self.trusted.insert(route.shard, route.clone()),
+                Err(_) => _ = self.trusted.remove(&route.shard),
+            }
+        }
+        self.conclude(route, result)
+    }
+
+    async fn ask_master(&mut self, route: &Route, key: &str, command: &Command) -> Result<Answer, CallError> {
+        let login = self.options.secret.client(route.shard, route.epoch);
+        let Some(authentic) = &mut self.authentic else {
+            let pipeline = self.requests.request(key, command, route.epoch);
+            let replies = self.exchange(route, login, &pipeline).await?;
+            return self.requests.judge(command, route.epoch, &replies);
+        };
+        let (pipeline, asked) = authentic.request(&self.requests, route, key, command);
+        let replies = self.exchange(route, login, &pipeline).await?;
+        match &mut self.authentic {
+            Some(authentic) => authentic.judge(&self.requests, &asked, command, &replies),
+            None => Err(CallError::unexpected()),
+        }
+    }
+
+    fn conclude(&mut self, route: Route, result: Result<Answer, CallError>) -> Reply<Answer> {
         // Whoever may still be owed an answer must not find it on a connection in use.
         if matches!(&result, Err(e) if !e.definite) {
-            self.links.remove(&route.addr);
+            self.sessions.remove(&route.addr);
         }
         let served_by = ServedBy { shard: route.shard, epoch: route.epoch, node: route.node };
         Reply { result, served_by: Some(served_by) }
     }
 
-    async fn exchange(&mut self, route: &Route, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
+    /// Sends `pipeline` where `route` says, and returns a value for each of its commands.
+    async fn exchange(
+        &mut self,
+        route: &Route,
+        login: Login,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Value>, CallError> {
         // Out of the map while in use: if this future is dropped, so is the connection.
-        let mut link = match self.links.remove(&route.addr) {
-            Some((epoch, link)) if epoch == route.epoch && !link.is_closed() => link,
+        let mut link = match self.sessions.remove(&route.addr) {
+            Some((user, link)) if user == login.user && !link.is_closed() => link,
             _ => tokio::select! {
                 biased;
-                link = RedisLink::connect(route.addr, self.options.connect_timeout) => {
-                    link.map_err(|e| outcome::not_connected(&e))?
-                }
-                () = self.view.epoch_after(route.shard, route.epoch) => {
-                    return Err(CallError::definite("master changed"));
-                }
+                link = self.connect(route.addr, &login) => link.map_err(|e| outcome::not_connected(&e))?,
+                () = self.left_behind(route) => return Err(CallError::definite("master changed")),
             },
         };
         let replies = tokio::select! {
             // Replies that are there count, also in the moment the master changes.
             biased;
             replies = link.pipeline(pipeline) => replies.map_err(|e| outcome::lost(&e))?,
-            () = self.view.epoch_after(route.shard, route.epoch) => {
-                return Err(CallError::indefinite("master changed"));
-            }
+            () = self.left_behind(route) => return Err(CallError::indefinite("master changed")),
         };
-        self.links.insert(route.addr, (route.epoch, link));
+        self.sessions.insert(route.addr, (login.user, link));
         Ok(replies)
+    }
+
+    async fn connect(&self, addr: SocketAddr, login: &Login) -> Result<RedisLink, LinkError> {
+        let limit = self.options.connect_timeout;
+        let mut link = RedisLink::connect_as(addr, login, limit, self.view.transport()).await?;
+        // In the authenticated mode the agent has loaded the scripts: their text must not travel.
+        if login.user != crate::credentials::READER && !self.options.authenticated {
+            link.command(&self.requests.load_script(), limit).await?;
+        }
+        Ok(link)
+    }
+
+    /// Comes back when the shard has moved on to a later epoch.
+    async fn left_behind(&self, route: &Route) {
+        if self.sticky {
+            std::future::pending::<()>().await;
+        }
+        self.view.epoch_after(route.shard, route.epoch).await;
+    }
+
+    /// What a client library does that wants to be helpful.
+    async fn attempt_again_and_again(&mut self, key: &str, command: &Command) -> Reply<Answer> {
+        for _ in 1..ATTEMPTS {
+            match tokio::time::timeout(ATTEMPT_LIMIT, self.attempt(key, command)).await {
+                Ok(reply) if reply.result.is_ok() => return reply,
+                Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(_) => {}
+            }
+        }
+        self.attempt(key, command).await
     }
 }
 
 impl Store for Client {
     async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
-        let mut pipeline = pipe();
-        pipeline.add_command(command::bare(key, command));
-        let needed = self.options.wait_replicas;
-        let route = if command.is_read() {
-            self.reader_of(key)
+        let command = &*self.coordination.as_sent(command);
+        if self.defends(Defence::SingleAttempt) {
+            self.attempt(key, command).await
         } else {
-            pipeline.cmd("WAIT").arg(needed).arg(self.options.wait_ms);
-            self.master_of(key)
-        };
-        self.attempt(route, pipeline, |replies| outcome::answered(command, &replies, needed)).await
+            self.attempt_again_and_again(key, command).await
+        }
+    }
+    async fn acquire(&mut self, lock: &str, patience: Duration) -> Reply<i64> {
+        self.coordination.acquire(lock, patience).await
+    }
+
+    async fn release(&mut self, lock: &str, token: i64) -> Reply<()> {
+        self.coordination.release(lock, token).await
+    }
+
+    async fn join(&mut self, group: &str, member: &str) -> Reply<u64> {
+        self.coordination.join(group, member).await
+    }
+
+    async fn leave(&mut self, group: &str) -> Reply<()> {
+        self.coordination.leave(group).await
+    }
+
+    async fn members(&mut self, group: &str) -> Reply<Vec<(String, u64)>> {
+        self.coordination.members(group).await
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! | what happened | answer |
 //! |---|---|
-//! | no master known, connect refused, unreachable or timed out, a newer epoch while connecting | definite: nothing was sent |
-//! | error reply to the operation itself (`READONLY`, `LOADING`, `MOVED`, `NOPERM`, …) | definite: it was not executed |
+//! | no master known, connect refused, unreachable or timed out, a newer epoch while connecting, a refused login | definite: nothing was sent |
+//! | error reply to the operation itself (`FENCED`, `MOVED`, `READONLY`, `LOADING`, …) | definite: it was not executed |
 //! | operation done, `WAIT` short or `UNBLOCKED` or an error | indefinite: the master has it, perhaps alone |
+//! | operation done, the data now of another epoch | indefinite: it may be in what was dropped |
+//! | the same, where the operation changed nothing | definite: but what it saw is not told |
 //! | connection lost, odd reply, a newer epoch after sending | indefinite |
 //! | the caller's deadline | indefinite, and the connection is closed |
 
@@ -51,18 +53,21 @@ pub fn acknowledged(wait: &Value, needed: u32) -> Result<(), CallError> {
     }
 }
 
-/// What a command and, after an update, its `WAIT` came back with. An update that changed nothing (a mismatch, an
-/// empty queue) and that too few replicas confirm is a definite failure, not an answer: what it saw may yet be
-/// lost.
-pub fn answered(command: &Command, replies: &[Value], needed: u32) -> Result<Answer, CallError> {
+/// The last look at the epoch: an error unless the data is still of it.
+pub fn same_epoch(seen: &Value, epoch: u64) -> Result<(), CallError> {
+    match seen {
+        Value::BulkString(bytes) if bytes == epoch.to_string().as_bytes() => Ok(()),
+        Value::BulkString(_) | Value::Nil => Err(CallError::indefinite("epoch changed")),
+        Value::ServerError(e) => Err(CallError::indefinite(format!("epoch: {}", e.code()))),
+        _ => Err(CallError::unexpected()),
+    }
+}
+
+/// What a read at a replica came back with.
+pub fn read(command: &Command, replies: &[Value]) -> Result<Answer, CallError> {
     match replies {
-        [Value::ServerError(e), ..] => Err(refused(e)),
-        [reply] if command.is_read() => Answer::parse(command, reply),
-        [reply, wait] if !command.is_read() => {
-            let answer = Answer::parse(command, reply)?;
-            let definite = !command.may_have_changed(&answer);
-            acknowledged(wait, needed).map(|()| answer).map_err(|e| CallError { definite, ..e })
-        }
+        [Value::ServerError(e)] => Err(refused(e)),
+        [reply] => Answer::parse(command, reply),
         _ => Err(CallError::unexpected()),
     }
 }
@@ -80,61 +85,39 @@ mod tests {
         (e.definite, e.reason)
     }
 
-    fn set() -> Command {
-        Command::Set("v".into())
-    }
-
-    fn cas() -> Command {
-        Command::Cas { expected: "a".into(), new: "b".into() }
-    }
-
     #[test]
     fn an_error_reply_to_the_operation_is_definite() {
         let lines = [
             "READONLY You can't write against a read only replica.",
             "LOADING Redis is loading the dataset in memory",
-            "MOVED 3999 127.0.0.1:6381",
+            "MOVED slot 3 is not served here",
             "NOPERM this user has no permissions",
             "MASTERDOWN Link with MASTER is down",
             "OOM command not allowed",
             "ERR unknown command",
-            "NOREPLICAS Not enough good replicas to write.",
         ];
         for line in lines {
             let code = line.split(' ').next().unwrap().to_owned();
-            let replies = [error(line), Value::Int(2)];
-            assert_eq!(definite(answered(&set(), &replies, 1).unwrap_err()), (true, code.clone()));
-            assert_eq!(definite(answered(&cas(), &replies, 1).unwrap_err()), (true, code.clone()));
-            assert_eq!(definite(answered(&Command::Get, &replies[..1], 1).unwrap_err()), (true, code));
+            assert_eq!(definite(read(&Command::Get, &[error(line)]).unwrap_err()), (true, code));
         }
     }
 
     #[test]
-    fn a_write_that_too_few_replicas_have_is_indefinite() {
-        let written = |wait, needed| answered(&set(), &[Value::Okay, wait], needed);
-        assert_eq!(written(Value::Int(1), 1), Ok(Answer::Done));
-        assert_eq!(definite(written(Value::Int(0), 1).unwrap_err()), (false, "wait 0 of 1".into()));
-        assert_eq!(definite(written(Value::Int(1), 2).unwrap_err()), (false, "wait 1 of 2".into()));
+    fn too_few_replicas_are_indefinite() {
+        let wait = |wait, needed| acknowledged(&wait, needed).map_err(definite);
+        assert_eq!(wait(Value::Int(1), 1), Ok(()));
+        assert_eq!(wait(Value::Int(0), 1), Err((false, "wait 0 of 1".into())));
+        assert_eq!(wait(Value::Int(1), 2), Err((false, "wait 1 of 2".into())));
         let unblocked = error("UNBLOCKED force unblock from blocking operation");
-        assert_eq!(definite(written(unblocked, 1).unwrap_err()), (false, "wait: UNBLOCKED".into()));
+        assert_eq!(wait(unblocked, 1), Err((false, "wait: UNBLOCKED".into())));
     }
 
     #[test]
-    fn what_changed_nothing_is_definite_whatever_wait_says() {
-        let swapped = |swaps, wait| answered(&cas(), &[Value::Int(swaps), Value::Int(wait)], 1);
-        assert_eq!(swapped(1, 1), Ok(Answer::Applied(true)));
-        assert_eq!(swapped(0, 1), Ok(Answer::Applied(false)));
-        assert_eq!(definite(swapped(1, 0).unwrap_err()), (false, "wait 0 of 1".into()));
-        assert_eq!(definite(swapped(0, 0).unwrap_err()), (true, "wait 0 of 1".into()));
-        let taken = |reply| answered(&Command::Dequeue, &[reply, Value::Int(0)], 1).unwrap_err().definite;
-        assert!(taken(Value::Nil) && !taken(Value::BulkString(b"1".to_vec())));
-    }
-
-    #[test]
-    fn too_many_or_too_few_replies_are_indefinite() {
-        assert!(!answered(&set(), &[Value::Okay], 1).unwrap_err().definite);
-        assert!(!answered(&Command::Get, &[Value::Nil, Value::Int(1)], 1).unwrap_err().definite);
-        assert!(!answered(&Command::Get, &[], 1).unwrap_err().definite);
+    fn the_epoch_is_compared_as_text() {
+        let seen = |text: &str| same_epoch(&Value::BulkString(text.into()), 7).map_err(definite);
+        assert_eq!(seen("7"), Ok(()));
+        assert_eq!(seen("70"), Err((false, "epoch changed".into())));
+        assert_eq!(same_epoch(&Value::Nil, 7).map_err(definite), Err((false, "epoch changed".into())));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::store::{Answer, CallError, Command, Reply, ServedBy, Store};
 /// How long one message is under way on a good day.
 const HOP_US: std::ops::Range<u64> = 100..500;
 /// How often a client looks again at a server or at itself while that stands still.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Where a shard's master is, as one client knows it.
 #[derive(Debug, Clone, Copy)]
@@ -28,22 +28,25 @@ struct View {
 /// One client of a [`FakeCluster`], bound to one of its client nodes.
 #[derive(Debug)]
 pub struct FakeClient {
-    cluster: FakeCluster,
-    node: NodeId,
+    pub(super) cluster: FakeCluster,
+    pub(super) node: NodeId,
     read_from: ReadFrom,
     views: Vec<Option<View>>,
+    /// Its session at the ensemble, once it was needed.
+    pub(super) session: Option<u64>,
 }
 
 impl FakeClient {
     pub(super) fn new(cluster: FakeCluster, node: NodeId) -> Self {
         let shards = cluster.world().shards.len();
-        FakeClient { cluster, node, read_from: ReadFrom::Master, views: vec![None; shards] }
+        FakeClient { cluster, node, read_from: ReadFrom::Master, views: vec![None; shards], session: None }
     }
 
     /// The same client, but its reads go there. A replica answers as long as it follows the master and has it in
     /// reach, and may be some milliseconds behind.
-    pub fn reading_from(self, read_from: ReadFrom) -> Self {
-        FakeClient { read_from, ..self }
+    pub fn reading_from(mut self, read_from: ReadFrom) -> Self {
+        self.read_from = read_from;
+        self
     }
 
     /// The request's way there, its service, and the answer's way back.
@@ -132,12 +135,12 @@ impl FakeClient {
         unreachable!("attempts do not run out")
     }
 
-    async fn hop(&self, delay: Duration) {
+    pub(super) async fn hop(&self, delay: Duration) {
         let hop_us = self.cluster.world().rng.random_range(HOP_US);
         tokio::time::sleep(Duration::from_micros(hop_us) + delay).await;
     }
 
-    async fn while_paused(&self) {
+    pub(super) async fn while_paused(&self) {
         while self.cluster.world().nodes.get(self.node).server == ProcessState::Paused {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -220,5 +223,24 @@ impl Store for FakeClient {
                 Reply { result: Err(error), served_by: None }
             }
         }
+    }
+    async fn acquire(&mut self, lock: &str, patience: Duration) -> Reply<i64> {
+        self.take_lock(lock, patience).await
+    }
+
+    async fn release(&mut self, lock: &str, token: i64) -> Reply<()> {
+        self.give_lock_back(lock, token).await
+    }
+
+    async fn join(&mut self, group: &str, member: &str) -> Reply<u64> {
+        self.join_group(group, member).await
+    }
+
+    async fn leave(&mut self, group: &str) -> Reply<()> {
+        self.leave_group(group).await
+    }
+
+    async fn members(&mut self, group: &str) -> Reply<Vec<(String, u64)>> {
+        self.list_group(group).await
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,8 @@ use tokio::{
 };
 use zookeeper_client::{AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, Stat};
 
-use super::{AbortOnDrop, Snapshot, Znode};
+use super::{AbortOnDrop, Snapshot, Znode, write::existing};
+use crate::security::Transport;
 
 /// How long a session may be disconnected before it is given up.
 const REJOIN: Duration = Duration::from_millis(400);
@@ -30,6 +30,8 @@ pub struct LinkOptions {
     pub connection_timeout: Duration,
     /// Whether leases, which change ten times a second, are of interest.
     pub leases: bool,
+    /// How connections are opened.
+    pub transport: Transport,
 }
 
 impl LinkOptions {
@@ -41,6 +43,7 @@ impl LinkOptions {
             session_timeout: Duration::from_millis(1500),
             connection_timeout: Duration::from_millis(250),
             leases: true,
+            transport: Transport::plain(),
         }
     }
 
@@ -106,7 +109,7 @@ impl Mirror {
                 .with_connection_timeout(patience)
                 .with_fail_eagerly();
             let started = Instant::now();
-            match connector.connect(&self.options.connect).await {
+            match self.options.transport.zookeeper(connector, &self.options.connect).await {
                 Ok(client) => {
                     patience = self.options.connection_timeout;
                     self.serve(client).await;
@@ -254,14 +257,5 @@ fn znode(data: Vec<u8>, stat: &Stat) -> Znode {
         czxid: stat.czxid,
         owner: stat.ephemeral_owner,
         seen_at: Instant::now(),
-    }
-}
-
-/// A read whose znode may be missing.
-async fn existing<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
-    match read.await {
-        Ok(value) => Ok(Some(value)),
-        Err(Error::NoNode) => Ok(None),
-        Err(e) => Err(e),
     }
 }

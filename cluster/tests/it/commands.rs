@@ -1,17 +1,14 @@
 //! The script against the model: a real Redis and [`Solo`] are asked the same and must say the same.
 
-use std::{net::SocketAddr, time::Duration};
-
 use cluster::{
     client::{command, outcome},
     fake::Solo,
-    provision,
     redis_link::RedisLink,
     store::{Answer, CallError, Command},
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use crate::rig::{self, LOOPBACK, Process};
+use crate::rig::Alone;
 
 const COMMANDS: usize = 4_000;
 
@@ -20,7 +17,7 @@ fn small(rng: &mut ChaCha8Rng) -> String {
 }
 
 fn any(rng: &mut ChaCha8Rng) -> Command {
-    match rng.random_range(0..16) {
+    match rng.random_range(0..17) {
         0 => Command::Get,
         1 => Command::Set(small(rng)),
         2 => Command::Cas { expected: small(rng), new: small(rng) },
@@ -34,7 +31,8 @@ fn any(rng: &mut ChaCha8Rng) -> Command {
         10 => Command::Dequeue,
         11 => Command::Open { accounts: vec![("a".into(), rng.random_range(0..9)), ("b".into(), 5)] },
         12 | 13 => Command::Transfer { from: small(rng), to: small(rng), amount: rng.random_range(1..9) },
-        14 => Command::Guarded { token: rng.random_range(0..20), value: small(rng) },
+        14 => Command::Claim(rng.random_range(0..20)),
+        15 => Command::Guarded { token: rng.random_range(0..20), value: small(rng) },
         _ => [Command::Balances, Command::GuardedRead][rng.random_range(0..2)].clone(),
     }
 }
@@ -49,7 +47,7 @@ fn key_of(rng: &mut ChaCha8Rng, command: &Command) -> String {
         Command::Append(_) | Command::List | Command::Enqueue(_) | Command::Dequeue => "list",
         Command::Insert(_) | Command::Members => "set",
         Command::Open { .. } | Command::Transfer { .. } | Command::Balances => "bank",
-        Command::Guarded { .. } | Command::GuardedRead => "guarded",
+        Command::Guarded { .. } | Command::Claim(_) | Command::GuardedRead => "guarded",
     };
     let astray = TOLD_APART.contains(&kind) && rng.random_ratio(1, 20);
     let kind = if astray { TOLD_APART[rng.random_range(0..4)] } else { kind };
@@ -70,41 +68,21 @@ fn comparable(command: &Command, answer: Result<Answer, CallError>) -> Result<An
 async fn ask(link: &mut RedisLink, key: &str, command: &Command) -> Result<Answer, CallError> {
     let mut pipeline = redis::pipe();
     pipeline.add_command(command::bare(key, command));
-    if !command.is_read() {
-        pipeline.cmd("WAIT").arg(0).arg(0);
-    }
     let replies = link.pipeline(&pipeline).await.expect("the server answers");
-    outcome::answered(command, &replies, 0)
+    outcome::read(command, &replies)
 }
 
 #[tokio::test]
 async fn the_script_does_what_the_model_does() {
     let dir = tempfile::tempdir().unwrap();
-    let installation = match provision::redis::find() {
-        Ok(installation) => installation,
-        Err(e) => return println!("skipped: {e}"),
-    };
-    let [port] = rig::free_ports();
-    let server = provision::redis::Server { bind: LOOPBACK, port, dir: dir.path().join("redis") };
-    let launch = server.prepare(&installation).unwrap();
-    let _redis = Process::start(&launch, &dir.path().join("redis.log"));
-    let addr = SocketAddr::new(LOOPBACK, port);
-    let mut link = loop {
-        match RedisLink::connect(addr, Duration::from_secs(1)).await {
-            Ok(link) => break link,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
-    let promote = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
-    link.command(&promote, Duration::from_secs(5)).await.unwrap();
-
+    let Some(mut redis) = Alone::start(dir.path()).await else { return };
     let (model, mut rng) = (Solo::default(), ChaCha8Rng::seed_from_u64(3));
     let (mut refused, mut answered) = (0, 0);
     for n in 0..COMMANDS {
         let command = any(&mut rng);
         let key = key_of(&mut rng, &command);
         let expected = comparable(&command, model.apply(&key, &command));
-        let found = comparable(&command, ask(&mut link, &key, &command).await);
+        let found = comparable(&command, ask(&mut redis.link, &key, &command).await);
         assert_eq!(found, expected, "command {n}: {command:?} on {key}");
         match found {
             Ok(_) => answered += 1,

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use cluster::{
-    client::{Client, ClientOptions, ClusterView},
+    client::{Client, ClusterView},
     event::{AgentEvent, Step},
+    security::Transport,
     status,
     store::Store,
 };
 
-use crate::rig::Rig;
+use crate::rig::{Rig, client_options, secret};
 
 pub const SOON: Duration = Duration::from_secs(30);
 
@@ -38,32 +39,31 @@ pub async fn write_until_acknowledged(client: &mut Client, key: &str, value: &st
     }
 }
 
-/// The steps of the agent that won `epoch`, from suspicion to promotion, in the order of their last sight:
-/// a false alarm may have come before.
+/// The steps of all agents from suspicion to promotion, in the order of their first sight after the epoch
+/// before was won.
 fn winning_steps(events: &[AgentEvent], epoch: u64) -> Vec<Step> {
-    let winner = &events.iter().find(|e| e.step == Step::Elected && e.epoch == epoch).expect("a winner").node;
-    let ends = |e: &&AgentEvent| e.epoch == epoch - 1 && matches!(e.step, Step::Suspected | Step::LeaseLost);
-    let begins = |e: &&AgentEvent| e.epoch == epoch;
-    let mut steps: Vec<Step> = events
-        .iter()
-        .rev()
-        .filter(|e| e.node == *winner)
-        .filter(|e| ends(e) || begins(e))
-        .map(|e| e.step)
-        .collect();
+    let won = |epoch: u64| events.iter().position(|e| e.step == Step::Promoted && e.epoch == epoch);
+    let from = won(epoch - 1).expect("the epoch before was won");
     let mut seen = Vec::new();
-    steps.retain(|step| {
-        !seen.contains(step) && {
-            seen.push(*step);
-            true
+    for event in &events[from..] {
+        let ends = event.epoch == epoch - 1 && matches!(event.step, Step::Suspected | Step::LeaseLost);
+        let begins = event.epoch == epoch && ALL_STEPS.contains(&event.step);
+        if (ends || begins) && !seen.contains(&event.step) {
+            seen.push(event.step);
         }
-    });
-    steps.reverse();
-    steps
+    }
+    seen
 }
 
-const ALL_STEPS: [Step; 6] =
-    [Step::Suspected, Step::LeaseLost, Step::Proposed, Step::Elected, Step::Fenced, Step::Promoted];
+const ALL_STEPS: [Step; 7] = [
+    Step::Suspected,
+    Step::LeaseLost,
+    Step::Proposed,
+    Step::Fenced,
+    Step::Voted,
+    Step::Elected,
+    Step::Promoted,
+];
 
 async fn steps_of_others(rig: &Rig, epoch: u64, wanted: &[(Step, &str)]) {
     let started = Instant::now();
@@ -91,10 +91,10 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
         println!("servers and records after {} ms", started.elapsed().as_millis());
         let view = rig.view();
         let (epoch, first) = master_after(&view, 0, 0).await;
-        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
         println!("ready after {} ms", started.elapsed().as_millis());
 
-        let mut client = Client::new(view.clone(), ClientOptions::default());
+        let mut client = Client::new(view.clone(), client_options());
         for i in 0..50 {
             write_until_acknowledged(&mut client, &format!("key-{i}"), &format!("value-{i}")).await;
         }
@@ -118,13 +118,15 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
             rig.nodes.iter().map(|n| n.name.clone()).find(|n| *n != first && *n != second).expect("three");
         let wanted = [
             (Step::Following, third.as_str()),
-            (Step::Demoted, first.as_str()),
             (Step::Following, first.as_str()),
+            (Step::Admitted, first.as_str()),
         ];
         steps_of_others(&rig, next_epoch, &wanted).await;
         assert!(view.wait_until(SOON, |s| s.shards[&0].replicas.len() == 2).await, "{:?}", view.state());
         let back =
-            status::redis_role(rig.node(&first).addr, Duration::from_secs(1)).await.expect("it answers");
+            status::redis_role(rig.node(&first).addr, &secret(), Duration::from_secs(1), &Transport::plain())
+                .await
+                .expect("it answers");
         assert!(!back.master && back.linked, "{back:?}");
     });
 }
@@ -135,8 +137,8 @@ fn a_frozen_master_is_replaced_and_demoted_when_it_wakes() {
         let Some(mut rig) = Rig::start(1).await else { return };
         let view = rig.view();
         let (epoch, first) = master_after(&view, 1, 0).await;
-        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
-        let mut client = Client::new(view.clone(), ClientOptions::default());
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
+        let mut client = Client::new(view.clone(), client_options());
         write_until_acknowledged(&mut client, "k", "before").await;
 
         // Redis and agent together: the lease runs out, and nobody gives it up.
@@ -157,20 +159,32 @@ fn a_frozen_master_is_replaced_and_demoted_when_it_wakes() {
 }
 
 #[test]
-fn a_frozen_agent_costs_its_redis_the_mastership() {
+fn a_master_without_an_agent_serves_on_and_is_replaced_only_if_the_agent_stays_away() {
     on_a_runtime(async {
         let Some(mut rig) = Rig::start(2).await else { return };
         let view = rig.view();
         let (epoch, first) = master_after(&view, 2, 0).await;
-        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
+        let mut client = Client::new(view.clone(), client_options());
         rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGSTOP);
+        // Several times what a lease lasts.
+        let frozen = Instant::now();
+        while frozen.elapsed() < Duration::from_secs(2) {
+            write_until_acknowledged(&mut client, "k", "before").await;
+        }
         let (next_epoch, second) = master_after(&view, 2, epoch).await;
+        assert!(
+            next_epoch == epoch + 1 && frozen.elapsed() > Duration::from_secs(3),
+            "{:?}",
+            frozen.elapsed()
+        );
         assert_ne!(first, second);
         rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGCONT);
         steps_of_others(&rig, next_epoch, &[(Step::Demoted, &first), (Step::Following, &first)]).await;
         let old =
-            status::redis_role(rig.node(&first).addr, Duration::from_secs(1)).await.expect("it answers");
-        assert!(!old.master, "{old:?}");
+            status::redis_role(rig.node(&first).addr, &secret(), Duration::from_secs(1), &Transport::plain())
+                .await;
+        assert!(!old.expect("it answers").master);
     });
 }
 
@@ -180,12 +194,13 @@ fn the_shard_outlives_the_zookeeper_leader_and_then_its_own_master() {
         let Some(mut rig) = Rig::start(3).await else { return };
         let view = rig.view();
         master_after(&view, 3, 0).await;
-        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
-        let mut client = Client::new(view.clone(), ClientOptions::default());
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
+        let mut client = Client::new(view.clone(), client_options());
 
         let mut leader = None;
         for (i, addr) in rig.zk_addrs.iter().enumerate() {
-            let server = status::zk_server(*addr, Duration::from_secs(2)).await.expect("it answers");
+            let server =
+                status::zk_server(*addr, Duration::from_secs(2), &rig.transport).await.expect("it answers");
             if server.mode == Some(status::ZkMode::Leader) {
                 leader = Some(i);
             }
@@ -198,7 +213,7 @@ fn the_shard_outlives_the_zookeeper_leader_and_then_its_own_master() {
             write_until_acknowledged(&mut client, "k", &format!("{i}")).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        status::zk_ready(&rig.zk_addrs, SOON).await.expect("the other two elect a leader");
+        status::zk_ready(&rig.zk_addrs, SOON, &rig.transport).await.expect("the other two elect a leader");
 
         let route = view.master(3).expect("a master");
         rig.node(&route.node).redis.take().expect("its redis").kill();

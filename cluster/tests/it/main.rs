@@ -1,6 +1,15 @@
 //! The real thing on loopback: three ZooKeeper servers, one shard of three Redis, three agents.
 
+mod authentic;
 mod commands;
+mod coordination;
+mod costs;
+mod ensemble;
 mod failover;
+mod hostile_link;
+mod locks;
 mod measure;
+mod members;
+mod proxy;
 mod rig;
+mod tls;

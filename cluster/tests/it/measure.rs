@@ -2,15 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use cluster::{
-    client::{Client, ClientOptions},
-    event::Step,
-    status,
-};
+use cluster::{client::Client, event::Step, status};
 
 use crate::{
     failover::{SOON, master_after, on_a_runtime, write_until_acknowledged},
-    rig::Rig,
+    rig::{Rig, client_options},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -24,14 +20,24 @@ enum Harm {
 #[test]
 #[ignore = "measures"]
 fn failover_times() {
+    measure_failovers(false);
+}
+
+#[test]
+#[ignore = "measures"]
+fn failover_times_under_tls() {
+    measure_failovers(true);
+}
+
+fn measure_failovers(secure: bool) {
     on_a_runtime(async {
         let started = Instant::now();
-        let Some(mut rig) = Rig::start(0).await else { return };
+        let Some(mut rig) = Rig::start_with(0, secure).await else { return };
         println!("servers up and records written: {} ms", started.elapsed().as_millis());
         let view = rig.view();
-        status::ready(&view, 1, SOON).await.expect("the cluster takes writes");
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
         println!("ready: {} ms", started.elapsed().as_millis());
-        let mut client = Client::new(view.clone(), ClientOptions::default());
+        let mut client = Client::new(view.clone(), client_options());
         for harm in [Harm::KillRedis, Harm::PauseRedis, Harm::PauseRedisAndAgent, Harm::KillAgent] {
             let mut gaps = Vec::new();
             for round in 0..8 {

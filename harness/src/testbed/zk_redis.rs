@@ -1,25 +1,31 @@
 //! A run on real servers: ZooKeeper, Redis and agents, each in the node it belongs to.
 
+mod certificates;
 mod observer;
 mod servers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::bootstrap::{ShardMap, bootstrap};
-use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
+use cluster::client::{Client, ClientOptions, ClusterView, CoordinationOptions, ReadFrom};
+use cluster::credentials::Secret;
+use cluster::defence::Defence;
 use cluster::event::AgentEvent;
 use cluster::ring::Ring;
+use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
+use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
 
 use super::Testbed;
+use crate::registry;
 use crate::sites::runtime;
 use observer::Observer;
 use servers::{Installations, Servers};
@@ -39,6 +45,8 @@ pub struct ZkRedis {
     zookeeper: String,
     ring: Ring,
     client_options: ClientOptions,
+    /// None where the agents would let an empty Redis vote anyway.
+    gate: Option<Gate>,
     installations: Installations,
     events: Vec<PathBuf>,
     lab: Lab,
@@ -57,26 +65,36 @@ impl ZkRedis {
         {
             nodes.insert(name.to_string(), lab.add_node(name)?);
         }
-        let mut servers = Servers::new(&topology, &nodes, folder, spec);
+        let (secret, without) =
+            (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
+        let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
         servers.start_zookeeper_and_redis(&installations)?;
-        let zookeeper = servers.zookeeper();
+        let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
-        in_node(&control, set_up(zookeeper.clone(), shard_map(&topology, &nodes)))
+        in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(&topology, &nodes)))
             .map_err(|e| servers.explain(e))?;
         servers.require_running()?;
         servers.start_agents()?;
         let ensemble =
             topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));
-        let observer =
-            Observer::start(&control, zookeeper.clone(), ensemble.collect(), topology.shards.len())?;
+        let observer = Observer::start(
+            &control,
+            (zookeeper.clone(), transport),
+            ensemble.collect(),
+            topology.shards.len(),
+        )?;
         let shards: Vec<u32> = (0..spec.shards).collect();
         let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
         let client_options = ClientOptions {
             wait_replicas: spec.wait,
-            wait_ms: spec.op_timeout_ms,
+            // Shorter than the client's own patience, so that it hears what became of its call.
+            wait_ms: spec.op_timeout_ms * 3 / 5,
             read_from,
-            ..ClientOptions::default()
+            without: without.clone(),
+            authenticated: spec.authenticated,
+            ..ClientOptions::new(secret)
         };
+        let gate = without.defends(Defence::RunIds).then(Gate::default);
         let events = servers.event_files();
         let ring = Ring::new(&shards, cluster::ring::VNODES);
         let testbed = ZkRedis {
@@ -87,6 +105,7 @@ impl ZkRedis {
             zookeeper,
             ring,
             client_options,
+            gate,
             installations,
             events,
             lab,
@@ -97,11 +116,11 @@ impl ZkRedis {
 
     /// Waits until a write to every shard is acknowledged.
     fn await_writable(&self) -> Result<()> {
-        let (zookeeper, options) = (self.zookeeper.clone(), self.client_options);
-        let keys = self.probe_keys();
+        let (zookeeper, options) = (self.zookeeper.clone(), self.client_options.clone());
+        let (keys, transport) = (self.probe_keys(), self.servers.transport().clone());
         in_node(&self.nodes[super::CONTROL], async move {
             use cluster::store::Store;
-            let mut client = Client::new(ClusterView::open(&zookeeper), options);
+            let mut client = Client::new(ClusterView::open(&zookeeper, &transport), options);
             let began = Instant::now();
             for (shard, key) in keys.iter().enumerate() {
                 while let Err(error) = client.write(key, "ready").await.result {
@@ -156,14 +175,35 @@ fn in_node<T: Send + 'static>(
     thread.join().map_err(|_| anyhow!("the set-up thread has panicked"))?
 }
 
-async fn set_up(zookeeper: String, map: ShardMap) -> Result<()> {
-    bootstrap(&zookeeper, &Paths::default(), &map, READY_BOUND).await.context("failed to set ZooKeeper up")
+async fn set_up(zookeeper: String, transport: Transport, map: ShardMap) -> Result<()> {
+    bootstrap(&zookeeper, &transport, &Paths::default(), &map, READY_BOUND)
+        .await
+        .context("failed to set ZooKeeper up")
 }
 
 fn shard_map(topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
     let redis = |name: &String| RedisNode { node: name.clone(), addr: servers::redis_addr(&nodes[name]) };
     let shards = topology.shards.iter().enumerate();
     ShardMap::new(shards.map(|(id, names)| (id as u32, names.iter().map(redis).collect())).collect())
+}
+
+/// Keeps a shard from losing its memory: a killed Redis is empty, so the next one may be killed only after
+/// the agents have filled and registered the last one again.
+#[derive(Default)]
+struct Gate(Mutex<HashMap<String, Option<String>>>);
+
+impl Gate {
+    /// Lets `victim` be killed, unless another node of its shard still waits for its vote. `voters` are the
+    /// server runs that hold votes now.
+    fn pass(&self, shard: &[String], victim: &str, voters: &BTreeMap<String, String>) -> Result<(), String> {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.retain(|node, run_before| voters.get(node) == run_before.as_ref());
+        if let Some(other) = shard.iter().find(|node| *node != victim && lost.contains_key(*node)) {
+            return Err(format!("{other} was killed before and does not hold its data again yet"));
+        }
+        lost.insert(victim.to_string(), voters.get(victim).cloned());
+        Ok(())
+    }
 }
 
 /// A rule of the fabric, removed when dropped.
@@ -185,6 +225,11 @@ impl Arena for ZkRedis {
     }
 
     fn kill(&self, victim: &Victim) -> Result<String, String> {
+        if let (Some(gate), Part::Redis, Some(shard)) =
+            (&self.gate, victim.part, self.topology.shard_of(&victim.node))
+        {
+            gate.pass(&self.topology.shards[shard], &victim.node, &self.observer.voters(shard))?;
+        }
         self.signal(victim, lab::Process::kill, |state| matches!(state, ProcessState::Exited(_)))
     }
 
@@ -230,7 +275,7 @@ impl Testbed for ZkRedis {
     }
 
     async fn open(&self, site: usize) -> Result<ClusterView> {
-        let view = ClusterView::open(&self.zookeeper);
+        let view = ClusterView::open(&self.zookeeper, self.servers.transport());
         let shards = self.topology.shards.len();
         let complete = |state: &cluster::client::ClusterState| {
             state.shards.len() == shards
@@ -247,7 +292,8 @@ impl Testbed for ZkRedis {
     }
 
     fn store(&self, view: &ClusterView) -> Client {
-        Client::new(view.clone(), self.client_options)
+        Client::new(view.clone(), self.client_options.clone())
+            .with_coordination(CoordinationOptions::new(&self.zookeeper))
     }
 
     fn probe_keys(&self) -> Vec<String> {
@@ -271,5 +317,22 @@ impl Testbed for ZkRedis {
 
     fn versions(&self) -> Vec<(String, String)> {
         self.installations.versions()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_redis_is_not_killed_before_the_first_votes_again() {
+        let (gate, shard) = (Gate::default(), ["a", "b", "c"].map(String::from));
+        let mut voters: BTreeMap<String, String> =
+            shard.iter().map(|node| (node.clone(), format!("{node}-1"))).collect();
+        assert_eq!(gate.pass(&shard, "a", &voters), Ok(()));
+        assert!(gate.pass(&shard, "b", &voters).unwrap_err().starts_with("a was killed before"));
+        assert_eq!(gate.pass(&shard, "a", &voters), Ok(()), "it has nothing more to lose");
+        voters.insert("a".into(), "a-2".into());
+        assert_eq!(gate.pass(&shard, "b", &voters), Ok(()));
     }
 }

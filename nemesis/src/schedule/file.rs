@@ -6,7 +6,9 @@
 //! stop_s = 6.0
 //! fault = "partition"          # kill, pause, partition, delay, loss
 //! shape = "isolate-one"        # partition only
-//! target = "master of shard 0"
+//! target = "master of shard 0" # or: replica, first replica, second replica, agent, master node of shard N;
+//!                              # zookeeper leader, zookeeper minority, client, same as window N (from 1, as
+//!                              # they stand in the file)
 //! lane = 0                     # optional; windows of one lane must not overlap
 //! ```
 
@@ -87,10 +89,16 @@ impl Entry {
                 "a client can only lose its links: use partition, delay or loss, or another target".into()
             );
         }
-        if target == Target::Client && self.shape.is_some_and(|shape| shape != Shape::ClientFromServer) {
-            return Err(
-                "a client can only be cut from the servers: use shape = \"client-from-server\"".into()
-            );
+        let for_clients = |shape| matches!(shape, Shape::ClientFromServer | Shape::FromZookeeper);
+        if target == Target::Client && self.shape.is_some_and(|shape| !for_clients(shape)) {
+            return Err("a client can only be cut from the servers: use shape = \"client-from-server\" or \
+                        \"from-zookeeper\""
+                .into());
+        }
+        if let Target::SameAs { window } = target
+            && (window == 0 || window > position as u64)
+        {
+            return Err(format!("window {window} does not come before this one in the file; count from 1"));
         }
         let in_time = self.start_s >= 0.0 && self.start_s < self.stop_s;
         if !in_time || self.stop_s * 1_000.0 > limits.time_limit_ms as f64 {
@@ -102,7 +110,7 @@ impl Entry {
             ));
         }
         Ok(Window {
-            id: position as u64,
+            id: position as u64 + 1,
             lane: self.lane,
             start_ms: (self.start_s * 1_000.0) as u64,
             stop_ms: (self.stop_s * 1_000.0) as u64,
@@ -221,6 +229,18 @@ mod tests {
             let message = window(body).unwrap_err();
             assert!(message.contains(expected), "{body}\n=> {message}");
         }
+    }
+
+    #[test]
+    fn a_window_that_another_is_the_same_as_keeps_being_meant_when_they_are_sorted() {
+        let two = "start_s = 5\nstop_s = 6\nfault = 'kill'\ntarget = 'master of shard 0'\n\
+                   [[window]]\nstart_s = 3\nstop_s = 4\nfault = 'pause'\ntarget = 'master of shard 1'\n\
+                   [[window]]\nstart_s = 7\nstop_s = 8\nfault = 'pause'\ntarget = 'same as window 1'";
+        let schedule = window(two).unwrap();
+        assert_eq!(schedule.windows[2].target, Target::SameAs { window: 1 }, "it comes second in time");
+        assert_eq!(schedule.windows[1].target, Target::Master { shard: 0 });
+        let itself = "start_s = 5\nstop_s = 6\nfault = 'kill'\ntarget = 'same as window 1'";
+        assert!(window(itself).unwrap_err().contains("does not come before"));
     }
 
     #[test]

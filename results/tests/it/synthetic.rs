@@ -13,6 +13,7 @@ pub fn spec() -> RunSpec {
     RunSpec {
         target: "zk-redis".into(),
         variant: "course".into(),
+        weaken: Vec::new(),
         bug: None,
         shards: 2,
         replicas: 3,
@@ -30,6 +31,8 @@ pub fn spec() -> RunSpec {
         op_timeout_ms: 1000,
         converge_s: 20.0,
         capture: false,
+        tls: false,
+        authenticated: false,
     }
 }
 

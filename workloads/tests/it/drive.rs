@@ -158,7 +158,7 @@ async fn read_all(workload: &Keyed<Register>, cluster: &FakeCluster, recorder: &
 }
 
 /// Kills, pauses, agents lost and partitions around masters, one or two at a time, each healed after a while.
-async fn harm(cluster: &FakeCluster, seed: u64, time: Duration) {
+pub async fn harm(cluster: &FakeCluster, seed: u64, time: Duration) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let begin = Instant::now();
     while begin.elapsed() < time {

@@ -1,5 +1,6 @@
 //! Who holds which role: a view of ZooKeeper kept on a node that no fault reaches.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cluster::client::ClusterView;
+use cluster::security::Transport;
 use cluster::status::{ZkMode, zk_server};
 use futures_util::future::join_all;
 use lab::Node;
@@ -23,6 +25,7 @@ const ROLE_TIMEOUT: Duration = Duration::from_millis(150);
 /// A thread that watches; it ends when this is dropped.
 pub struct Observer {
     view: Arc<Mutex<View>>,
+    voters: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -31,30 +34,36 @@ impl Observer {
     /// Watches from `node`: masters through ZooKeeper's watches, the leader by asking each of `ensemble`.
     pub fn start(
         node: &Node,
-        zookeeper: String,
+        (zookeeper, transport): (String, Transport),
         ensemble: Vec<(String, SocketAddr)>,
         shards: usize,
     ) -> Result<Observer> {
         let view = Arc::new(Mutex::new(View { masters: vec![None; shards], zookeeper_leader: None }));
         let (stop, stopped) = oneshot::channel();
-        let seen = view.clone();
+        let voters = Arc::new(Mutex::new(vec![BTreeMap::new(); shards]));
+        let (seen, seen_voters) = (view.clone(), voters.clone());
         let watch = move || {
             runtime()?.block_on(async {
                 tokio::select! {
-                    () = masters(&zookeeper, &seen) => {}
-                    () = leader(&ensemble, &seen) => {}
+                    () = masters(&zookeeper, &transport, &seen, &seen_voters) => {}
+                    () = leader(&ensemble, &transport, &seen) => {}
                     _ = stopped => {}
                 }
             });
             Ok(())
         };
         let thread = node.enter("observer", watch)?;
-        Ok(Observer { view, stop: Some(stop), thread: Some(thread) })
+        Ok(Observer { view, voters, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Who holds which role, as last seen.
     pub fn view(&self) -> View {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server runs of a shard that hold votes, by node, as last seen.
+    pub fn voters(&self, shard: usize) -> BTreeMap<String, String> {
+        self.voters.lock().unwrap_or_else(PoisonError::into_inner).get(shard).cloned().unwrap_or_default()
     }
 }
 
@@ -67,8 +76,13 @@ impl Drop for Observer {
     }
 }
 
-async fn masters(zookeeper: &str, view: &Mutex<View>) {
-    let cluster = ClusterView::open(zookeeper);
+async fn masters(
+    zookeeper: &str,
+    transport: &Transport,
+    view: &Mutex<View>,
+    voters: &Mutex<Vec<BTreeMap<String, String>>>,
+) {
+    let cluster = ClusterView::open(zookeeper, transport);
     let mut states = cluster.states();
     loop {
         let state = states.borrow_and_update().clone();
@@ -78,16 +92,19 @@ async fn masters(zookeeper: &str, view: &Mutex<View>) {
             let now = state.shards.get(&(shard as u32));
             *seen = now.and_then(|now| Some((now.serving_master()?.node.clone(), now.epoch)));
         }
+        for (shard, seen) in voters.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().enumerate() {
+            *seen = state.shards.get(&(shard as u32)).map(|now| now.voters.clone()).unwrap_or_default();
+        }
         if states.changed().await.is_err() {
             return;
         }
     }
 }
 
-async fn leader(ensemble: &[(String, SocketAddr)], view: &Mutex<View>) {
+async fn leader(ensemble: &[(String, SocketAddr)], transport: &Transport, view: &Mutex<View>) {
     loop {
         let ask = ensemble.iter().map(|(name, addr)| async move {
-            let mode = zk_server(*addr, ROLE_TIMEOUT).await.ok()?.mode?;
+            let mode = zk_server(*addr, ROLE_TIMEOUT, transport).await.ok()?.mode?;
             (mode != ZkMode::Follower).then(|| name.clone())
         });
         let leader = join_all(ask).await.into_iter().flatten().next();

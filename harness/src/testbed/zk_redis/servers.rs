@@ -6,14 +6,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cluster::agent::{AgentConfig, Timing};
+use cluster::credentials::Secret;
+use cluster::defence::Without;
+use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
+use cluster::security::Transport;
 use lab::{Node, Process, ProcessState, Program};
 use nemesis::{Part, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
 
+use super::certificates::Certificates;
+
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
+/// Steps of an agent that are worth showing.
+const STEPS_SHOWN: usize = 4;
 /// Lines of a dead server's log that are worth showing.
 const LOG_TAIL: usize = 8;
 
@@ -57,6 +65,7 @@ pub struct Servers {
     agents: Vec<(Node, provision::agent::Agent)>,
     processes: HashMap<Victim, Process>,
     logs: PathBuf,
+    certificates: Certificates,
 }
 
 impl Servers {
@@ -66,17 +75,18 @@ impl Servers {
         nodes: &HashMap<String, Node>,
         folder: &RunFolder,
         spec: &RunSpec,
-    ) -> Self {
+        secret: &Secret,
+        without: &Without,
+    ) -> Result<Self> {
         let logs = folder.path().join(results::layout::NODES);
+        let certificates = Certificates::issue(&logs, &topology.servers(), nodes, spec.tls)?;
         let peers: Vec<zookeeper::Peer> = (1..)
             .zip(&topology.zookeepers)
             .map(|(id, name)| zookeeper::Peer::at(id, IpAddr::V4(nodes[name].addr())))
             .collect();
         let ensemble = (1..).zip(&topology.zookeepers).map(|(id, name)| {
-            (
-                nodes[name].clone(),
-                zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper")),
-            )
+            let server = zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper"));
+            (nodes[name].clone(), zookeeper::Server { security: certificates.of(name), ..server })
         });
         let of_shards = || {
             let shards = topology.shards.iter().enumerate();
@@ -84,7 +94,11 @@ impl Servers {
         };
         let redis = of_shards().map(|(_, name)| {
             let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
-            (nodes[name].clone(), redis::Server { bind, port, dir: data_dir(&logs, name, "redis") })
+            let dir = data_dir(&logs, name, "redis");
+            (
+                nodes[name].clone(),
+                redis::Server { bind, port, dir, secret: secret.clone(), security: certificates.of(name) },
+            )
         });
         let connect: Vec<String> =
             topology.zookeepers.iter().map(|name| zookeeper_addr(&nodes[name]).to_string()).collect();
@@ -95,13 +109,16 @@ impl Servers {
                 redis: redis_addr(&nodes[name]),
                 zookeeper: connect.join(","),
                 events: logs.join(name).join("events.jsonl"),
-                variant: cluster::agent::Variant::Course,
+                secret: secret.clone(),
+                without: without.clone(),
                 root: cluster::znodes::ROOT.into(),
                 timing: Timing {
                     lease_ms: spec.lease_ms,
-                    wait_replicas: spec.wait.min(1),
+                    wait_replicas: spec.wait.min(spec.replicas / 2),
                     ..Timing::default()
                 },
+                authenticated: spec.authenticated,
+                security: certificates.of(name),
             };
             let dir = data_dir(&logs, name, "agent");
             // We are our own agent: one binary, nothing else to install or to find.
@@ -109,7 +126,12 @@ impl Servers {
             (nodes[name].clone(), provision::agent::Agent { program, config, dir })
         });
         let (ensemble, redis, agents) = (ensemble.collect(), redis.collect(), agents.collect());
-        Servers { ensemble, redis, agents, processes: HashMap::new(), logs }
+        Ok(Servers { ensemble, redis, agents, processes: HashMap::new(), logs, certificates })
+    }
+
+    /// How clients and observers connect.
+    pub fn transport(&self) -> &Transport {
+        self.certificates.transport()
     }
 
     /// The ensemble's connect string.
@@ -199,7 +221,7 @@ impl Servers {
         if told.is_empty() { error } else { error.context(told.join("\n")) }
     }
 
-    /// One line per process that does not run, and per shard without a master.
+    /// One line per process that does not run, per node with its role, and per agent with its last steps.
     pub fn diagnose(&self, view: &View, topology: &Topology) -> Vec<String> {
         let idle = self.processes.iter().filter(|(_, process)| process.state() != ProcessState::Running);
         let mut lines: Vec<String> = idle
@@ -209,7 +231,9 @@ impl Servers {
             .collect();
         lines.sort();
         for name in topology.shards.iter().flatten() {
-            lines.push(format!("{name}: {}", view.role_of(topology, name)));
+            let events = self.logs.join(name).join("events.jsonl");
+            let last = last_steps(&events).unwrap_or_else(|| "nothing yet".into());
+            lines.push(format!("{name}: {}; its agent's last steps: {last}", view.role_of(topology, name)));
         }
         lines
     }
@@ -222,9 +246,26 @@ impl Drop for Servers {
             let _ = process.kill(); // what is dead already is as good
         }
         for name in self.ensemble.iter().map(|(node, _)| node.name()) {
-            let _ = std::fs::remove_dir_all(data_dir(&self.logs, name, "zookeeper").join("data"));
+            let folder = data_dir(&self.logs, name, "zookeeper");
+            let _ = std::fs::remove_dir_all(folder.join("data"));
+            let _ = std::fs::remove_file(folder.join(zookeeper::KEYSTORE));
         }
+        self.certificates.remove();
     }
+}
+
+/// The last steps of an agent, oldest first.
+fn last_steps(events: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(events).ok()?;
+    let lines: Vec<AgentEvent> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let shown = &lines[lines.len().saturating_sub(STEPS_SHOWN)..];
+    let told: Vec<String> = shown
+        .iter()
+        .map(|event| {
+            format!("{} of epoch {} {}", event.step.name(), event.epoch, event.detail).trim_end().to_string()
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 fn data_dir(logs: &Path, node: &str, server: &str) -> PathBuf {
