@@ -9,7 +9,7 @@ fn every_bad_flag_is_named_with_its_mend() {
     let table: &[(&[&str], &str)] = &[
         (&["--target", "etcd"], "use zk-redis or fake"),
         (&["--variant", "raft"], "use hardened or course"),
-        (&["--workload", "bank"], "use register"),
+        (&["--workload", "song"], "use register"),
         (&["--reads", "nowhere"], "use master or replica"),
         (&["--faults", "kill,burn"], "unknown fault `burn`"),
         (&["--faults", "no/such/file.toml"], "check the path"),
