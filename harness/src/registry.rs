@@ -11,7 +11,10 @@ use nemesis::Family;
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::keyed::Object;
-use workloads::{Append, Bank, Counter, Keyed, KeyedOptions, Queue, Register, ReplicaReads, Set, Workload};
+use workloads::{
+    Append, Bank, Counter, Keyed, KeyedOptions, Lock, LockOptions, Members, MembersOptions, Queue, Register,
+    ReplicaReads, Set, Workload,
+};
 
 use crate::exit::UsageError;
 
@@ -54,6 +57,8 @@ pub const WORKLOADS: &[Entry] = &[
         "transfers between accounts of one bank, reads of all; linearizable per key, money stays the same",
     ),
     ("replica-reads", "writes at masters, reads at replicas; no read further behind than --staleness-s"),
+    ("lock", "counting under a lock with fencing tokens; tokens grow, old ones are refused, every write counts"),
+    ("members", "join, leave and list a group; nobody missing, no ghost, nobody twice, nobody back from the dead"),
 ];
 
 /// What a workload is made from besides its name.
@@ -90,6 +95,11 @@ pub fn dispatch<V: ForWorkload>(name: &str, options: WorkloadOptions, visitor: V
         "bank" => visitor.with(keyed(Bank, options)?),
         "replica-reads" => {
             visitor.with(keyed(ReplicaReads { staleness_max: options.staleness_max }, options)?)
+        }
+        "lock" => visitor.with(Lock::new(LockOptions::new(options.seed, options.pace))),
+        "members" => {
+            let members = Members::new(MembersOptions::new(options.seed, options.pace));
+            visitor.with(members.context("failed to make the workload members")?)
         }
         _ => one_of("--workload", name, WORKLOADS)
             .and_then(|()| Err(anyhow!("workload {name} is listed, but cannot be made"))),

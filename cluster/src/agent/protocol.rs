@@ -670,3 +670,8 @@ pub fn role_of(sight: &RedisSight) -> Role {
         _ => Role::Down,
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;

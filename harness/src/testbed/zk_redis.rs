@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::bootstrap::{ShardMap, bootstrap};
-use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
+use cluster::client::{Client, ClientOptions, ClusterView, CoordinationOptions, ReadFrom};
 use cluster::credentials::Secret;
 use cluster::defence::Defence;
 use cluster::event::AgentEvent;
@@ -293,6 +293,7 @@ impl Testbed for ZkRedis {
 
     fn store(&self, view: &ClusterView) -> Client {
         Client::new(view.clone(), self.client_options.clone())
+            .with_coordination(CoordinationOptions::new(&self.zookeeper))
     }
 
     fn probe_keys(&self) -> Vec<String> {
