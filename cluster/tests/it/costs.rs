@@ -27,7 +27,7 @@ const MODES: [(&str, Mode); 4] = [
 /// Rounds over all modes: the median of them is told, since a machine is not equally busy all the time.
 const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(1);
-const LENGTH: Duration = Duration::from_secs(4);
+const LENGTH: Duration = Duration::from_secs(3);
 
 /// One series of calls.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +61,11 @@ async fn series(
                     }
                     let command = if write { Command::Set(format!("{n:032}")) } else { Command::Get };
                     let reply = client.execute(&format!("cost-{worker}-{}", n % 16), &command).await;
-                    reply.result.expect("nothing fails here");
-                    latencies.push(asked.elapsed());
+                    // On a busy machine a master may be deposed in between; that is another measurement.
+                    match reply.result {
+                        Ok(_) => latencies.push(asked.elapsed()),
+                        Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                    }
                 }
                 latencies
             })
