@@ -42,8 +42,14 @@ pub const WORKLOADS: &[Entry] = &[
         "transfers between accounts of one bank, reads of all; linearizable per key, money stays the same",
     ),
     ("replica-reads", "writes at masters, reads at replicas; no read further behind than --staleness-s"),
-    ("lock", "counting under a lock with fencing tokens; tokens grow, old ones are refused, every write counts"),
-    ("members", "join, leave and list a group; nobody missing, no ghost, nobody twice, nobody back from the dead"),
+    (
+        "lock",
+        "counting under a lock with fencing tokens; tokens grow, old ones are refused, every write counts",
+    ),
+    (
+        "members",
+        "join, leave and list a group; nobody missing, no ghost, nobody twice, nobody back from the dead",
+    ),
 ];
 
 /// What a workload is made from besides its name.

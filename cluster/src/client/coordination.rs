@@ -22,7 +22,7 @@ pub struct CoordinationOptions {
     pub paths: Paths,
     /// None in earnest.
     pub lock_weakness: Option<LockWeakness>,
-    /// None in earnest.
+    /// None in earnest. [`GroupWeakness::SyncRead`] makes the session write nothing of its own.
     pub group_weakness: Option<GroupWeakness>,
 }
 
@@ -116,7 +116,10 @@ impl Coordination {
 
 impl Open {
     fn new(options: CoordinationOptions) -> Self {
-        let session = Arc::new(Session::open(options.session.clone()));
+        let hidden_by_writes = options.group_weakness == Some(GroupWeakness::SyncRead);
+        let trusts_library = options.session.trusts_library || hidden_by_writes;
+        let session = Session::open(SessionOptions { trusts_library, ..options.session.clone() });
+        let session = Arc::new(session);
         let lock_options = LockOptions { paths: options.paths.clone(), weakness: options.lock_weakness };
         let locks = LockService::new(session.clone(), lock_options);
         Open { session, options, locks, groups: HashMap::new(), members: HashMap::new() }

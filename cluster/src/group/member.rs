@@ -196,7 +196,9 @@ impl Shared {
                     Err(e) => Some(GroupError::Refused(e)),
                 };
             }
-            sleep(AGAIN).await;
+            // What somebody else has to give up takes longer than a passing fault.
+            let pause = if self.trouble().is_some() { AGAIN * 5 } else { AGAIN };
+            sleep(pause).await;
             if live.client().state().is_terminated() {
                 return Some((incarnation, None));
             }

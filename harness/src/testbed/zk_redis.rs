@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::bootstrap::{ShardMap, bootstrap};
-use cluster::client::{Client, ClientOptions, CoordinationOptions, ClusterView, ReadFrom};
+use cluster::client::{Client, ClientOptions, ClusterView, CoordinationOptions, ReadFrom};
 use cluster::event::AgentEvent;
 use cluster::ring::Ring;
 use cluster::znodes::{Paths, RedisNode};

@@ -99,7 +99,9 @@ fn each_workload_finds_its_canary_and_is_clean_without_it() {
 #[test]
 fn each_workload_has_a_plan_that_its_seed_fixes() {
     let mut plans = BTreeSet::new();
-    for workload in ["register", "set", "append", "counter", "queue", "bank", "replica-reads", "lock", "members"] {
+    for workload in
+        ["register", "set", "append", "counter", "queue", "bank", "replica-reads", "lock", "members"]
+    {
         let plan = |seed| {
             let done = shardstorm(&["plan", "--target", "fake", "--workload", workload, "--seed", seed]);
             assert_eq!(done.code, 0, "{}", done.said());
