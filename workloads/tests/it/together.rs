@@ -140,13 +140,14 @@ async fn work<W: Workload>(workload: Rc<W>, worker: u32, mut store: Hands, recor
     }
 }
 
-/// Cuts clients off from the ensemble, one after the other, for longer and for shorter than a session lasts.
+/// Cuts clients off from the ensemble, two at a time, for longer and for shorter than a session lasts.
 async fn cut_clients_off(cluster: &FakeCluster, seed: u64, time: Duration) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let begin = Instant::now();
     while begin.elapsed() < time {
-        let client = format!("c{}", rng.random_range(0..WORKERS));
-        let links = ["zk1", "zk2", "zk3"].map(|zk| (client.as_str(), zk));
+        let first = rng.random_range(0..WORKERS);
+        let clients = [first, (first + 1) % WORKERS].map(|worker| format!("c{worker}"));
+        let links = clients.iter().flat_map(|c| ["zk1", "zk2", "zk3"].map(|zk| (c.as_str(), zk)));
         let rule = cluster.block(links).unwrap();
         tokio::time::sleep(Duration::from_millis(rng.random_range(200..2000))).await;
         cluster.remove(rule).unwrap();
@@ -171,7 +172,13 @@ async fn run<W: Workload + 'static>(
             tokio::task::spawn_local(work(workload.clone(), worker, store, recorder.clone()))
         })
         .collect();
-    tokio::join!(harm(&cluster, seed, time), cut_clients_off(&cluster, seed, time));
+    let others = async {
+        // What a mistake does shows best where nothing else goes wrong.
+        if mistake.is_none() {
+            harm(&cluster, seed, time).await;
+        }
+    };
+    tokio::join!(others, cut_clients_off(&cluster, seed, time));
     for worker in workers {
         worker.await.unwrap();
     }
@@ -209,11 +216,11 @@ fn lock(seed: u64, time: Duration) -> Lock {
     Lock::new(LockOptions { patience, linger_s: 0.9, ..LockOptions::new(seed, pace(200.0, time)) })
 }
 
-/// Most workers hold a lock most of the time, so that whoever is cut off is a holder.
+/// Every holder lingers, and there is always somebody who waits for its lock.
 fn slow_lock(seed: u64, time: Duration) -> Lock {
     let patience = Duration::from_millis(300);
     let options = LockOptions::new(seed, pace(200.0, time));
-    Lock::new(LockOptions { patience, locks: 4, linger_one_in: 1, linger_s: 1.4, ..options })
+    Lock::new(LockOptions { patience, linger_one_in: 1, linger_s: 2.0, ..options })
 }
 
 fn members(seed: u64, time: Duration) -> Members {
