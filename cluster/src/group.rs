@@ -37,6 +37,7 @@ pub use self::{
     stay::{Stay, StayEvent},
 };
 use crate::{
+    defence::{Defence, Without},
     store::CallError,
     zk::{Link, LinkOptions, Live, Session, Snapshot, barrier, existing, is_passing},
     znodes::Paths,
@@ -45,28 +46,15 @@ use crate::{
 /// How often a call that failed for a passing reason is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Mistakes that real membership services make, to be switched on where it matters that they are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupWeakness {
-    /// `members-from-cache`: lists come from a copy that watches keep up to date.
-    FromCache,
-    /// `members-sync-read`: `sync`, then read. Hidden wherever the leader also has writes to commit, which it
-    /// then cannot: so it goes with sessions that [trust the
-    /// library](crate::zk::SessionOptions::trusts_library) and write nothing of their own.
-    SyncRead,
-    /// `member-exists-ok`: a create that finds a znode of its name counts as joined.
-    ExistsOk,
-    /// `member-close-race`: close does not wait for the task that re-creates the znode.
-    CloseRace,
-}
-
 /// How a group behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupOptions {
     /// Where groups live: `<root>/groups`.
     pub paths: Paths,
-    /// None in earnest.
-    pub weakness: Option<GroupWeakness>,
+    /// Defences that are left out; none in earnest. [`Defence::WriteBeforeRead`] is hidden wherever the leader also
+    /// has writes to commit, which it then cannot: so leaving it out goes with sessions that [trust the
+    /// library](crate::zk::SessionOptions::trusts_library) and write nothing of their own.
+    pub without: Without,
 }
 
 /// A member as a list shows it.
@@ -129,7 +117,7 @@ pub struct Group {
     session: Arc<Session>,
     options: GroupOptions,
     dir: String,
-    /// Only for the weakness that answers from it.
+    /// Only where [`Defence::FreshMembers`] is left out: what lists then answer from.
     cache: Option<Link>,
 }
 
@@ -138,7 +126,7 @@ impl Group {
     pub fn new(session: Arc<Session>, name: &str, options: GroupOptions) -> Result<Self, GroupError> {
         check_name(name)?;
         let dir = format!("{}/groups/{name}", options.paths.root());
-        let cache = (options.weakness == Some(GroupWeakness::FromCache))
+        let cache = (!options.without.defends(Defence::FreshMembers))
             .then(|| Link::open(LinkOptions::new(&session.options().connect, &dir)));
         Ok(Group { session, options, dir, cache })
     }
@@ -163,15 +151,13 @@ impl Group {
     }
 
     async fn list(&self, live: &Live) -> Result<Vec<Member>, ZkError> {
-        match (self.options.weakness, &self.cache) {
-            (Some(GroupWeakness::FromCache), Some(cache)) => return self.cached(cache).await,
-            (Some(GroupWeakness::SyncRead), _) => live.client().sync(&self.dir).await?,
-            _ => {
-                let exists = existing(barrier(live.client(), &self.dir)).await?;
-                if exists.is_none() {
-                    return Ok(Vec::new());
-                }
-            }
+        if let Some(cache) = &self.cache {
+            return self.cached(cache).await;
+        }
+        if !self.options.without.defends(Defence::WriteBeforeRead) {
+            live.client().sync(&self.dir).await?;
+        } else if existing(barrier(live.client(), &self.dir)).await?.is_none() {
+            return Ok(Vec::new());
         }
         self.read(live).await
     }

@@ -61,6 +61,7 @@ use self::{
     queue::{Attempt, Place},
 };
 use crate::{
+    defence::{Defence, Without},
     store::CallError,
     zk::{Live, Session, is_passing},
     znodes::Paths,
@@ -69,24 +70,13 @@ use crate::{
 /// How often a call that failed for a passing reason is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Mistakes that real lock services make, to be switched on where it matters that they are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockWeakness {
-    /// `lock-sequence-token`: the token is the sequence number of the child. It starts again from 0 when the
-    /// lock's znode was deleted and made again.
-    SequenceToken,
-    /// `lock-without-token`: what is written under a lock is not told for which grant. It acts in the
-    /// [client](crate::client), not here.
-    WithoutToken,
-}
-
 /// How a lock service behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LockOptions {
     /// Where locks live: `<root>/locks`.
     pub paths: Paths,
-    /// None in earnest.
-    pub weakness: Option<LockWeakness>,
+    /// Defences that are left out; none in earnest.
+    pub without: Without,
 }
 
 /// One grant of one lock.
@@ -278,7 +268,7 @@ impl LockService {
         let Some(lapses) = live.until_certain().await else { return Err(ZkError::SessionExpired) };
         // What was read may have been old: the session may have ended meanwhile, and the child with it.
         attempt.confirm(live, &place).await?;
-        let fence = fence_of(&place, self.options.weakness);
+        let fence = fence_of(&place, &self.options.without);
         let token = Token::new(attempt.name(), fence);
         Ok(Some(Hold { token, place, serial: live.serial(), lapses }))
     }
@@ -326,9 +316,6 @@ fn dir_of(paths: &Paths, lock: &str) -> String {
 }
 
 /// The number that tells grants apart and orders them.
-fn fence_of(place: &Place, weakness: Option<LockWeakness>) -> i64 {
-    match weakness {
-        Some(LockWeakness::SequenceToken) => place.sequence,
-        _ => place.czxid,
-    }
+fn fence_of(place: &Place, without: &Without) -> i64 {
+    if without.defends(Defence::TransactionToken) { place.czxid } else { place.sequence }
 }

@@ -1,13 +1,19 @@
 //! Locks with tokens and group membership: drawings, and groups that follow the rules or break one.
 
+use std::collections::HashMap;
+
+use checker::general::{General, Object};
+use checker::model::Model;
 use checker::object::fence::FencedLock;
 use checker::object::guarded::GuardedCounter;
 use checker::object::membership::Membership;
 use checker::object::mutex::Mutex;
-use checker::{Budget, Checker, Event, EventKind, History, Process, Verdict, history::sketch};
+use checker::{Budget, Checker, Event, EventKind, History, Op, OpEnd, Process, Verdict, history::sketch};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+
+use crate::simulated::{Simulated, history, shape};
 
 /// `valid`, `unknown`, or the name of the first anomaly. Lines may be indented.
 fn answer(checker: &dyn Checker, drawing: &str) -> String {
@@ -223,4 +229,130 @@ fn a_group_that_keeps_its_word_is_valid_and_every_flaw_shows() {
         let found = found.count();
         assert!(found as u64 > rounds / 4, "{flaw:?}: {found} of {rounds}");
     }
+}
+
+/// A guarded register, the greatest token it has seen, and what each process has claimed of it.
+#[derive(Default)]
+struct Guarded {
+    granted: i64,
+    seen: i64,
+    value: i64,
+    claimed: HashMap<u64, (i64, i64)>,
+}
+
+impl Simulated for Guarded {
+    fn call(&mut self, rng: &mut ChaCha8Rng, process: u64) -> (&'static str, Value) {
+        match self.claimed.remove(&process) {
+            Some((token, value)) => ("guarded", json!([token, value + 1])),
+            None if rng.random_ratio(1, 4) => ("read", Value::Null),
+            None => {
+                self.granted += 1;
+                ("claim", json!(self.granted))
+            }
+        }
+    }
+
+    fn apply(&mut self, f: &str, input: &Value, process: u64) -> Result<Value, ()> {
+        let token = input.get(0).unwrap_or(input).as_i64().unwrap_or(i64::MAX);
+        if token < self.seen {
+            return Err(());
+        }
+        if f != "read" {
+            self.seen = token;
+        }
+        if f == "claim" {
+            self.claimed.insert(process, (token, self.value));
+        }
+        if f == "guarded" {
+            self.value = input[1].as_i64().expect("a count");
+            return Ok(Value::Null);
+        }
+        Ok(json!(self.value))
+    }
+
+    fn falsify(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        f: &str,
+        input: &Value,
+        result: Result<Value, ()>,
+    ) -> Result<Value, ()> {
+        match result {
+            Ok(value) if f != "guarded" => {
+                let told = value.as_i64().unwrap_or(0) + rng.random_range(-1..=1);
+                // Its client goes by what it was told.
+                let claim = self.claimed.values_mut().find(|(token, _)| f == "claim" && input == token);
+                claim.into_iter().for_each(|(_, value)| *value = told);
+                Ok(json!(told))
+            }
+            // A refused write that is said to be accepted.
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// The register's sequential specification: token first, then value; none where it is not known.
+struct Register;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Call {
+    Claim(i64, Option<i64>),
+    /// Whether it was certainly accepted comes last.
+    Write(i64, i64, bool),
+    Read(i64),
+}
+
+impl Model for Register {
+    type State = (i64, i64);
+    type Call = Call;
+
+    fn init(&self) -> (i64, i64) {
+        (0, 0)
+    }
+
+    fn step(&self, &(seen, value): &(i64, i64), call: &Call) -> Option<(i64, i64)> {
+        match *call {
+            Call::Claim(token, None) if token < seen => Some((seen, value)),
+            Call::Claim(token, found) => {
+                (token >= seen && found.is_none_or(|found| found == value)).then_some((token, value))
+            }
+            Call::Write(token, new, _) if token >= seen => Some((token, new)),
+            Call::Write(_, _, accepted) => (!accepted).then_some((seen, value)),
+            Call::Read(found) => (found == value).then_some((seen, value)),
+        }
+    }
+
+    fn is_pure(&self, call: &Call) -> bool {
+        matches!(call, Call::Read(_))
+    }
+}
+
+impl Object for Register {
+    fn call(&self, op: &Op) -> Result<Option<Call>, String> {
+        let number = |value: &Value| value.as_i64().ok_or_else(|| format!("{value} is not a number"));
+        Ok(match (&*op.f, op.end) {
+            (_, OpEnd::Fail) | ("read", OpEnd::Info) => None,
+            ("claim", OpEnd::Info) => Some(Call::Claim(number(&op.input)?, None)),
+            ("claim", OpEnd::Ok) => Some(Call::Claim(number(&op.input)?, Some(number(&op.output)?))),
+            ("read", OpEnd::Ok) => Some(Call::Read(number(&op.output)?)),
+            _ => Some(Call::Write(number(&op.input[0])?, number(&op.input[1])?, op.end == OpEnd::Ok)),
+        })
+    }
+}
+
+#[test]
+fn what_a_guarded_register_may_do_is_never_held_against_it() {
+    let (search, rounds) = (General::new("guarded-register", Register), 10_000);
+    let (mut invalid, mut found) = (0, 0);
+    for seed in 0..rounds {
+        let history = history(Guarded::default(), &shape(seed), seed);
+        let verdict = GuardedCounter.check(&history, &Budget::default());
+        let possible = search.check(&history, &Budget::default()).word() == "valid";
+        let picture = checker::history::draw(&history.ops.iter().collect::<Vec<_>>());
+        assert!(!possible || verdict.word() == "valid", "seed {seed}: {verdict:#?}\n{picture}");
+        invalid += u64::from(!possible);
+        found += u64::from(!possible && verdict.word() == "invalid");
+    }
+    println!("{found} of {invalid} impossible histories were found out, without looking at tokens");
+    assert!(invalid > rounds / 20 && found * 3 > invalid, "{found} of {invalid}");
 }

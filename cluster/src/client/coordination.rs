@@ -3,8 +3,9 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    group::{Group, GroupError, GroupMember, GroupOptions, GroupWeakness},
-    lock::{LockOptions, LockService, LockWeakness, Token},
+    defence::{Defence, Without},
+    group::{Group, GroupError, GroupMember, GroupOptions},
+    lock::{LockOptions, LockService, Token},
     store::{CallError, Command, Reply},
     zk::{Session, SessionOptions},
     znodes::Paths,
@@ -20,20 +21,18 @@ pub struct CoordinationOptions {
     pub session: SessionOptions,
     /// Where the cluster lives.
     pub paths: Paths,
-    /// None in earnest.
-    pub lock_weakness: Option<LockWeakness>,
-    /// None in earnest.
-    pub group_weakness: Option<GroupWeakness>,
+    /// Defences that are left out; none in earnest. Without [`Defence::WriteBeforeRead`] the session writes nothing
+    /// of its own.
+    pub without: Without,
 }
 
 impl CoordinationOptions {
-    /// Sessions of 1.5 s, no weakness; `zookeeper` is `host:port,host:port,…`.
+    /// Sessions of 1.5 s, every defence in place; `zookeeper` is `host:port,host:port,…`.
     pub fn new(zookeeper: &str) -> Self {
         CoordinationOptions {
             session: SessionOptions::new(zookeeper),
             paths: Paths::default(),
-            lock_weakness: None,
-            group_weakness: None,
+            without: Without::nothing(),
         }
     }
 }
@@ -60,10 +59,9 @@ impl Coordination {
         Coordination { options: Some(options), open: None }
     }
 
-    /// What is sent for `command`: itself, unless the weakness is on that tells no tokens.
+    /// What is sent for `command`: itself, unless [`Defence::FencingToken`] is left out and no tokens are told.
     pub fn as_sent<'a>(&self, command: &'a Command) -> Cow<'a, Command> {
-        let tokens_told =
-            self.options.as_ref().is_none_or(|o| o.lock_weakness != Some(LockWeakness::WithoutToken));
+        let tokens_told = self.options.as_ref().is_none_or(|o| o.without.defends(Defence::FencingToken));
         match command {
             _ if tokens_told => Cow::Borrowed(command),
             Command::Guarded { value, .. } => {
@@ -116,8 +114,11 @@ impl Coordination {
 
 impl Open {
     fn new(options: CoordinationOptions) -> Self {
-        let session = Arc::new(Session::open(options.session.clone()));
-        let lock_options = LockOptions { paths: options.paths.clone(), weakness: options.lock_weakness };
+        let hidden_by_writes = !options.without.defends(Defence::WriteBeforeRead);
+        let trusts_library = options.session.trusts_library || hidden_by_writes;
+        let session = Session::open(SessionOptions { trusts_library, ..options.session.clone() });
+        let session = Arc::new(session);
+        let lock_options = LockOptions { paths: options.paths.clone(), without: options.without.clone() };
         let locks = LockService::new(session.clone(), lock_options);
         Open { session, options, locks, groups: HashMap::new(), members: HashMap::new() }
     }
@@ -127,7 +128,7 @@ impl Open {
             return Ok(group.clone());
         }
         let options =
-            GroupOptions { paths: self.options.paths.clone(), weakness: self.options.group_weakness };
+            GroupOptions { paths: self.options.paths.clone(), without: self.options.without.clone() };
         let group = Arc::new(Group::new(self.session.clone(), name, options)?);
         self.groups.insert(name.to_owned(), group.clone());
         Ok(group)

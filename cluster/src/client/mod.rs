@@ -130,9 +130,10 @@ impl Client {
         }
     }
 
-    /// The same with locks and groups, reached as everything else is.
+    /// The same with locks and groups, reached and defended as everything else is.
     pub fn with_coordination(self, mut options: CoordinationOptions) -> Self {
         options.session.transport = self.view.transport().clone();
+        options.without = self.options.without.clone();
         Client { coordination: Coordination::new(options), ..self }
     }
 

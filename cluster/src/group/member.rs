@@ -15,10 +15,11 @@ use tokio::{
 use zookeeper_client::{Acls, CreateMode, CreateOptions, Error, SessionState};
 
 use super::{
-    AGAIN, Group, GroupError, GroupWeakness, Record, check_name,
+    AGAIN, Group, GroupError, Record, check_name,
     stay::{Journal, Stay, StayEvent},
 };
 use crate::{
+    defence::Defence,
     zk::{Live, barrier, existing, is_passing, make_dirs, nonce},
     znodes::encode,
 };
@@ -196,7 +197,9 @@ impl Shared {
                     Err(e) => Some(GroupError::Refused(e)),
                 };
             }
-            sleep(AGAIN).await;
+            // What somebody else has to give up takes longer than a passing fault.
+            let pause = if self.trouble().is_some() { AGAIN * 5 } else { AGAIN };
+            sleep(pause).await;
             if live.client().state().is_terminated() {
                 return Some((incarnation, None));
             }
@@ -226,11 +229,8 @@ impl Shared {
             Err(e) => return Err(e),
         }
         let (found, stat) = client.get_data(&self.path).await?;
-        let joined = match self.group.options.weakness {
-            Some(GroupWeakness::ExistsOk) => true,
-            _ => incarnation_of(&found) == incarnation && stat.ephemeral_owner == live.id(),
-        };
-        if joined {
+        let owned = incarnation_of(&found) == incarnation && stat.ephemeral_owner == live.id();
+        if owned || !self.group.options.without.defends(Defence::OwnedMembership) {
             return Ok(Some(stat.czxid));
         }
         if !self.is_own(&found) {
@@ -250,11 +250,11 @@ impl Shared {
 
     /// Deletes whatever this member has in the group, however often it must be tried, and sees that it is gone.
     async fn leave(&self) -> Result<(), Error> {
-        let mut left = match self.group.options.weakness {
-            Some(GroupWeakness::CloseRace) => return self.leave_in_a_hurry().await,
-            // Waits for a create that is under way; the next one sees that this is closed.
-            _ => self.door.lock().await,
-        };
+        if !self.group.options.without.defends(Defence::JoinedClose) {
+            return self.leave_in_a_hurry().await;
+        }
+        // Waits for a create that is under way; the next one sees that this is closed.
+        let mut left = self.door.lock().await;
         let mut lives = self.group.session.lives();
         while !*left {
             // Without a session there is nothing that could be seen, and nothing that could last.

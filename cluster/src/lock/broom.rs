@@ -107,7 +107,7 @@ impl Broom {
                 continue;
             };
             let place = Place { path, dir: dir.clone(), sequence, czxid: stat.czxid };
-            if fence_of(&place, self.options.weakness) == token.fence() {
+            if fence_of(&place, &self.options.without) == token.fence() {
                 leave(live, &place.path, &dir).await?;
             }
         }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cluster::{
-    client::{Client, CoordinationOptions},
-    lock::LockWeakness,
+    client::{Client, ClientOptions, CoordinationOptions},
+    defence::Defence,
     status,
     store::{Answer, Command, Store},
 };
@@ -42,9 +42,12 @@ async fn write(client: &mut Client, token: i64, count: i64) -> bool {
 
 /// Two clients count under a lock. The first is cut off from ZooKeeper, but not from Redis, between its read and its
 /// write; the second gets the lock and counts. How many writes were accepted, and what the count is then.
-async fn count_while_cut_off(rig: &Rig, weakness: Option<LockWeakness>) -> (i64, i64) {
+async fn count_while_cut_off(rig: &Rig, without: &[Defence]) -> (i64, i64) {
     let client = |zookeeper: &str| {
-        let options = CoordinationOptions { lock_weakness: weakness, ..CoordinationOptions::new(zookeeper) };
+        let without = without.iter().copied().collect();
+        let options = ClientOptions { without, ..client_options() };
+        Client::new(rig.view(), options).with_coordination(CoordinationOptions::new(zookeeper))
+    };
         Client::new(rig.view(), client_options()).with_coordination(options)
     };
     let proxy = Proxy::start(rig.zk_addrs[0]).await;
@@ -73,8 +76,8 @@ async fn count_while_cut_off(rig: &Rig, weakness: Option<LockWeakness>) -> (i64,
 fn a_token_keeps_out_a_holder_that_was_cut_off_and_without_it_an_update_is_lost() {
     on_a_runtime(async {
         let Some(rig) = Rig::start(4).await else { return };
-        assert_eq!(count_while_cut_off(&rig, None).await, (1, 1));
-        assert_eq!(count_while_cut_off(&rig, Some(LockWeakness::WithoutToken)).await, (2, 1));
+        assert_eq!(count_while_cut_off(&rig, &[]).await, (1, 1));
+        assert_eq!(count_while_cut_off(&rig, &[Defence::FencingToken]).await, (2, 1));
     });
 }
 

@@ -36,7 +36,7 @@ impl Ensemble {
         let (servers, addrs) = start_zookeeper(&zk, dir.path(), &ports, &Issuer::new(dir.path(), false));
         let connect = addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let ensemble = Ensemble { servers, addrs, connect, _dir: Dir(Some(dir)), _turn: turn };
-        status::zk_ready(&ensemble.addrs, Duration::from_secs(30), &Transport::plain())
+        status::zk_ready(&ensemble.addrs, Duration::from_secs(90), &Transport::plain())
             .await
             .expect("zookeeper is up");
         Some(ensemble)
@@ -55,9 +55,10 @@ impl Ensemble {
         panic!("nobody leads");
     }
 
-    /// A session to all servers.
+    /// A session to all servers, long enough to outlast a busy machine.
     pub fn session(&self) -> Arc<Session> {
-        Arc::new(Session::open(SessionOptions::new(&self.connect)))
+        let session_timeout = Duration::from_secs(6);
+        Arc::new(Session::open(SessionOptions { session_timeout, ..SessionOptions::new(&self.connect) }))
     }
 
     /// A client for looking at what is there.

@@ -140,15 +140,16 @@ async fn work<W: Workload>(workload: Rc<W>, worker: u32, mut store: Hands, recor
     }
 }
 
-/// Cuts clients off from the ensemble, one after the other, for longer and for shorter than a session lasts.
+/// Cuts clients off from the ensemble, two at a time, for longer and for shorter than a session lasts.
 async fn cut_clients_off(cluster: &FakeCluster, seed: u64, time: Duration) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let begin = Instant::now();
     while begin.elapsed() < time {
-        let client = format!("c{}", rng.random_range(0..WORKERS));
-        let links = ["zk1", "zk2", "zk3"].map(|zk| (client.as_str(), zk));
+        let first = rng.random_range(0..WORKERS);
+        let clients = [first, (first + 1) % WORKERS].map(|worker| format!("c{worker}"));
+        let links = clients.iter().flat_map(|c| ["zk1", "zk2", "zk3"].map(|zk| (c.as_str(), zk)));
         let rule = cluster.block(links).unwrap();
-        tokio::time::sleep(Duration::from_millis(rng.random_range(200..1200))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(200..2000))).await;
         cluster.remove(rule).unwrap();
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..200))).await;
     }
@@ -171,7 +172,13 @@ async fn run<W: Workload + 'static>(
             tokio::task::spawn_local(work(workload.clone(), worker, store, recorder.clone()))
         })
         .collect();
-    tokio::join!(harm(&cluster, seed, time), cut_clients_off(&cluster, seed, time));
+    let others = async {
+        // What a mistake does shows best where nothing else goes wrong.
+        if mistake.is_none() {
+            harm(&cluster, seed, time).await;
+        }
+    };
+    tokio::join!(others, cut_clients_off(&cluster, seed, time));
     for worker in workers {
         worker.await.unwrap();
     }
@@ -209,6 +216,13 @@ fn lock(seed: u64, time: Duration) -> Lock {
     Lock::new(LockOptions { patience, linger_s: 0.9, ..LockOptions::new(seed, pace(200.0, time)) })
 }
 
+/// Every holder lingers, and there is always somebody who waits for its lock.
+fn slow_lock(seed: u64, time: Duration) -> Lock {
+    let patience = Duration::from_millis(300);
+    let options = LockOptions::new(seed, pace(200.0, time));
+    Lock::new(LockOptions { patience, linger_one_in: 1, linger_s: 2.0, ..options })
+}
+
 fn members(seed: u64, time: Duration) -> Members {
     Members::new(MembersOptions::new(seed, pace(300.0, time))).unwrap()
 }
@@ -230,12 +244,12 @@ async fn without_a_mistake_locks_and_groups_keep_their_word_under_faults() {
             assert_eq!(found, [""; 0], "{}", checker::history::draw(&history.ops.iter().collect::<Vec<_>>()));
             let done = ["acquire", "claim", "guarded", "release"].map(|f| ok(&history, f));
             println!("turns: {done:?} of {}", history.ops.len());
-            assert!(done.iter().all(|&done| done >= 10), "{done:?}");
+            assert!(done.iter().all(|&done| done >= 3), "{done:?}");
             let (history, found) = groups.await.unwrap();
             assert_eq!(found, [""; 0], "{}", checker::history::draw(&history.ops.iter().collect::<Vec<_>>()));
             let done = ["join", "leave", "members"].map(|f| ok(&history, f));
             println!("memberships: {done:?} of {}", history.ops.len());
-            assert!(done[0] > 100 && done[1] > 5 && done[2] > 100, "{done:?}");
+            assert!(done[0] > 30 && done[1] > 0 && done[2] > 30, "{done:?}");
         })
         .await;
 }
@@ -243,11 +257,11 @@ async fn without_a_mistake_locks_and_groups_keep_their_word_under_faults() {
 /// Rounds of a few seconds until it shows, so that a slow machine takes longer but does not fail.
 #[tokio::test]
 async fn a_client_that_makes_a_mistake_is_found_out() {
-    const ROUNDS_MAX: u64 = 6;
+    const ROUNDS_MAX: u64 = 10;
     let local = LocalSet::new();
     let untold = async {
         for seed in 0..ROUNDS_MAX {
-            let (_, found) = run(lock(seed, TIME), seed, TIME, Some(Mistake::WithoutToken)).await;
+            let (_, found) = run(slow_lock(seed, TIME), seed, TIME, Some(Mistake::WithoutToken)).await;
             println!("without tokens, round {seed}: {found:?}");
             if found.iter().any(|name| name == "lost-update") {
                 return;
