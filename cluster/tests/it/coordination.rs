@@ -48,8 +48,6 @@ async fn count_while_cut_off(rig: &Rig, without: &[Defence]) -> (i64, i64) {
         let options = ClientOptions { without, ..client_options() };
         Client::new(rig.view(), options).with_coordination(CoordinationOptions::new(zookeeper))
     };
-        Client::new(rig.view(), client_options()).with_coordination(options)
-    };
     let proxy = Proxy::start(rig.zk_addrs[0]).await;
     let (mut first, mut second) = (client(&proxy.addr.to_string()), client(&rig.connect));
     status::ready(first.view(), &client_options(), SOON).await.expect("the cluster takes writes");
