@@ -16,6 +16,7 @@ pub mod event;
 pub mod fake;
 pub mod provision;
 pub mod redis_link;
+pub mod reshard;
 pub mod ring;
 pub mod status;
 pub mod store;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Pipeline, Value, pipe};
+use redis::{Pipeline, Value};
 
 pub mod command;
 pub mod outcome;
@@ -155,8 +155,7 @@ impl Client {
             && command.is_read()
             && let Some(route) = self.replica_of(key)
         {
-            let mut pipeline = pipe();
-            pipeline.add_command(command::bare(key, command));
+            let pipeline = self.requests.at_replica(key, command);
             let login = self.options.secret.reader();
             let replies = self.exchange(&route, login, &pipeline).await;
             return self.conclude(route, replies.and_then(|replies| outcome::read(command, &replies)));
@@ -178,7 +177,25 @@ impl Client {
         self.conclude(route, result)
     }
 
-    fn conclude(&mut self, route: Route, result: Result<Answer, CallError>) -> Reply<Answer> {
+    /// Runs a script at the master of a shard under the rules for operations: `KEYS` are epoch, sequence number,
+    /// slots and move of the dataset, `ARGV[1]` is the epoch, which the script is to check. With `sure` it
+    /// counts only once enough replicas have all that the master had when it was over; else for what it read.
+    pub(crate) async fn run_script(
+        &mut self,
+        shard: u32,
+        script: &str,
+        args: &[Vec<u8>],
+        sure: bool,
+    ) -> Result<Value, CallError> {
+        let route = self.view.master(shard).ok_or_else(|| CallError::definite("no master"))?;
+        let pipeline = self.requests.script(script, route.epoch, args, sure);
+        let login = self.options.secret.client(shard, route.epoch);
+        let replies = self.exchange(&route, login, &pipeline).await;
+        let result = replies.and_then(|replies| self.requests.judge_script(route.epoch, &replies, sure));
+        self.conclude(route, result).result
+    }
+
+    fn conclude<T>(&mut self, route: Route, result: Result<T, CallError>) -> Reply<T> {
         // Whoever may still be owed an answer must not find it on a connection in use.
         if matches!(&result, Err(e) if !e.definite) {
             self.sessions.remove(&route.addr);
@@ -216,9 +233,8 @@ impl Client {
     async fn connect(&self, addr: SocketAddr, login: &Login) -> Result<RedisLink, LinkError> {
         let limit = self.options.connect_timeout;
         let mut link = RedisLink::connect_as(addr, login, limit).await?;
-        if login.user != crate::credentials::READER {
-            link.command(&self.requests.load_script(), limit).await?;
-        }
+        let at_replica = login.user == crate::credentials::READER;
+        link.command(&self.requests.load_script(at_replica), limit).await?;
         Ok(link)
     }
 

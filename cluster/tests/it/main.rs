@@ -3,4 +3,5 @@
 mod commands;
 mod failover;
 mod measure;
+mod reshard;
 mod rig;

@@ -95,6 +95,10 @@ impl Node {
         self.agent = Some(Process::start(&launch, &self.agent_spec.dir.join("agent.log")));
     }
 
+    fn shard(&self) -> u32 {
+        self.agent_spec.config.shard
+    }
+
     pub fn events(&self) -> Vec<AgentEvent> {
         let text = std::fs::read_to_string(&self.agent_spec.config.events).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("an event line is whole")).collect()
@@ -142,8 +146,14 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 impl Rig {
-    /// Starts servers, records and agents; none, with the reason printed, where the machine lacks them.
+    /// One shard; see [`Rig::of_shards`].
     pub async fn start(shard: u32) -> Option<Rig> {
+        Rig::of_shards(&[shard], &[]).await
+    }
+
+    /// Starts servers, records and agents of these shards, and of spares that own nothing: three in all at most.
+    /// None, with the reason printed, where the machine lacks the servers.
+    pub async fn of_shards(shards: &[u32], spares: &[u32]) -> Option<Rig> {
         let (zk, redis) = match (provision::zookeeper::find(), provision::redis::find()) {
             (Ok(zk), Ok(redis)) => (zk, redis),
             (Err(e), _) | (_, Err(e)) => {
@@ -153,13 +163,16 @@ impl Rig {
         };
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
-        let ports: [u16; 12] = free_ports();
+        let ports: [u16; 18] = free_ports();
         let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9]);
         let connect = zk_addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-        let nodes: Vec<Node> = ["a", "b", "c"]
+        let names = shards
             .iter()
+            .chain(spares)
+            .flat_map(|shard| ["a", "b", "c"].map(|letter| (*shard, format!("r{shard}{letter}"))));
+        let nodes: Vec<Node> = names
             .zip(&ports[9..])
-            .map(|(letter, port)| node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect))
+            .map(|((shard, name), port)| node(dir.path(), shard, &name, *port, &connect))
             .collect();
         let mut rig = Rig { nodes, zookeepers, zk_addrs, connect, redis, _dir: Dir(Some(dir)), _turn: turn };
         for node in &mut rig.nodes {
@@ -167,10 +180,15 @@ impl Rig {
             node.start_agent();
         }
         status::zk_ready(&rig.zk_addrs, Duration::from_secs(30)).await.expect("zookeeper is up");
-        let map = rig.nodes.iter().map(|n| RedisNode { node: n.name.clone(), addr: n.addr }).collect();
-        let map = ShardMap::new(vec![(shard, map)]);
+        let of = |ids: &[u32]| ids.iter().map(|&shard| (shard, rig.redis_nodes(shard))).collect();
+        let map = ShardMap { spares: of(spares), ..ShardMap::new(of(shards)) };
         bootstrap(&rig.connect, &Paths::default(), &map, Duration::from_secs(20)).await.expect("records");
         Some(rig)
+    }
+
+    pub fn redis_nodes(&self, shard: u32) -> Vec<RedisNode> {
+        let of_shard = self.nodes.iter().filter(|node| node.shard() == shard);
+        of_shard.map(|n| RedisNode { node: n.name.clone(), addr: n.addr }).collect()
     }
 
     pub fn view(&self) -> ClusterView {
