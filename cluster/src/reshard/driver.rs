@@ -87,15 +87,18 @@ impl<'a, 'w> Driver<'a, 'w> {
     /// Makes the change this driver's own; comes back with the move that was under way, if any.
     async fn take_up(&mut self, goal: Goal) -> Result<Option<Move>, ReshardError> {
         let record = self.seen.record.clone();
-        let wanted = target(&record.shards, goal);
-        let (to, moving) = match (&record.change, wanted) {
-            (None, wanted) => (wanted.map_err(ReshardError::Goal)?, None),
-            (Some(change), Ok(to)) if to != change.to => {
+        let (to, moving) = match &record.change {
+            None => (target(&record.shards, goal).map_err(ReshardError::Goal)?, None),
+            Some(change)
+                if goal == Goal::Resume || target(&record.shards, goal).as_ref() == Ok(&change.to) =>
+            {
+                (change.to.clone(), change.moving.clone())
+            }
+            Some(change) => {
                 let busy =
                     format!("the ring is changing to shards {:?} already: resume that first", change.to);
                 return Err(ReshardError::Goal(busy));
             }
-            (Some(change), _) => (change.to.clone(), change.moving.clone()),
         };
         let involved: BTreeSet<u32> = record.shards.iter().chain(&to).copied().collect();
         self.require_masters(&involved).await?;
