@@ -9,8 +9,8 @@ use crate::{Budget, Checker, FaultRecord, History, Verdict};
 /// was not.
 ///
 /// What it asks for:
-/// - each kind of operation in [`functions`](Self::functions), and each other kind that was called, succeeded
-///   at least [`ok_per_function_min`](Self::ok_per_function_min) times;
+/// - each kind of operation in [`functions`](Self::functions), and each other kind that was called but those in
+///   [`exempt`](Self::exempt), succeeded at least [`ok_per_function_min`](Self::ok_per_function_min) times;
 /// - each shard in [`shards`](Self::shards), and each other one that was met, acknowledged at least
 ///   [`ok_per_shard_min`](Self::ok_per_shard_min) operations;
 /// - if faults were planned: at least [`faults_installed_min`](Self::faults_installed_min) of them took
@@ -20,6 +20,8 @@ use crate::{Budget, Checker, FaultRecord, History, Verdict};
 pub struct Coverage {
     /// Kinds of operation the workload promises, like `read`.
     pub functions: Vec<String>,
+    /// Kinds that only prepare for the others and may be rare.
+    pub exempt: Vec<String>,
     /// Least successes of each kind.
     pub ok_per_function_min: u64,
     /// Shards of the cluster, by number.
@@ -39,6 +41,7 @@ impl Default for Coverage {
     fn default() -> Self {
         Coverage {
             functions: Vec::new(),
+            exempt: Vec::new(),
             ok_per_function_min: 10,
             shards: Vec::new(),
             ok_per_shard_min: 10,
@@ -59,7 +62,7 @@ impl Coverage {
     fn ask_functions(&self, stats: &Stats, why: &mut Vec<String>) {
         let called = stats.by_f.keys().cloned();
         let expected: BTreeSet<String> = self.functions.iter().cloned().chain(called).collect();
-        for f in expected {
+        for f in expected.into_iter().filter(|f| !self.exempt.contains(f)) {
             let counts = stats.by_f.get(&f).copied().unwrap_or_default();
             if counts.ok < self.ok_per_function_min {
                 let tail = if counts.mismatch > 0 {

@@ -4,23 +4,29 @@
 //! | object | its operations | the answer is |
 //! |---|---|---|
 //! | [`mutex`] | `acquire`, `release` | exact |
-//! | [`fence`] | `acquire` → token, `guarded` token | exact as to tokens |
+//! | [`fence`] | `acquire` → token, `claim` and `guarded` with it | exact as to tokens |
+//! | [`guarded`] | `claim` → value, `guarded` value, `read` → value | necessary |
+//! | [`membership`] | `join` → incarnation, `leave`, `members` → all | necessary |
 //! | [`set`] | `add`, `read` → all | exact for unique elements |
 //! | [`list`] | `append`, `read` → all | exact for unique elements |
 //! | [`counter`] | `increment`, `read` → count | exact |
 //! | [`queue`] | `enqueue`, `dequeue` → value or null | exact for unique values, by search where indefinite dequeues matter |
-//! | [`bank`] | `transfer`, `read` → balances | necessary |
+//! | [`bank`] | `open`, `transfer`, `read` → balances | necessary; by search exact |
+//! | [`staleness`] | `write`, `read` that may be behind | exact as to what is known to be overwritten |
 //! | [`session`] | `write`, `read` → version | exact for given versions |
 
 pub mod bank;
 pub mod counter;
 pub mod fence;
 mod grow;
+pub mod guarded;
 pub mod list;
+pub mod membership;
 pub mod mutex;
 pub mod queue;
 pub mod session;
 pub mod set;
+pub mod staleness;
 
 use crate::history::draw;
 use crate::model::{Partition, partitions};

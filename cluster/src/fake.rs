@@ -17,6 +17,7 @@
 
 mod bug;
 mod client;
+mod coordination;
 mod datum;
 mod election;
 mod net;

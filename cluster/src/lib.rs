@@ -14,6 +14,8 @@ pub mod dataset;
 pub mod defence;
 pub mod event;
 pub mod fake;
+pub mod group;
+pub mod lock;
 pub mod provision;
 pub mod redis_link;
 pub mod reshard;

@@ -127,6 +127,10 @@ pub enum Command {
         /// What it then gets.
         value: String,
     },
+    /// Guarded register: from now on refuse what comes with a smaller token; its value. What is to be written
+    /// next depends on that value, so nobody with an older token may write between: a plain read would let
+    /// that happen. → [`Answer::Value`], or a definite error `STALETOKEN` if a greater token has been seen
+    Claim(i64),
     /// Guarded register: its value. → [`Answer::Value`]
     GuardedRead,
 }
@@ -150,6 +154,7 @@ impl Command {
             Command::Transfer { .. } => "transfer",
             Command::Balances => "balances",
             Command::Guarded { .. } => "guarded",
+            Command::Claim(_) => "claim",
             Command::GuardedRead => "guarded-read",
         }
     }
@@ -172,14 +177,16 @@ impl Command {
             | Command::Dequeue
             | Command::Open { .. }
             | Command::Transfer { .. }
-            | Command::Guarded { .. } => false,
+            | Command::Guarded { .. }
+            | Command::Claim(_) => false,
         }
     }
 
     /// May `answer` mean that something was changed? False for reads, for conditions that did not hold, and
     /// for a dequeue that found nothing.
     pub fn may_have_changed(&self, answer: &Answer) -> bool {
-        !self.is_read() && !matches!(answer, Answer::Applied(false) | Answer::Value(None))
+        let found_nothing = *self == Command::Dequeue && *answer == Answer::Value(None);
+        !self.is_read() && *answer != Answer::Applied(false) && !found_nothing
     }
 }
 
@@ -251,7 +258,8 @@ pub trait Store {
     }
 
     /// Makes this client a member of `group` under the name `member`; returns the incarnation of that membership,
-    /// greater than those before. Only a store with group membership offers it.
+    /// greater than those before. Of one that is a member already it is the question under which incarnation it
+    /// certainly is: two equal answers mean that it was in the group all the time between. Only a store with group membership offers it.
     async fn join(&mut self, _group: &str, _member: &str) -> Reply<u64> {
         Reply::refused(NOT_OFFERED)
     }
@@ -280,6 +288,7 @@ mod tests {
         );
         assert!(Command::Dequeue.may_have_changed(&Answer::Value(Some("a".into()))));
         assert!(!Command::Dequeue.may_have_changed(&Answer::Value(None)));
+        assert!(Command::Claim(7).may_have_changed(&Answer::Value(None)));
         assert!(Command::Add(1).may_have_changed(&Answer::Number(1)));
         assert!(!Command::Count.may_have_changed(&Answer::Number(1)));
     }

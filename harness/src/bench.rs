@@ -14,7 +14,7 @@ use cluster::provision;
 use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
 use results::Journal;
 use workloads::generator::Pace;
-use workloads::{Register, RegisterOptions};
+use workloads::{Keyed, KeyedOptions, Register};
 
 use crate::exit::Exit;
 use crate::recorder::{Recorder, RunClock};
@@ -27,7 +27,7 @@ pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
     std::fs::create_dir_all(store).with_context(|| format!("failed to make {}", store.display()))?;
     let path = store.join(format!("bench-engine-{}.jsonl", std::process::id()));
     let pace = Pace { rate: 0.0, concurrency, time_limit_ns: (seconds * 1e9) as u64 };
-    let workload = Arc::new(Register::new(RegisterOptions::new(1, pace))?);
+    let workload = Arc::new(Keyed::new(Register::default(), KeyedOptions::new(1, pace))?);
     let interrupt = Interrupt::install();
     let sites = Sites::open(&Arc::new(Nothing), &workload, concurrency, Duration::from_secs(1), interrupt)?;
     let recorder = Arc::new(Recorder::new(Journal::create(&path)?, RunClock::start()));

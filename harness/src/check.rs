@@ -11,7 +11,7 @@ use results::{Error, RunFolder};
 use crate::cli::{CheckArgs, ReportArgs};
 use crate::exit::{Exit, UsageError};
 use crate::judge::{Judged, Outcome, judge, judge_events};
-use crate::tell;
+use crate::{plan, registry, tell};
 use results::summary::Liveness;
 
 /// Judges a run folder (and writes its verdict and report anew) or a bare history file.
@@ -25,9 +25,10 @@ pub fn check(args: &CheckArgs) -> Result<Exit> {
         print!("{}", tell::summary(&judged.summary, &report));
         return Ok(Exit::of(&judged.summary.verdict, &judged.summary.liveness));
     }
+    let checkers = registry::checkers(&args.workload, plan::staleness_max(args.staleness_s))?;
     let events = read_file(args)?;
-    let (history, verdict) =
-        judge_events(events, &budget).map_err(|e| UsageError(format!("{}: {e:#}", args.path.display())))?;
+    let (history, verdict) = judge_events(events, &checkers, &budget)
+        .map_err(|e| UsageError(format!("{}: {e:#}", args.path.display())))?;
     print!("{}", tell::verdict(&verdict, &history));
     Ok(Exit::of(&verdict, &Liveness::NotJudged))
 }

@@ -69,7 +69,7 @@ pub struct RunArgs {
     /// ZooKeeper servers
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub zookeepers: u32,
-    /// What the clients do: `register`
+    /// What the clients do: `register`, `set`, `append`, `counter`, `queue`, `bank`, `replica-reads`
     #[arg(long, default_value = "register")]
     pub workload: String,
     /// Fault families, comma-separated (`kill,pause,partition,delay,loss`), `none`, or the path of a TOML file
@@ -91,9 +91,12 @@ pub struct RunArgs {
     /// the master make a majority]
     #[arg(long)]
     pub wait: Option<u32>,
-    /// Where reads go: `master` or `replica`
-    #[arg(long, default_value = "master")]
-    pub reads: String,
+    /// Where reads go: `master` or `replica` [default: what the workload is made for]
+    #[arg(long)]
+    pub reads: Option<String>,
+    /// Seconds that a read may be behind in the workload `replica-reads`
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
+    pub staleness_s: f64,
     /// Milliseconds a master's lease lasts, and after which agents suspect what is silent
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(100..=60_000))]
     pub lease_ms: u64,
@@ -114,8 +117,14 @@ pub struct RunArgs {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A run folder, or a history of register operations: a file, or `-` for standard input
+    /// A run folder, or a history: a file, or `-` for standard input
     pub path: PathBuf,
+    /// Workload whose checkers judge a history file (a run folder knows its own)
+    #[arg(long, default_value = "register")]
+    pub workload: String,
+    /// Seconds that a read in a history file of `replica-reads` may be behind
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
+    pub staleness_s: f64,
     /// Form of a history file: `lines` (JSON), `edn` (Jepsen, Knossos) or `etcd-log` [default: detected]
     #[arg(long)]
     pub format: Option<String>,

@@ -15,6 +15,7 @@ use workloads::Workload;
 
 use crate::exit::Exit;
 use crate::plan;
+use crate::registry::{self, ForWorkload};
 
 /// What a judged run consists of.
 pub struct Judged {
@@ -49,12 +50,9 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         Some(value) => serde_json::from_value(value.clone()).context("failed to read schedule.json")?,
         None => Schedule::default(),
     };
-    let mut checkers = plan::register(&spec)?.checkers();
-    checkers.push(Box::new(coverage(&spec, &schedule)));
-    let verdicts: Vec<(String, Verdict)> = checkers
-        .iter()
-        .map(|checker| (checker.name().to_string(), checker.check(&history, budget)))
-        .collect();
+    let looks = Looks { history: &history, budget, coverage: coverage(&spec, &schedule) };
+    let Seen { verdicts, observations } =
+        registry::dispatch(&spec.workload, plan::workload_options(&spec), looks)?;
     let mut verdict = verdicts.iter().fold(Verdict::Valid, |all, (_, one)| all.merge(one.clone()));
     if let Some(why) = outcome.cut_short.iter().chain(&outcome.error).next() {
         // What was seen may still convict, but a run that did not end as planned acquits nobody.
@@ -72,6 +70,7 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         verdict,
         checkers: verdicts,
         liveness,
+        observations,
         counts: counts(&history),
         faults: history.faults.clone(),
         failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
@@ -85,9 +84,40 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
     Ok(Judged { summary, history, record })
 }
 
+/// The eyes of a workload on a history.
+struct Looks<'a> {
+    history: &'a History,
+    budget: &'a Budget,
+    coverage: Coverage,
+}
+
+/// What they saw.
+struct Seen {
+    verdicts: Vec<(String, Verdict)>,
+    observations: Vec<String>,
+}
+
+impl ForWorkload for Looks<'_> {
+    type Output = Seen;
+
+    fn with<W: Workload>(self, workload: W) -> Result<Seen> {
+        let mut checkers = workload.checkers();
+        checkers.push(Box::new(self.coverage));
+        let verdict = |checker: Box<dyn Checker>| {
+            (checker.name().to_string(), checker.check(self.history, self.budget))
+        };
+        let verdicts = checkers.into_iter().map(verdict).collect();
+        Ok(Seen { verdicts, observations: workload.observations(self.history) })
+    }
+}
+
 /// What must have happened for the run to count as a test.
 fn coverage(spec: &RunSpec, schedule: &Schedule) -> Coverage {
-    Coverage { shards: (0..spec.shards).collect(), ..Coverage::of_faults(schedule.windows.len()) }
+    Coverage {
+        shards: (0..spec.shards).collect(),
+        exempt: vec!["open".into()],
+        ..Coverage::of_faults(schedule.windows.len())
+    }
 }
 
 /// Operations by how they ended.
@@ -112,9 +142,14 @@ impl Judged {
     }
 }
 
-/// The verdict on a bare history of register operations, without a run around it.
-pub fn judge_events(events: Vec<Event>, budget: &Budget) -> Result<(History, Verdict)> {
+/// The verdict of these checkers on a bare history, without a run around it.
+pub fn judge_events(
+    events: Vec<Event>,
+    checkers: &[Box<dyn Checker>],
+    budget: &Budget,
+) -> Result<(History, Verdict)> {
     let history = History::from_events(events).context("failed to pair calls with returns")?;
-    let verdict = checker::Linearizable.check(&history, budget);
+    let verdicts = checkers.iter().map(|checker| checker.check(&history, budget));
+    let verdict = verdicts.fold(Verdict::Valid, Verdict::merge);
     Ok((history, verdict))
 }

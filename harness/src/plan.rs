@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::Result;
 use nemesis::{Family, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::seed::derive;
-use workloads::{Register, RegisterOptions};
+use workloads::{Client, Generator, Next, Operation, Workload};
 
 use crate::cli::RunArgs;
 use crate::exit::UsageError;
-use crate::registry;
+use crate::registry::{self, ForWorkload, WorkloadOptions};
 
 /// All that is settled before anything is raised.
 pub struct Plan {
@@ -46,7 +48,8 @@ impl Plan {
             concurrency: args.concurrency,
             rate: args.rate,
             wait: args.wait.unwrap_or(args.replicas / 2),
-            reads: args.reads.clone(),
+            reads: reads(args).to_string(),
+            staleness_s: args.staleness_s,
             lease_ms: args.lease_ms,
             op_timeout_ms: args.op_timeout_ms,
             converge_s: args.converge,
@@ -62,6 +65,12 @@ fn rand_seed() -> u64 {
     std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id())
 }
 
+/// Where reads go: where the user says, else where the workload wants them.
+fn reads(args: &RunArgs) -> &str {
+    let made_for = if args.workload == "replica-reads" { "replica" } else { "master" };
+    args.reads.as_deref().unwrap_or(made_for)
+}
+
 fn check(args: &RunArgs) -> Result<()> {
     registry::one_of("--target", &args.target, registry::TARGETS)?;
     registry::one_of("--variant", &args.variant, &registry::variants())?;
@@ -72,17 +81,12 @@ fn check(args: &RunArgs) -> Result<()> {
         ));
     }
     registry::one_of("--workload", &args.workload, registry::WORKLOADS)?;
-    registry::one_of("--reads", &args.reads, registry::READS)?;
+    registry::one_of("--reads", reads(args), registry::READS)?;
     if let Some(bug) = &args.bug {
         registry::bug(bug)?;
         if args.target != "fake" {
             return Err(usage("--bug goes with --target fake: only the fake cluster has bugs to switch on"));
         }
-    }
-    if args.reads == "replica" && args.target == "fake" {
-        return Err(usage(
-            "--reads replica goes with --target zk-redis: the fake cluster reads at its masters",
-        ));
     }
     let positive = |flag: &str, value: f64, max: f64| {
         if value.is_finite() && value > 0.0 && value <= max {
@@ -93,6 +97,7 @@ fn check(args: &RunArgs) -> Result<()> {
     };
     positive("--time-limit", args.time_limit, 86_400.0)?;
     positive("--converge", args.converge, 3_600.0)?;
+    positive("--staleness-s", args.staleness_s, 86_400.0)?;
     if !(args.rate.is_finite() && args.rate >= 0.0) {
         return Err(usage(format!("--rate {}: give operations per second, or 0 for no limit", args.rate)));
     }
@@ -164,10 +169,18 @@ pub fn pace(spec: &RunSpec) -> Pace {
     Pace { rate: spec.rate, concurrency: spec.concurrency, time_limit_ns: (spec.time_limit_s * 1e9) as u64 }
 }
 
-/// The register workload of a run.
-pub fn register(spec: &RunSpec) -> Result<Register> {
-    let options = RegisterOptions::new(derive(spec.seed, "workload", 0), pace(spec));
-    Register::new(options).context("failed to make the register workload")
+/// What the workload of a run is made from.
+pub fn workload_options(spec: &RunSpec) -> WorkloadOptions {
+    WorkloadOptions {
+        seed: derive(spec.seed, "workload", 0),
+        pace: pace(spec),
+        staleness_max: staleness_max(spec.staleness_s),
+    }
+}
+
+/// Seconds from a flag; what was not checked before may be too many or too few.
+pub fn staleness_max(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// The command that repeats a run; `faults_file` stands in for a schedule that came from a file.
@@ -190,13 +203,14 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         spec.shards, spec.replicas, spec.zookeepers, spec.workload, spec.seed
     ));
     words.push(format!(
-        "--time-limit {} --concurrency {} --rate {} --wait {} --reads {} --lease-ms {} --op-timeout-ms {} \
-         --converge {}",
+        "--time-limit {} --concurrency {} --rate {} --wait {} --reads {} --staleness-s {} --lease-ms {} \
+         --op-timeout-ms {} --converge {}",
         spec.time_limit_s,
         spec.concurrency,
         spec.rate,
         spec.wait,
         spec.reads,
+        spec.staleness_s,
         spec.lease_ms,
         spec.op_timeout_ms,
         spec.converge_s
@@ -209,28 +223,42 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
 
 /// What `plan` prints: everything the seed fixes, as text that is equal byte for byte for equal flags.
 pub fn describe(plan: &Plan) -> Result<String> {
-    use workloads::{Client, Generator, Next, Operation, Workload};
     let mut text = format!("# spec\n{}\n# schedule\n", toml::to_string(&plan.spec)?);
     text += &serde_json::to_string_pretty(&plan.schedule)?;
     text += "\n\n# first inputs of each worker: due_ns, input\n";
-    let workload = register(&plan.spec)?;
-    for worker in 0..plan.spec.concurrency {
-        let (mut generator, mut now_ns) = (workload.generator(worker), 0);
-        let mut client = workload.client(worker);
-        for _ in 0..INPUTS_SHOWN {
-            let input = loop {
-                match generator.next(now_ns) {
-                    Next::Invoke(input) => break Some(input),
-                    Next::Wait { until_ns } => now_ns = until_ns,
-                    Next::Done => break None,
-                }
-            };
-            let Some(input) = input else { break };
-            let call = client.prepare(&input).call();
-            text += &format!("{worker} {now_ns} {} {} {}\n", call.f, call.key, call.value);
-        }
-    }
+    let inputs = FirstInputs { workers: plan.spec.concurrency };
+    text += &registry::dispatch(&plan.spec.workload, workload_options(&plan.spec), inputs)?;
     Ok(text)
+}
+
+/// The first inputs of every worker, a line each.
+struct FirstInputs {
+    workers: u32,
+}
+
+impl ForWorkload for FirstInputs {
+    type Output = String;
+
+    fn with<W: Workload>(self, workload: W) -> Result<String> {
+        let mut text = String::new();
+        for worker in 0..self.workers {
+            let (mut generator, mut now_ns) = (workload.generator(worker), 0);
+            let mut client = workload.client(worker);
+            let mut shown = 0;
+            while shown < INPUTS_SHOWN {
+                match generator.next(now_ns) {
+                    Next::Invoke(input) => {
+                        let call = client.prepare(&input).call();
+                        text += &format!("{worker} {now_ns} {} {} {}\n", call.f, call.key, call.value);
+                        shown += 1;
+                    }
+                    Next::Wait { until_ns } => now_ns = until_ns,
+                    Next::Done => break,
+                }
+            }
+        }
+        Ok(text)
+    }
 }
 
 /// Inputs per worker that `plan` shows.

@@ -1,11 +1,17 @@
 //! Names on the command line, and what they stand for.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use checker::Checker;
 use cluster::defence::Without;
 use cluster::fake::FakeBug;
 use cluster::weakness::{self, VARIANTS, WEAKNESSES, Weakness};
 use nemesis::Family;
 use results::spec::RunSpec;
+use workloads::generator::Pace;
+use workloads::keyed::Object;
+use workloads::{Append, Bank, Counter, Keyed, KeyedOptions, Queue, Register, ReplicaReads, Set, Workload};
 
 use crate::exit::UsageError;
 
@@ -37,10 +43,77 @@ pub fn without(spec: &RunSpec) -> Result<Without> {
 }
 
 /// What clients do.
-pub const WORKLOADS: &[Entry] = &[(
-    "register",
-    "read, write and compare-and-set of unique values over rotating keys; linearizable per key",
-)];
+pub const WORKLOADS: &[Entry] = &[
+    ("register", "read, write and compare-and-set of unique values; linearizable per key"),
+    ("set", "add unique elements, read all; linearizable per key"),
+    ("append", "append unique elements to lists, read them whole; linearizable per key"),
+    ("counter", "increment, read the count; linearizable per key"),
+    ("queue", "enqueue unique values, dequeue the oldest; linearizable per key"),
+    (
+        "bank",
+        "transfers between accounts of one bank, reads of all; linearizable per key, money stays the same",
+    ),
+    ("replica-reads", "writes at masters, reads at replicas; no read further behind than --staleness-s"),
+];
+
+/// What a workload is made from besides its name.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkloadOptions {
+    /// Fixes every input.
+    pub seed: u64,
+    /// How fast the workers go, for how long.
+    pub pace: Pace,
+    /// How far behind the reads of `replica-reads` may be.
+    pub staleness_max: Duration,
+}
+
+/// What is done with a workload whose type is known only here.
+pub trait ForWorkload {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<W>(self, workload: W) -> Result<Self::Output>
+    where
+        W: Workload + Send + Sync + 'static,
+        W::Input: Send + Sync;
+}
+
+/// Makes the workload called `name` and hands it to `visitor`. The one place that knows all of them.
+pub fn dispatch<V: ForWorkload>(name: &str, options: WorkloadOptions, visitor: V) -> Result<V::Output> {
+    match name {
+        "register" => visitor.with(keyed(Register::default(), options)?),
+        "set" => visitor.with(keyed(Set, options)?),
+        "append" => visitor.with(keyed(Append, options)?),
+        "counter" => visitor.with(keyed(Counter, options)?),
+        "queue" => visitor.with(keyed(Queue, options)?),
+        "bank" => visitor.with(keyed(Bank, options)?),
+        "replica-reads" => {
+            visitor.with(keyed(ReplicaReads { staleness_max: options.staleness_max }, options)?)
+        }
+        _ => one_of("--workload", name, WORKLOADS)
+            .and_then(|()| Err(anyhow!("workload {name} is listed, but cannot be made"))),
+    }
+}
+
+fn keyed<O: Object>(object: O, options: WorkloadOptions) -> Result<Keyed<O>> {
+    let name = object.name();
+    Keyed::new(object, KeyedOptions::new(options.seed, options.pace))
+        .with_context(|| format!("failed to make the workload {name}"))
+}
+
+/// What judges histories of the workload called `name`.
+pub fn checkers(name: &str, staleness_max: Duration) -> Result<Vec<Box<dyn Checker>>> {
+    struct Checkers;
+    impl ForWorkload for Checkers {
+        type Output = Vec<Box<dyn Checker>>;
+        fn with<W: Workload>(self, workload: W) -> Result<Self::Output> {
+            Ok(workload.checkers())
+        }
+    }
+    let pace = Pace { rate: 0.0, concurrency: 1, time_limit_ns: 0 };
+    dispatch(name, WorkloadOptions { seed: 0, pace, staleness_max }, Checkers)
+}
 
 /// Where reads go.
 pub const READS: &[Entry] = &[
@@ -96,4 +169,28 @@ pub fn describe() -> String {
         text += "\n";
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_that_is_listed_can_be_made_under_its_name() {
+        struct Name;
+        impl ForWorkload for Name {
+            type Output = &'static str;
+            fn with<W: Workload>(self, workload: W) -> Result<&'static str> {
+                Ok(workload.name())
+            }
+        }
+        let pace = Pace { rate: 1.0, concurrency: 1, time_limit_ns: 1 };
+        let options = WorkloadOptions { seed: 1, pace, staleness_max: Duration::from_secs(1) };
+        for (name, _) in WORKLOADS {
+            assert_eq!(dispatch(name, options, Name).unwrap(), *name);
+            assert!(!checkers(name, Duration::from_secs(1)).unwrap().is_empty());
+        }
+        let error = dispatch("song", options, Name).unwrap_err().to_string();
+        assert!(error.contains("--workload song") && error.contains("register or set"), "{error}");
+    }
 }

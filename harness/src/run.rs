@@ -10,6 +10,7 @@ use nemesis::{StopSignal, run_lanes};
 use results::summary::{Liveness, NodeEvent};
 use results::writer::RunFile;
 use results::{Journal, RunFolder};
+use workloads::Workload;
 
 use crate::cli::RunArgs;
 use crate::exit::Exit;
@@ -17,6 +18,7 @@ use crate::judge::{Outcome, judge};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::recorder::{Recorder, RunClock};
+use crate::registry::{self, ForWorkload};
 use crate::settle::settle;
 use crate::signals::Interrupt;
 use crate::sites::Sites;
@@ -40,16 +42,8 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let command = plan::command(&plan.spec, faults_file.as_deref());
     eprintln!("shardstorm: run {} (seed {})", folder.path().display(), plan.spec.seed);
     let mut story = Story { outcome: Outcome::default(), phase: ("raise", Instant::now()) };
-    let ran = match plan.spec.target.as_str() {
-        "fake" => {
-            let raise = || FakeTestbed::up(&plan.spec);
-            whole(&plan, &folder, command, raise, interrupt, &mut story)
-        }
-        _ => {
-            let raise = || ZkRedis::up(&plan.spec, &folder);
-            whole(&plan, &folder, command, raise, interrupt, &mut story)
-        }
-    };
+    let act = Act { plan: &plan, folder: &folder, command, interrupt, story: &mut story };
+    let ran = registry::dispatch(&plan.spec.workload, plan::workload_options(&plan.spec), act);
     if let Err(error) = ran {
         story.outcome.error = Some(format!("failed to {}: {error:#}", story.phase.0));
     }
@@ -70,15 +64,39 @@ impl Story {
     }
 }
 
-/// Raise, load and harm, settle, read all once more, take down.
-fn whole<T: Testbed>(
-    plan: &Plan,
-    folder: &RunFolder,
+/// What a run does between plan and judgement.
+struct Act<'a> {
+    plan: &'a Plan,
+    folder: &'a RunFolder,
     command: String,
-    raise: impl FnOnce() -> Result<T>,
     interrupt: Interrupt,
-    story: &mut Story,
-) -> Result<()> {
+    story: &'a mut Story,
+}
+
+impl ForWorkload for Act<'_> {
+    type Output = ();
+
+    fn with<W>(self, workload: W) -> Result<()>
+    where
+        W: Workload + Send + Sync + 'static,
+        W::Input: Send + Sync,
+    {
+        let (spec, folder) = (&self.plan.spec, self.folder);
+        match spec.target.as_str() {
+            "fake" => whole(self, workload, || FakeTestbed::up(spec)),
+            _ => whole(self, workload, || ZkRedis::up(spec, folder)),
+        }
+    }
+}
+
+/// Raise, load and harm, settle, read all once more, take down.
+fn whole<T, W>(act: Act<'_>, workload: W, raise: impl FnOnce() -> Result<T>) -> Result<()>
+where
+    T: Testbed,
+    W: Workload + Send + Sync + 'static,
+    W::Input: Send + Sync,
+{
+    let Act { plan, folder, command, interrupt, story } = act;
     let spec = &plan.spec;
     let run_file = |versions: &[(String, String)]| {
         RunFile::new(spec.clone(), results::utc::rfc3339(SystemTime::now()), command.clone(), versions)
@@ -87,7 +105,7 @@ fn whole<T: Testbed>(
     let testbed = Arc::new(raise()?);
     let versions: Vec<_> = crate::doctor::own_versions().into_iter().chain(testbed.versions()).collect();
     folder.write_run(&run_file(&versions))?;
-    let workload = Arc::new(plan::register(spec)?);
+    let workload = Arc::new(workload);
     let op_timeout = Duration::from_millis(spec.op_timeout_ms);
     let sites = Sites::open(&testbed, &workload, spec.concurrency, op_timeout, interrupt)?;
     let progress = Progress::start();

@@ -1,8 +1,8 @@
 //! The clients' threads: one per site, each with a runtime of its own, all going through the run's phases
 //! together.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,9 +37,12 @@ pub struct Sites {
 }
 
 /// What a site's thread needs to know.
-struct Plan<T, W> {
+struct Plan<T, W: Workload> {
     testbed: Arc<T>,
     workload: Arc<W>,
+    /// What all sites together read in the end, decided by the first that comes so far: what is read may change
+    /// what there is to read.
+    final_reads: Arc<OnceLock<Vec<W::Input>>>,
     site: usize,
     sites: usize,
     concurrency: u32,
@@ -59,15 +62,25 @@ impl Sites {
     where
         T: Testbed,
         W: Workload + Send + Sync + 'static,
+        W::Input: Send + Sync,
     {
         let (report, reports) = channel();
         let sites = testbed.sites();
+        let final_reads = Arc::new(OnceLock::new());
         let mut all = Sites { orders: Vec::new(), threads: Vec::new(), reports };
         for site in 0..sites {
             let (order, phases) = unbounded_channel();
             let (testbed, workload, report) = (testbed.clone(), workload.clone(), report.clone());
-            let plan =
-                Plan { testbed: testbed.clone(), workload, site, sites, concurrency, op_timeout, interrupt };
+            let plan = Plan {
+                testbed: testbed.clone(),
+                workload,
+                final_reads: final_reads.clone(),
+                site,
+                sites,
+                concurrency,
+                op_timeout,
+                interrupt,
+            };
             all.threads.push(testbed.enter(site, Box::new(move || run_site(plan, phases, &report)))?);
             all.orders.push(order);
         }
@@ -132,6 +145,7 @@ fn run_site<T, W>(plan: Plan<T, W>, phases: UnboundedReceiver<Phase>, report: &S
 where
     T: Testbed,
     W: Workload + Send + Sync + 'static,
+    W::Input: Send + Sync,
 {
     let ended =
         runtime().and_then(|runtime| LocalSet::new().block_on(&runtime, serve_phases(plan, phases, report)));
@@ -149,6 +163,7 @@ async fn serve_phases<T, W>(
 where
     T: Testbed,
     W: Workload + Send + Sync + 'static,
+    W::Input: Send + Sync,
 {
     let site = plan.testbed.open(plan.site).await?;
     let mine = (0..plan.concurrency).filter(|worker| *worker as usize % plan.sites == plan.site);
@@ -173,7 +188,7 @@ where
                 try_join_all(all).await.map(drop)
             }
             Phase::FinalReads(recorder) => {
-                let reads = plan.workload.final_reads();
+                let reads = plan.final_reads.get_or_init(|| plan.workload.final_reads());
                 let all = hands.iter_mut().map(|(index, worker, store)| {
                     let share = reads.iter().skip(*index as usize).step_by(plan.concurrency as usize);
                     read_each::<W, T::Store>(share, worker, store, &recorder)

@@ -32,11 +32,13 @@ pub enum Shape {
     FromZookeeper,
     /// The targets and one client, at random, on one side, everybody else on the other.
     WithAClient,
+    /// The targets and all clients on one side, everybody else on the other.
+    WithClients,
 }
 
 impl Shape {
     /// Every shape, in the order in which they are drawn.
-    pub const ALL: [Shape; 9] = [
+    pub const ALL: [Shape; 10] = [
         Shape::IsolateOne,
         Shape::Halves,
         Shape::MajoritiesRing,
@@ -46,6 +48,7 @@ impl Shape {
         Shape::FromShard,
         Shape::FromZookeeper,
         Shape::WithAClient,
+        Shape::WithClients,
     ];
 
     /// As people say it.
@@ -60,6 +63,7 @@ impl Shape {
             Shape::FromShard => "from its shard",
             Shape::FromZookeeper => "from ZooKeeper",
             Shape::WithAClient => "with a client",
+            Shape::WithClients => "with all clients",
         }
     }
 }
@@ -99,6 +103,10 @@ pub fn cut(shape: Shape, targets: &[String], topology: &Topology, seed: u64) -> 
             near.extend(far_clients.pop());
             let far: Vec<String> = others.into_iter().chain(far_clients).collect();
             both_ways(&near, &far)
+        }
+        Shape::WithClients => {
+            let near: Vec<String> = targets.iter().chain(clients).cloned().collect();
+            both_ways(&near, &others)
         }
         Shape::OneWay => {
             if rng.random_bool(0.5) {
@@ -271,6 +279,7 @@ mod tests {
         assert_eq!(far(Shape::FromZookeeper), topology.zookeepers.iter().cloned().collect());
         let with_a_client = far(Shape::WithAClient);
         assert_eq!(with_a_client.len(), 3 + 5 + 2, "one client stays: {with_a_client:?}");
+        assert_eq!(far(Shape::WithClients).len(), 3 + 5);
         let client = ["c0".to_string()];
         assert_eq!(cut(Shape::FromZookeeper, &client, &topology, 7).len(), 6);
         let zookeeper = ["zk0".to_string()];

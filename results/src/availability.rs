@@ -92,7 +92,7 @@ fn of_shard(shard: u32, writes: &[&Op], (start, end): (u64, u64), gap_ns_min: u6
     ShardAvailability { shard, gaps, acked: acks.len() as u64, share }
 }
 
-/// Acknowledged, or a compare-and-set that found another value: the shard was there.
+/// Acknowledged, or turned down because its condition did not hold: the shard was there.
 fn is_answered(op: &Op) -> bool {
     is_acked_write(op) || (op.end == OpEnd::Fail && op.error.as_deref() == Some("mismatch"))
 }

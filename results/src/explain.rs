@@ -49,26 +49,43 @@ pub fn headline(summary: &RunSummary) -> Headline {
     match (&summary.verdict, &summary.liveness, &summary.error) {
         (Verdict::Invalid { anomalies }, _, _) => {
             let count = units::plural(anomalies.len() as u64, "contradiction");
-            tell(Mood::Bad, "Invalid", format!("The cluster broke its promise: {count} in what clients were told."))
+            tell(
+                Mood::Bad,
+                "Invalid",
+                format!("The cluster broke its promise: {count} in what clients were told."),
+            )
         }
         (_, Liveness::NotLive { bound_s, .. }, _) => tell(
             Mood::Bad,
             "Not live",
-            format!("No broken promise was found, but not every shard took writes again within {bound_s} s of the last heal."),
+            format!(
+                "No broken promise was found, but not every shard took writes again within {bound_s} s of the last heal."
+            ),
         ),
         (_, _, Some(error)) => tell(Mood::Doubt, "Harness failed", format!("There is no verdict: {error}.")),
         (Verdict::Unknown { why }, _, _) => {
             let reasons = units::plural(why.len() as u64, "reason");
-            tell(Mood::Doubt, "Unknown", format!("Nobody can say whether the promise was kept: {reasons} below."))
+            tell(
+                Mood::Doubt,
+                "Unknown",
+                format!("Nobody can say whether the promise was kept: {reasons} below."),
+            )
         }
-        (Verdict::Valid, _, _) => tell(
-            Mood::Good,
-            "Valid",
-            "Everything clients were told fits one order of operations, and every write that was acknowledged is \
-             accounted for."
-                .to_owned(),
-        ),
+        (Verdict::Valid, _, _) => tell(Mood::Good, "Valid", kept(summary)),
     }
+}
+
+/// The promise that was kept, as a sentence.
+fn kept(summary: &RunSummary) -> String {
+    if summary.checkers.iter().any(|(name, _)| name == "bounded-staleness") {
+        return format!(
+            "No read was more than {} s behind what had been acknowledged.",
+            summary.spec.staleness_s
+        );
+    }
+    "Everything clients were told fits one order of operations, and every write that was acknowledged is accounted \
+     for."
+        .to_owned()
 }
 
 /// Why the verdict is what it is: one sentence a reason; empty for a valid run.
@@ -98,6 +115,16 @@ pub fn meaning(name: &str) -> Option<&'static str> {
         "split-cas" => "two compare-and-sets both took the same value as their starting point",
         "cas-cycle" => "compare-and-sets that each build on the other's result",
         "false-mismatch" => "a compare-and-set was refused although it expected the value in place",
+        "went-back" => "a counter was seen to go back",
+        "duplicated" => "something that happens once had happened twice",
+        "reordered" => "a queue gave out what came later before what came earlier",
+        "false-empty" => "a queue was said to be empty while something was in it",
+        "duplicate-element" => "a list showed an element twice that was appended once",
+        "incompatible-order" => "two views of a list do not agree on what came first",
+        "incomparable-reads" => "of two views of a set each lacked something that the other one had",
+        "wrong-total" => "money was made or lost",
+        "negative-balance" => "an account was overdrawn",
+        "missing-account" => "an account was not in every view of the bank",
         "non-linearizable" => "no order of the operations explains what clients were told",
         _ => return None,
     })
@@ -191,6 +218,9 @@ pub fn ending(summary: &RunSummary) -> String {
     }
     text.push_str(&format!("\n{}\n", counts(&summary.counts)));
     text.push_str(&format!("liveness: {}\n", liveness(&summary.liveness)));
+    for observation in &summary.observations {
+        text.push_str(&format!("seen: {observation}\n"));
+    }
     let vain: Vec<String> = summary
         .faults
         .iter()

@@ -213,14 +213,14 @@ impl<'a> Writes<'a> {
     }
 }
 
-/// A write or compare-and-set that was acknowledged.
+/// An update that was acknowledged.
 pub(crate) fn is_acked_write(op: &Op) -> bool {
     op.end == OpEnd::Ok && is_write(op)
 }
 
 /// A call that asks for a change.
 pub(crate) fn is_write(op: &Op) -> bool {
-    matches!(&*op.f, "write" | "cas")
+    !matches!(&*op.f, "read" | "members")
 }
 
 /// One won epoch with all that is known around it.

@@ -118,7 +118,8 @@ impl Report<'_> {
         let cut = self.summary.cut_short.iter().map(|why| (why, format!("The run was cut short: {why}.")));
         let error = self.summary.error.iter().map(|why| (why, format!("The harness failed: {why}.")));
         let folder = self.notes.iter().map(|note| (note, note.clone()));
-        let notes = cut.chain(error).chain(folder);
+        let seen = self.summary.observations.iter().map(|seen| (seen, format!("{seen}.")));
+        let notes = cut.chain(error).chain(folder).chain(seen);
         notes.filter(|(why, _)| !told.contains(why.as_str())).map(|(_, note)| note).collect()
     }
 

@@ -38,6 +38,9 @@ pub struct RunSpec {
     pub wait: u32,
     /// `master` or `replica`: where reads go.
     pub reads: String,
+    /// How far a replica's reads may be behind where they are judged at that, seconds.
+    #[serde(default = "staleness_s_default")]
+    pub staleness_s: f64,
     /// Milliseconds for which a master's lease lasts: how soon agents suspect silence.
     pub lease_ms: u64,
     /// Milliseconds after which a client gives a call up.
@@ -47,4 +50,24 @@ pub struct RunSpec {
     /// Capture all packets to `capture.pcapng`.
     #[serde(default)]
     pub capture: bool,
+}
+
+/// What a run without the key was judged at.
+fn staleness_s_default() -> f64 {
+    5.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_from_before_the_staleness_was_recorded_is_read() {
+        let text = "target = 'fake'\nvariant = 'course'\nshards = 2\nreplicas = 3\nzookeepers = 3\nworkload = 'register'\n\
+                    faults = ['kill']\nseed = 7\ntime_limit_s = 5.0\nconcurrency = 12\nrate = 400.0\nwait = 1\n\
+                    reads = 'master'\nlease_ms = 400\nop_timeout_ms = 500\nconverge_s = 20.0\n";
+        let spec: RunSpec = toml::from_str(text).unwrap();
+        assert_eq!(spec.staleness_s, 5.0);
+        assert_eq!(toml::from_str::<RunSpec>(&toml::to_string(&spec).unwrap()).unwrap(), spec);
+    }
 }

@@ -22,6 +22,9 @@ pub struct RunSummary {
     pub checkers: Vec<(String, Verdict)>,
     /// Did every shard take writes again after the last heal?
     pub liveness: Liveness,
+    /// What was seen although nothing was promised about it, each a sentence.
+    #[serde(default)]
+    pub observations: Vec<String>,
     /// Counts of operations.
     pub counts: Counts,
     /// Every fault with its evidence.

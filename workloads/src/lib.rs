@@ -8,20 +8,54 @@
 //!
 //! Inputs are a pure function of seed, worker and options. What depends on earlier answers (the value a
 //! compare-and-set expects) is decided in [`Client::prepare`], before the invocation is recorded.
+//!
+//! | workload | its operations | judged by |
+//! |---|---|---|
+//! | [`register`] | `read`, `write`, `cas` | linearizability |
+//! | [`set`] | `add`, `read` → all | linearizability |
+//! | [`append`] | `append`, `read` → all, in order | linearizability |
+//! | [`counter`] | `increment` → count, `read` → count | linearizability |
+//! | [`queue`] | `enqueue`, `dequeue` | linearizability |
+//! | [`bank`] | `transfer`, `read` → balances | linearizability, and the sum of all balances |
+//! | [`replica_reads`] | `write`, `read` at replicas | bounded staleness |
+//!
+//! | [`lock`] | `acquire` → token, `claim`, `guarded`, `release` | tokens that grow, a store that keeps to them, no lost update |
+//! | [`members`] | `join` → incarnation, `leave`, `members` → all | whom lists must and must not show |
+//!
+//! All but the last two are [`keyed`]: many objects of one kind, under keys that rotate.
 
+pub mod append;
+pub mod bank;
+pub mod counter;
 pub mod generator;
+pub mod keyed;
+pub mod lock;
+pub mod members;
 pub mod outcome;
+pub mod queue;
 pub mod register;
+pub mod replica_reads;
 pub mod seed;
+pub mod set;
+pub mod words;
 
 use std::borrow::Cow;
 
-use checker::{Checker, EventKind};
+use checker::{Checker, EventKind, History};
 use cluster::store::{ServedBy, Store};
 use serde_json::Value;
 
+pub use append::Append;
+pub use bank::Bank;
+pub use counter::Counter;
 pub use generator::{Generator, Next};
-pub use register::{Register, RegisterOptions};
+pub use keyed::{Keyed, KeyedOptions};
+pub use lock::{Lock, LockOptions};
+pub use members::{Members, MembersOptions};
+pub use queue::Queue;
+pub use register::Register;
+pub use replica_reads::ReplicaReads;
+pub use set::Set;
 
 /// What goes into the invocation event.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,4 +131,14 @@ pub trait Workload {
 
     /// What judges the history.
     fn checkers(&self) -> Vec<Box<dyn Checker>>;
+
+    /// Whether its operations spread over all shards, so that a shard without any was not tested.
+    fn covers_shards(&self) -> bool {
+        true
+    }
+
+    /// What is worth telling of the history although nothing was promised about it, each a sentence.
+    fn observations(&self, _history: &History) -> Vec<String> {
+        Vec::new()
+    }
 }

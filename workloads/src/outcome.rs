@@ -1,16 +1,17 @@
 //! The one table from what a client got to what the history says.
 //!
-//! | | read | write, cas |
+//! | | read | anything else |
 //! |---|---|---|
 //! | result | ok | ok |
-//! | cas found another value | | fail, `mismatch` |
+//! | its condition did not hold | | fail, `mismatch` |
 //! | definite error | fail | fail |
 //! | indefinite error, timeout | fail: a read changes nothing | info: it may still happen |
 
 use checker::EventKind;
-use cluster::store::CallError;
+use cluster::store::{CallError, Command};
 
-/// Error text of a compare-and-set that found another value: also an observation, which checkers use.
+/// Error text of an operation whose condition did not hold (a compare-and-set that found another value, a transfer
+/// that would overdraw): also an observation, which checkers use.
 pub const MISMATCH: &str = "mismatch";
 
 /// Error text of a call whose future was dropped.
@@ -25,17 +26,19 @@ pub enum Effect {
     Updates,
 }
 
+impl Effect {
+    /// Of this command.
+    pub fn of(command: &Command) -> Self {
+        if command.is_read() { Effect::Observes } else { Effect::Updates }
+    }
+}
+
 /// What the history says of a call that came back with `error`.
 pub fn of_error(effect: Effect, error: &CallError) -> EventKind {
     match (effect, error.definite) {
         (Effect::Observes, _) | (Effect::Updates, true) => EventKind::Fail,
         (Effect::Updates, false) => EventKind::Info,
     }
-}
-
-/// What the history says of a call that did not come back in time.
-pub fn of_timeout(effect: Effect) -> EventKind {
-    of_error(effect, &CallError::indefinite(TIMEOUT))
 }
 
 #[cfg(test)]
@@ -53,7 +56,7 @@ mod tests {
         for (effect, error, kind) in table {
             assert_eq!(of_error(effect, &error), kind, "{effect:?} {error:?}");
         }
-        assert_eq!(of_timeout(Effect::Observes), EventKind::Fail);
-        assert_eq!(of_timeout(Effect::Updates), EventKind::Info);
+        assert_eq!(Effect::of(&Command::Count), Effect::Observes);
+        assert_eq!(Effect::of(&Command::Dequeue), Effect::Updates);
     }
 }

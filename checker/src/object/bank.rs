@@ -1,8 +1,13 @@
 //! A bank: transfers move money, none is made or lost.
 //!
-//! `read` returns all balances at once, as an object or an array; whatever `transfer`s ran, definite or not,
-//! their sum is the same in every read. That is no proof of isolation, but whoever reads half a transfer, or
-//! loses one half of it, is caught.
+//! - `open`, with accounts and balances as its argument, creates the bank; nothing happens to one that is there.
+//! - `transfer`, of `{from, to, amount}` or `[from, to, amount]`, moves money if both accounts are there and the
+//!   payer has as much; one that failed with `mismatch` found that not to be so.
+//! - `read` returns all balances at once, as an object or an array.
+//!
+//! [`Bank`] looks at every read alone: whatever transfers ran, definite or not, the sum is the same in every read.
+//! That is no proof of isolation, but whoever reads half a transfer, or loses one half of it, is caught.
+//! [`LinearizableBank`] asks for an order of all operations, and so finds a transfer that was lost as a whole.
 //!
 //! ```text
 //! p0 |-transfer([0,1,5])-|
@@ -25,9 +30,13 @@
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
+use crate::general::{General, Object};
+use crate::model::{Model, key_text};
 use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
 
 /// Does every read, key by key, show the same total? O(all that was read). A necessary condition of
@@ -66,7 +75,7 @@ impl Bank {
         let mut first: Option<Statement> = None;
         for &(place, op) in ops {
             match (&*op.f, op.end) {
-                ("transfer", _) | ("read", OpEnd::Fail | OpEnd::Info) => {}
+                ("transfer" | "open", _) | ("read", OpEnd::Fail | OpEnd::Info) => {}
                 ("read", OpEnd::Ok) => {
                     let statement = statement(place, op)?;
                     self.compare(&statement, first.as_ref())?;
@@ -119,4 +128,120 @@ fn statement(place: usize, op: &Op) -> Result<Statement, Trouble> {
         statement.least = statement.least.min(balance);
     }
     Ok(statement)
+}
+
+/// Is the history, key by key, one of a linearizable bank that is opened by its first `open`? By search: exact
+/// within the budget, and quick where amounts differ, so that a read tells which transfers came before it.
+///
+/// Anomaly: `non-linearizable`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinearizableBank;
+
+impl Checker for LinearizableBank {
+    fn name(&self) -> &'static str {
+        "linearizable-bank"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        // A state is all balances, and costs accordingly.
+        let budget = Budget { states_max: budget.states_max / 20 };
+        General::new(self.name(), *self).check(history, &budget)
+    }
+}
+
+/// Balances by account.
+type Balances = BTreeMap<String, i64>;
+
+/// One call to a bank, with what it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BankCall {
+    /// Create it.
+    Open(Balances),
+    /// Money was moved.
+    Transfer(Transfer),
+    /// It could not be.
+    Refused(Transfer),
+    /// All balances; none where there is no bank.
+    Read(Balances),
+}
+
+/// Who pays whom how much.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Transfer {
+    from: String,
+    to: String,
+    amount: i64,
+}
+
+impl Transfer {
+    fn is_allowed(&self, balances: &Balances) -> bool {
+        balances.contains_key(&self.to)
+            && balances.get(&self.from).is_some_and(|&balance| balance >= self.amount)
+    }
+
+    fn apply(&self, balances: &Balances) -> Option<Balances> {
+        let mut after = balances.clone();
+        let payer = after.get_mut(&self.from)?;
+        *payer = payer.checked_sub(self.amount)?;
+        let payee = after.get_mut(&self.to)?;
+        *payee = payee.checked_add(self.amount)?;
+        Some(after)
+    }
+}
+
+impl Model for LinearizableBank {
+    /// Empty while there is no bank.
+    type State = Balances;
+    type Call = BankCall;
+
+    fn init(&self) -> Balances {
+        Balances::new()
+    }
+
+    fn step(&self, balances: &Balances, call: &BankCall) -> Option<Balances> {
+        match call {
+            BankCall::Open(accounts) if balances.is_empty() => Some(accounts.clone()),
+            BankCall::Open(_) => Some(balances.clone()),
+            BankCall::Transfer(transfer) => {
+                transfer.is_allowed(balances).then(|| transfer.apply(balances)).flatten()
+            }
+            BankCall::Refused(transfer) => (!transfer.is_allowed(balances)).then(|| balances.clone()),
+            BankCall::Read(seen) => (seen == balances).then(|| balances.clone()),
+        }
+    }
+
+    fn is_pure(&self, call: &BankCall) -> bool {
+        matches!(call, BankCall::Refused(_) | BankCall::Read(_))
+    }
+}
+
+impl Object for LinearizableBank {
+    fn call(&self, op: &Op) -> Result<Option<BankCall>, String> {
+        let is_mismatch = op.error.as_deref() == Some("mismatch");
+        Ok(Some(match (&*op.f, op.end) {
+            ("transfer", OpEnd::Fail) if is_mismatch => BankCall::Refused(transfer(&op.input)?),
+            ("open" | "transfer" | "read", OpEnd::Fail) | ("read", OpEnd::Info) => return Ok(None),
+            ("open", _) => BankCall::Open(balances(&op.input)?),
+            ("transfer", _) => BankCall::Transfer(transfer(&op.input)?),
+            ("read", OpEnd::Ok) => BankCall::Read(balances(&op.output)?),
+            (f, _) => return Err(format!("`{f}` is none of open, transfer and read")),
+        }))
+    }
+}
+
+fn balances(value: &Value) -> Result<Balances, String> {
+    let balance = |(account, balance): (String, &Value)| Some((account, balance.as_i64()?));
+    let all: Option<Balances> = match value {
+        Value::Object(all) => all.iter().map(|(account, b)| balance((account.clone(), b))).collect(),
+        Value::Array(all) => all.iter().enumerate().map(|(i, b)| balance((i.to_string(), b))).collect(),
+        _ => None,
+    };
+    all.ok_or_else(|| format!("{value} is no integer balances by account"))
+}
+
+fn transfer(value: &Value) -> Result<Transfer, String> {
+    let part = |name: &str, place: usize| value.get(name).or_else(|| value.get(place));
+    let parts = part("from", 0).zip(part("to", 1)).zip(part("amount", 2).and_then(Value::as_i64));
+    let transfer = |((from, to), amount)| Transfer { from: key_text(from), to: key_text(to), amount };
+    parts.map(transfer).ok_or_else(|| format!("{value} is no transfer of {{from, to, amount}}"))
 }

@@ -5,7 +5,10 @@
 //! accepted (Kleppmann 2016; Burrows 2006, section 2.4, sequencers).
 //!
 //! - `acquire` returns a token, an integer.
-//! - `guarded`, with the token as its argument, is a write to the store that the token protects.
+//! - `guarded`, with the token as its argument, or as the first part of it, is a write to the store that the
+//!   token protects.
+//! - `claim`, with the token as its argument, is a read of it: the store refuses older tokens from then on.
+//! - `release` and `read` may be among them, and tell nothing here.
 //!
 //! ```text
 //! p0 |-acquire()=1-|                                             |-guarded(1)-|   invalid: 2 was there
@@ -71,9 +74,11 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
         };
         match (&*op.f, op.end) {
             ("acquire", OpEnd::Ok) => grants.push(uses(integer(&op.output)?)),
-            ("guarded", OpEnd::Ok) => writes.push(uses(integer(&op.input)?)),
+            ("claim" | "guarded", OpEnd::Ok) => {
+                writes.push(uses(integer(op.input.get(0).unwrap_or(&op.input))?));
+            }
             ("acquire", OpEnd::Info) => unknown_grants.push(op.call),
-            ("acquire" | "guarded" | "release", _) => {}
+            ("acquire" | "claim" | "guarded" | "release" | "read", _) => {}
             _ => return Err(foreign(op, "a lock with fencing tokens")),
         }
     }

@@ -10,6 +10,9 @@
 //! p1                  |-acquire()-|                        invalid: held by both
 //! ```
 //!
+//! Where `acquire` returns a token and `release` has it as its argument, that says which hold it ends, whoever
+//! calls; what is done with the token meanwhile (`claim`, `guarded`, `read`) tells nothing here.
+//!
 //! An indefinite acquire may never have succeeded and is left out. A process whose release is indefinite, or
 //! which never releases at all, holds the mutex for certain until it calls release, or to the end.
 //!
@@ -29,6 +32,7 @@
 //! ```
 
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
 use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
@@ -76,12 +80,26 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// What a release says it gives back.
+#[derive(PartialEq, Eq, Hash)]
+enum Title {
+    Token(i64),
+    /// Without a token: whatever its process holds.
+    Of(Process),
+}
+
+fn title(op: &Op, token: &Value) -> Title {
+    token.as_i64().map_or(Title::Of(op.process), Title::Token)
+}
+
 fn holds(ops: &[(usize, &Op)]) -> Result<Vec<Hold>, Trouble> {
     let mut holds = Vec::new();
-    let mut open: FxHashMap<Process, Hold> = FxHashMap::default();
+    let mut open: FxHashMap<Title, Hold> = FxHashMap::default();
     for &(place, op) in ops {
         match (&*op.f, op.end) {
-            ("acquire" | "release", OpEnd::Fail) | ("acquire", OpEnd::Info) => {}
+            ("acquire" | "release", OpEnd::Fail)
+            | ("acquire", OpEnd::Info)
+            | ("claim" | "guarded" | "read", _) => {}
             ("acquire", OpEnd::Ok) => {
                 let hold = Hold {
                     from: op.ret,
@@ -91,9 +109,9 @@ fn holds(ops: &[(usize, &Op)]) -> Result<Vec<Hold>, Trouble> {
                     process: op.process,
                 };
                 // Granted again to its own holder: the first hold is as good as never given back.
-                holds.extend(open.insert(op.process, hold));
+                holds.extend(open.insert(title(op, &op.output), hold));
             }
-            ("release", end) => match open.remove(&op.process) {
+            ("release", end) => match open.remove(&title(op, &op.input)) {
                 Some(hold) => holds.push(Hold { until: op.call, release: Some(place), ..hold }),
                 None if end == OpEnd::Ok => {
                     let reason = format!("process {} released a mutex that it did not hold", op.process);

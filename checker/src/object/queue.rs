@@ -10,8 +10,9 @@
 //! p1                                 |-dequeue()=2-|  |-dequeue()=1-|     invalid: 2 overtook 1
 //! ```
 //!
-//! An indefinite enqueue that nobody took out is left out. An indefinite dequeue may have taken any value; where
-//! only that could explain what was seen, a search decides, within the budget.
+//! An indefinite enqueue that nobody took out is left out. An indefinite dequeue may have taken any value, or none;
+//! whether they can have taken what is missing is a matter of counting, and in rare cases of a search, within the
+//! budget.
 //!
 //! ```
 //! use checker::object::queue::Queue;
@@ -28,6 +29,8 @@
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
+mod unknown;
+
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
@@ -37,9 +40,10 @@ use super::{Broken, Trouble, by_key, foreign};
 use crate::general::{General, Object};
 use crate::model::Model;
 use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use unknown::Counted;
 
-/// Is the history, key by key, one of a linearizable queue that starts empty? Exact; O(n log n) without indefinite
-/// dequeues.
+/// Is the history, key by key, one of a linearizable queue that starts empty? Exact; O(n log n) but for rare cases
+/// with indefinite dequeues.
 ///
 /// Anomalies: `fabricated-value`, `aborted-read` (dequeued although enqueueing it had failed), `duplicated`
 /// (dequeued twice), `future-read` (dequeued before it was enqueued), `reordered`, `lost-update` (never dequeued,
@@ -58,9 +62,13 @@ impl Checker for Queue {
             part.orders_of_taken()?;
             let rest = part.what_was_left().and_then(|()| part.empties());
             match rest {
-                Err(broken) if !part.unknown_takes => Err(broken.into()),
+                Err(broken) if part.unknown_takes.is_empty() => Err(broken.into()),
                 Ok(()) => Ok(()),
-                Err(_) => searched(history, ops, budget),
+                Err(_) => match unknown::count(&part) {
+                    Counted::Explained => Ok(()),
+                    Counted::Broken(broken) => Err(broken.into()),
+                    Counted::Open => searched(history, ops, budget),
+                },
             }
         })
     }
@@ -76,23 +84,24 @@ struct Life {
     taken: Option<(usize, u64, u64)>,
 }
 
+#[derive(Clone)]
 struct Part<'h> {
     lives: FxHashMap<&'h Value, Life>,
     /// Dequeues that found nothing: place, call, return.
     empties: Vec<(usize, u64, u64)>,
-    /// Are there indefinite dequeues?
-    unknown_takes: bool,
+    /// Indefinite dequeues, in order of call: place, call.
+    unknown_takes: Vec<(usize, u64)>,
 }
 
 impl<'h> Part<'h> {
     fn new(ops: &[(usize, &'h Op)]) -> Result<Self, Trouble> {
-        let mut part = Part { lives: FxHashMap::default(), empties: Vec::new(), unknown_takes: false };
+        let mut part = Part { lives: FxHashMap::default(), empties: Vec::new(), unknown_takes: Vec::new() };
         let mut failed: FxHashMap<&Value, usize> = FxHashMap::default();
         let mut takes = Vec::new();
         for &(place, op) in ops {
             match (&*op.f, op.end) {
                 ("dequeue", OpEnd::Fail) => {}
-                ("dequeue", OpEnd::Info) => part.unknown_takes = true,
+                ("dequeue", OpEnd::Info) => part.unknown_takes.push((place, op.call)),
                 ("dequeue", OpEnd::Ok) if op.output.is_null() => part.empties.push((place, op.call, op.ret)),
                 ("dequeue", OpEnd::Ok) => takes.push((&op.output, (place, op.call, op.ret))),
                 ("enqueue", OpEnd::Fail) => drop(failed.insert(&op.input, place)),
@@ -107,6 +116,7 @@ impl<'h> Part<'h> {
                 _ => return Err(foreign(op, "a queue")),
             }
         }
+        part.unknown_takes.sort_unstable_by_key(|&(_, call)| call);
         for (value, take) in takes {
             part.take(value, take, &failed)?;
         }
@@ -274,7 +284,9 @@ impl Object for Fifo {
 fn searched(history: &History, ops: &[(usize, &Op)], budget: &Budget) -> Result<(), Trouble> {
     let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
     let part = History { ops, end_ns: history.end_ns, ..History::default() };
-    match General::new("queue", Fifo).check(&part, budget) {
+    // A state is a whole queue, and costs accordingly.
+    let budget = Budget { states_max: budget.states_max / 20 };
+    match General::new("queue", Fifo).check(&part, &budget) {
         Verdict::Valid => Ok(()),
         verdict => Err(Trouble::Searched(verdict)),
     }

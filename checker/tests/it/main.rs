@@ -1,5 +1,7 @@
 //! Every promise of the crate, a module per theme.
 
+mod bank;
+mod coordination;
 mod corpus;
 mod drawings;
 mod engines;
@@ -10,4 +12,5 @@ mod oracle;
 mod random;
 mod shared;
 mod simulated;
+mod stale;
 mod stream;

@@ -29,7 +29,7 @@ fn picture(history: &History) -> String {
 }
 
 /// Compares two checkers on random histories; returns how many of them were invalid.
-fn compare(
+pub fn compare(
     checker: impl Checker,
     model: impl Checker,
     make: impl Fn(u64) -> History,
@@ -48,7 +48,7 @@ fn compare(
 }
 
 /// The operations of each anomaly are contradictory without the others.
-fn cores_stand_alone(checker: impl Checker) -> impl FnMut(&History, &Verdict) {
+pub fn cores_stand_alone(checker: impl Checker) -> impl FnMut(&History, &Verdict) {
     move |history, verdict| {
         let Verdict::Invalid { anomalies } = verdict else { return };
         for anomaly in anomalies {
@@ -312,6 +312,8 @@ fn tokens_are_judged_as_by_looking_at_every_pair() {
 #[derive(Default, Clone, Copy)]
 struct Count {
     count: i64,
+    /// Do increments return the count?
+    counts: bool,
 }
 
 impl Simulated for Count {
@@ -321,7 +323,7 @@ impl Simulated for Count {
 
     fn apply(&mut self, f: &str, _: &Value, _: u64) -> Result<Value, ()> {
         self.count += i64::from(f == "increment");
-        Ok(json!(self.count))
+        Ok(if f == "increment" && !self.counts { Value::Null } else { json!(self.count) })
     }
 
     fn falsify(
@@ -332,48 +334,60 @@ impl Simulated for Count {
         result: Result<Value, ()>,
     ) -> Result<Value, ()> {
         // An increment that failed had no effect: the real one had, so that is a lie too.
-        if f == "increment" {
-            return if rng.random_range(0..2) == 0 { Err(()) } else { result };
+        if f == "increment" && rng.random_range(0..2) == 0 {
+            return Err(());
+        }
+        if f == "increment" && !self.counts {
+            return result;
         }
         Ok(json!((self.count + rng.random_range(-2..3)).max(0)))
     }
 }
 
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Counting {
+    Read(i64),
+    /// The count it returned, if it did.
+    Increment(Option<i64>),
+}
+
 impl Model for Count {
     type State = i64;
-    /// What was read, or none for an increment.
-    type Call = Option<i64>;
+    type Call = Counting;
 
     fn init(&self) -> i64 {
         0
     }
 
-    fn step(&self, count: &i64, call: &Option<i64>) -> Option<i64> {
+    fn step(&self, count: &i64, call: &Counting) -> Option<i64> {
         match call {
-            None => Some(count + 1),
-            Some(read) => (read == count).then_some(*count),
+            Counting::Increment(made) => made.is_none_or(|made| made == count + 1).then_some(count + 1),
+            Counting::Read(read) => (read == count).then_some(*count),
         }
     }
 
-    fn is_pure(&self, call: &Option<i64>) -> bool {
-        call.is_some()
+    fn is_pure(&self, call: &Counting) -> bool {
+        matches!(call, Counting::Read(_))
     }
 }
 
 impl Object for Count {
-    fn call(&self, op: &Op) -> Result<Option<Option<i64>>, String> {
+    fn call(&self, op: &Op) -> Result<Option<Counting>, String> {
         Ok(match (&*op.f, op.end) {
             (_, OpEnd::Fail) | ("read", OpEnd::Info) => None,
-            ("read", OpEnd::Ok) => Some(op.output.as_i64()),
-            _ => Some(None),
+            ("read", OpEnd::Ok) => op.output.as_i64().map(Counting::Read),
+            _ => Some(Counting::Increment(op.output.as_i64())),
         })
     }
 }
 
 #[test]
 fn a_counter_is_judged_as_by_search() {
-    let make = |seed| history(Count::default(), &shape(seed), seed);
-    compare(Counter, General::new("count", Count::default()), make, |_, _| {});
+    for counts in [false, true] {
+        let count = Count { count: 0, counts };
+        let make = |seed| history(count, &shape(seed), seed);
+        compare(Counter, General::new("count", count), make, |_, _| {});
+    }
 }
 
 #[derive(Default, Clone)]

@@ -389,13 +389,10 @@ impl Protocol {
         let d = self.timing.lease();
         let epoch = config.value.epoch;
         let renewed = o.lease.as_ref().filter(|l| l.value.as_ref().is_some_and(|l| l.epoch == epoch));
-        // A new master gets time to be promoted; after a reconnect, time to find its way back too.
-        let since = match renewed {
-            Some(lease) => lease.seen_at.max(o.connected_since + d),
-            None => (config.seen_at + d * 2).max(o.connected_since + d),
-        };
+        // A new master gets time to be promoted. After a reconnect everybody gets time to find their way back.
+        let since = renewed.map_or(config.seen_at + d * 2, |lease| lease.seen_at);
         let silent = o.now.saturating_duration_since(since);
-        if silent < d {
+        if silent < d || o.now.saturating_duration_since(o.connected_since) < d * 2 {
             return None;
         }
         // A master without an agent still serves: whoever hears it says so.

@@ -35,6 +35,7 @@ pub fn words(command: &Command) -> Vec<String> {
             words.extend([from.clone(), to.clone(), amount.to_string()]);
         }
         Command::Guarded { token, value } => words.extend([token.to_string(), value.clone()]),
+        Command::Claim(token) => words.push(token.to_string()),
     }
     words
 }
@@ -43,7 +44,9 @@ impl Answer {
     /// Reads the reply to `command`, an error reply excepted. A reply of another shape is an indefinite error.
     pub fn parse(command: &Command, reply: &Value) -> Result<Answer, CallError> {
         let answer = match command {
-            Command::Get | Command::Dequeue | Command::GuardedRead => optional_text(reply).map(Answer::Value),
+            Command::Get | Command::Dequeue | Command::Claim(_) | Command::GuardedRead => {
+                optional_text(reply).map(Answer::Value)
+            }
             Command::Set(_)
             | Command::Append(_)
             | Command::Insert(_)

@@ -10,12 +10,14 @@ use std::{
 use redis::{Pipeline, Value};
 
 pub mod command;
+pub mod coordination;
 pub mod outcome;
 mod request;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use coordination::{Coordination, CoordinationOptions};
 pub use view::{ClusterState, ClusterView, Route, ShardView};
 
 use crate::{
@@ -96,6 +98,7 @@ pub struct Client {
     /// far.
     trusted: BTreeMap<u32, Route>,
     sticky: bool,
+    coordination: Coordination,
 }
 
 impl Client {
@@ -113,7 +116,13 @@ impl Client {
             first_ring: None,
             trusted: BTreeMap::new(),
             sticky,
+            coordination: Coordination::default(),
         }
+    }
+
+    /// The same with locks and groups.
+    pub fn with_coordination(self, options: CoordinationOptions) -> Self {
+        Client { coordination: Coordination::new(options), ..self }
     }
 
     /// The view it finds its way by.
@@ -261,10 +270,30 @@ impl Client {
 
 impl Store for Client {
     async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
+        let command = &*self.coordination.as_sent(command);
         if self.defends(Defence::SingleAttempt) {
             self.attempt(key, command).await
         } else {
             self.attempt_again_and_again(key, command).await
         }
+    }
+    async fn acquire(&mut self, lock: &str, patience: Duration) -> Reply<i64> {
+        self.coordination.acquire(lock, patience).await
+    }
+
+    async fn release(&mut self, lock: &str, token: i64) -> Reply<()> {
+        self.coordination.release(lock, token).await
+    }
+
+    async fn join(&mut self, group: &str, member: &str) -> Reply<u64> {
+        self.coordination.join(group, member).await
+    }
+
+    async fn leave(&mut self, group: &str) -> Reply<()> {
+        self.coordination.leave(group).await
+    }
+
+    async fn members(&mut self, group: &str) -> Reply<Vec<(String, u64)>> {
+        self.coordination.members(group).await
     }
 }

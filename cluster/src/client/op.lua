@@ -90,6 +90,15 @@ function ops.guarded(key, token, value)
   return 1
 end
 
+function ops.claim(key, token)
+  local seen = redis.call('HGET', key, 'token')
+  if seen and tonumber(token) < tonumber(seen) then
+    return redis.error_reply('STALETOKEN a greater token has been seen')
+  end
+  redis.call('HSET', key, 'token', token)
+  return redis.call('HGET', key, 'value')
+end
+
 ops['guarded-read'] = function(key)
   return redis.call('HGET', key, 'value')
 end

@@ -10,12 +10,13 @@ use super::net::{Fate, NodeId, ProcessState, retransmit_after};
 use super::serve::{Request, Served};
 use super::shard::Role;
 use super::world::{Late, World};
+use crate::client::ReadFrom;
 use crate::store::{Answer, CallError, Command, Reply, ServedBy, Store};
 
 /// How long one message is under way on a good day.
 const HOP_US: std::ops::Range<u64> = 100..500;
 /// How often a client looks again at a server or at itself while that stands still.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Where a shard's master is, as one client knows it.
 #[derive(Debug, Clone, Copy)]
@@ -27,15 +28,25 @@ struct View {
 /// One client of a [`FakeCluster`], bound to one of its client nodes.
 #[derive(Debug)]
 pub struct FakeClient {
-    cluster: FakeCluster,
-    node: NodeId,
+    pub(super) cluster: FakeCluster,
+    pub(super) node: NodeId,
+    read_from: ReadFrom,
     views: Vec<Option<View>>,
+    /// Its session at the ensemble, once it was needed.
+    pub(super) session: Option<u64>,
 }
 
 impl FakeClient {
     pub(super) fn new(cluster: FakeCluster, node: NodeId) -> Self {
         let shards = cluster.world().shards.len();
-        FakeClient { cluster, node, views: vec![None; shards] }
+        FakeClient { cluster, node, read_from: ReadFrom::Master, views: vec![None; shards], session: None }
+    }
+
+    /// The same client, but its reads go there. A replica answers as long as it follows the master and has it in
+    /// reach, and may be some milliseconds behind.
+    pub fn reading_from(mut self, read_from: ReadFrom) -> Self {
+        self.read_from = read_from;
+        self
     }
 
     /// The request's way there, its service, and the answer's way back.
@@ -72,6 +83,8 @@ impl FakeClient {
         let mut to = view.master.ok_or_else(|| CallError::definite("no master"))?;
         if world.bug == Some(FakeBug::StaleRead) && request.command.is_read() {
             to = any_replica(&mut world, shard, to);
+        } else if request.at_replica {
+            to = linked_replica(&mut world, shard).unwrap_or(to);
         }
         let node = world.nodes.get(to).name.clone();
         Ok((to, ServedBy { shard: shard as u32, epoch: view.epoch, node }))
@@ -122,12 +135,12 @@ impl FakeClient {
         unreachable!("attempts do not run out")
     }
 
-    async fn hop(&self, delay: Duration) {
+    pub(super) async fn hop(&self, delay: Duration) {
         let hop_us = self.cluster.world().rng.random_range(HOP_US);
         tokio::time::sleep(Duration::from_micros(hop_us) + delay).await;
     }
 
-    async fn while_paused(&self) {
+    pub(super) async fn while_paused(&self) {
         while self.cluster.world().nodes.get(self.node).server == ProcessState::Paused {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -140,6 +153,14 @@ fn any_replica(world: &mut World, shard: usize, master: NodeId) -> NodeId {
     let at = world.rng.random_range(0..replicas.len());
     let node = replicas[at].node;
     if world.nodes.server_runs(node) { node } else { master }
+}
+
+/// A replica that is linked to the master, if there is one.
+fn linked_replica(world: &mut World, shard: usize) -> Option<NodeId> {
+    let state = &world.shards[shard];
+    let linked = state.followers(state.master?, &world.nodes, &world.links);
+    let at = linked.get(world.rng.random_range(0..linked.len().max(1)))?;
+    Some(state.replicas[*at].node)
 }
 
 /// A request that is on its way or waits at its server. If its client gives up, it may still be served.
@@ -190,7 +211,8 @@ impl Drop for Sent {
 
 impl Store for FakeClient {
     async fn execute(&mut self, key: &str, command: &Command) -> Reply<Answer> {
-        let request = Request { key: key.to_owned(), command: command.clone() };
+        let at_replica = self.read_from == ReadFrom::Replica && command.is_read();
+        let request = Request { key: key.to_owned(), command: command.clone(), at_replica };
         self.while_paused().await;
         match self.route(&request) {
             Ok((to, served_by)) => {
@@ -201,5 +223,24 @@ impl Store for FakeClient {
                 Reply { result: Err(error), served_by: None }
             }
         }
+    }
+    async fn acquire(&mut self, lock: &str, patience: Duration) -> Reply<i64> {
+        self.take_lock(lock, patience).await
+    }
+
+    async fn release(&mut self, lock: &str, token: i64) -> Reply<()> {
+        self.give_lock_back(lock, token).await
+    }
+
+    async fn join(&mut self, group: &str, member: &str) -> Reply<u64> {
+        self.join_group(group, member).await
+    }
+
+    async fn leave(&mut self, group: &str) -> Reply<()> {
+        self.leave_group(group).await
+    }
+
+    async fn members(&mut self, group: &str) -> Reply<Vec<(String, u64)>> {
+        self.list_group(group).await
     }
 }

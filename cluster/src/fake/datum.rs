@@ -15,7 +15,7 @@ pub(super) enum Datum {
     Bank(BTreeMap<String, i64>),
     Guarded {
         token: i64,
-        value: String,
+        value: Option<String>,
     },
 }
 
@@ -85,11 +85,20 @@ fn step(datum: &mut Option<Datum>, command: &Command) -> Result<Answer, CallErro
         Command::Guarded { token, value } => {
             let applies = guarded(datum)?.is_none_or(|(seen, _)| *token >= seen);
             if applies {
-                *datum = Some(Datum::Guarded { token: *token, value: value.clone() });
+                *datum = Some(Datum::Guarded { token: *token, value: Some(value.clone()) });
             }
             Answer::Applied(applies)
         }
-        Command::GuardedRead => Answer::Value(guarded(datum)?.map(|(_, value)| value.clone())),
+        Command::Claim(token) => {
+            let (seen, value) =
+                guarded(datum)?.map_or((*token, None), |(seen, value)| (seen, value.cloned()));
+            if *token < seen {
+                return Err(CallError::definite("STALETOKEN"));
+            }
+            *datum = Some(Datum::Guarded { token: *token, value: value.clone() });
+            Answer::Value(value)
+        }
+        Command::GuardedRead => Answer::Value(guarded(datum)?.and_then(|(_, value)| value.cloned())),
     })
 }
 
@@ -113,10 +122,10 @@ fn count(datum: &Option<Datum>) -> Result<i64, CallError> {
     }
 }
 
-fn guarded(datum: &Option<Datum>) -> Result<Option<(i64, &String)>, CallError> {
+fn guarded(datum: &Option<Datum>) -> Result<Option<(i64, Option<&String>)>, CallError> {
     match datum {
         None => Ok(None),
-        Some(Datum::Guarded { token, value }) => Ok(Some((*token, value))),
+        Some(Datum::Guarded { token, value }) => Ok(Some((*token, value.as_ref()))),
         Some(_) => Err(wrong_type()),
     }
 }
@@ -182,7 +191,9 @@ mod tests {
 
     #[test]
     fn each_kind_of_data_does_what_its_commands_say() {
-        use Command::{Add, Append, Balances, Count, Dequeue, Enqueue, GuardedRead, Insert, List, Members};
+        use Command::{
+            Add, Append, Balances, Claim, Count, Dequeue, Enqueue, GuardedRead, Insert, List, Members,
+        };
         assert_eq!(last(&[Add(2), Add(-5), Count]), Answer::Number(-3));
         assert_eq!(last(&[Append("b".into()), Append("a".into()), List]), Answer::Items(texts(&["b", "a"])));
         let queue = run(&[Enqueue("1".into()), Enqueue("2".into()), Dequeue, Dequeue, Dequeue]);
@@ -201,6 +212,10 @@ mod tests {
         assert_eq!(last(&[guarded(2, "x"), guarded(1, "y")]), Answer::Applied(false));
         let read = last(&[guarded(2, "x"), guarded(1, "y"), GuardedRead]);
         assert_eq!(read, Answer::Value(Some("x".into())));
+        assert_eq!(last(&[guarded(2, "x"), Claim(3)]), Answer::Value(Some("x".into())));
+        assert_eq!(last(&[Claim(3), guarded(2, "x")]), Answer::Applied(false), "a claim is a sight");
+        assert_eq!(last(&[Claim(3), GuardedRead]), Answer::Value(None));
+        assert_eq!(run(&[guarded(3, "x"), Claim(2)])[1], Err(CallError::definite("STALETOKEN")));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::store::{Answer, CallError, Command};
 pub(super) struct Request {
     pub key: String,
     pub command: Command,
+    /// May a replica answer it?
+    pub at_replica: bool,
 }
 
 /// What a server says, and how long it waits for acknowledgements before it does.
@@ -50,6 +52,10 @@ impl World {
             let replica = &mut self.shards[shard].replicas[index];
             return Served::at_once(replica.apply(&request.key, &request.command));
         }
+        if request.at_replica && self.is_linked(shard, index) {
+            let answer = self.shards[shard].replicas[index].apply(&request.key, &request.command);
+            return Served::at_once(answer.map(|answer| self.distort(shard, index, request, answer)));
+        }
         let Role::Master { epoch } = self.shards[shard].replicas[index].role else {
             return Served::at_once(Err(CallError::definite("not the master")));
         };
@@ -73,6 +79,15 @@ impl World {
                 Served { answer: Err(CallError { definite, ..error }), after: WAIT_TIMEOUT }
             }
         }
+    }
+
+    /// Does it follow the master of the present epoch, with that in reach?
+    fn is_linked(&self, shard: usize, index: usize) -> bool {
+        let state = &self.shards[shard];
+        state.master.is_some_and(|master| {
+            self.nodes.server_runs(state.replicas[master].node)
+                && state.followers(master, &self.nodes, &self.links).contains(&index)
+        })
     }
 
     /// Brings as many followers up to date as make a majority with the master, the nearest first; the others

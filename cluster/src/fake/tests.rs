@@ -372,7 +372,7 @@ impl Ordeal {
             let reads = self.rng.random_bool(0.3);
             let key = "k".to_owned();
             let command = if reads { Command::Get } else { Command::Set(value.to_owned()) };
-            let request = serve::Request { key, command };
+            let request = serve::Request { key, command, at_replica: false };
             let possible = self.possible.entry(shard).or_insert_with(|| vec![None]);
             match self.world.serve(node, &request).answer {
                 Ok(Answer::Value(read)) => {
@@ -421,4 +421,29 @@ proptest! {
         }
         prop_assert!(cluster.status().iter().all(whole), "{:?}", cluster.status());
     }
+}
+
+#[tokio::test]
+async fn a_holder_that_is_cut_off_loses_its_lock_and_a_member_its_place() {
+    let (cluster, _) = started(&options(3)).await;
+    let (mut first, mut second) = (cluster.client("c0").unwrap(), cluster.client("c1").unwrap());
+    let token = first.acquire("l", PATIENCE).await.result.unwrap();
+    let joined = first.join("g", "a").await.result.unwrap();
+    assert_eq!(first.join("g", "a").await.result, Ok(joined), "it still is");
+    assert!(second.acquire("l", 50 * MS).await.result.unwrap_err().definite);
+    assert_eq!(second.members("g").await.result, Ok(vec![("a".into(), joined)]));
+
+    let zookeepers: Vec<String> = (1..=3).map(|n| format!("zk{n}")).collect();
+    let cut: Vec<_> = zookeepers.iter().map(|zk| ("c0", zk.as_str())).collect();
+    let rule = cluster.block(cut).unwrap();
+    let next = second.acquire("l", PATIENCE).await.result.unwrap();
+    assert!(next > token);
+    assert_eq!(second.members("g").await.result, Ok(vec![]));
+    assert!(timeout(50 * MS, first.join("g", "a")).await.is_err(), "nobody can tell it");
+    cluster.remove(rule).unwrap();
+    assert!(first.join("g", "a").await.result.unwrap() > joined);
+    assert_eq!(first.release("l", token).await.result, Ok(()), "it is over already");
+    assert!(second.acquire("l", 50 * MS).await.result.is_err(), "the present holder was not touched");
+    drop(second);
+    assert!(first.acquire("l", PATIENCE).await.result.unwrap() > next);
 }

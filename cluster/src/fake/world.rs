@@ -7,6 +7,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::bug::FakeBug;
+use super::coordination::Coordination;
 use super::net::{Fate, Kind, Links, NodeId, Nodes, Part, ProcessState};
 use super::serve::Request;
 use super::shard::{Replica, Role, Shard, ms};
@@ -53,6 +54,7 @@ pub(super) struct World {
     pub nodes: Nodes,
     pub links: Links,
     pub zookeeper: Zookeeper,
+    pub coordination: Coordination,
     pub shards: Vec<Shard>,
     pub ring: Ring,
     pub late: Vec<Late>,
@@ -82,6 +84,7 @@ impl World {
             nodes,
             links: Links::default(),
             zookeeper: Zookeeper::new(servers),
+            coordination: Coordination::default(),
             ring: Ring::new(&(0..shards.len() as u32).collect::<Vec<_>>(), VNODES),
             shards,
             late: Vec::new(),
@@ -100,10 +103,18 @@ impl World {
     pub fn tick(&mut self, elapsed: Duration) {
         self.now_ns += (elapsed.as_nanos() as u64).min(STEP_NS_MAX);
         self.start_restarted();
-        if self.zookeeper.tick(self.now_ns, &self.nodes, &self.links, &mut self.rng) {
+        let led_anew = self.zookeeper.tick(self.now_ns, &self.nodes, &self.links, &mut self.rng);
+        if led_anew {
             // A new leader gives every session, and so every lease, a full term again.
             self.shards.iter_mut().for_each(|shard| shard.good_ns = self.now_ns);
         }
+        let (zookeeper, nodes, links) = (&self.zookeeper, &self.nodes, &self.links);
+        // Without a leader nobody ends a session.
+        let heard = |node| {
+            let reached = nodes.server_runs(node) && zookeeper.serves(node, nodes, links);
+            led_anew || zookeeper.leader.is_none() || reached
+        };
+        self.coordination.tick(self.now_ns, heard);
         if self.now_ns >= self.next_heartbeat_ns {
             self.next_heartbeat_ns = self.now_ns + HEARTBEAT_NS;
             self.heartbeat();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,7 @@ use tokio::{
 };
 use zookeeper_client::{AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, Stat};
 
-use super::{AbortOnDrop, Snapshot, Znode};
+use super::{AbortOnDrop, Snapshot, Znode, write::existing};
 
 /// How long a session may be disconnected before it is given up.
 const REJOIN: Duration = Duration::from_millis(400);
@@ -254,14 +253,5 @@ fn znode(data: Vec<u8>, stat: &Stat) -> Znode {
         czxid: stat.czxid,
         owner: stat.ephemeral_owner,
         seen_at: Instant::now(),
-    }
-}
-
-/// A read whose znode may be missing.
-async fn existing<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
-    match read.await {
-        Ok(value) => Ok(Some(value)),
-        Err(Error::NoNode) => Ok(None),
-        Err(e) => Err(e),
     }
 }

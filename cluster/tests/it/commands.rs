@@ -20,7 +20,7 @@ fn small(rng: &mut ChaCha8Rng) -> String {
 }
 
 fn any(rng: &mut ChaCha8Rng) -> Command {
-    match rng.random_range(0..16) {
+    match rng.random_range(0..17) {
         0 => Command::Get,
         1 => Command::Set(small(rng)),
         2 => Command::Cas { expected: small(rng), new: small(rng) },
@@ -34,7 +34,8 @@ fn any(rng: &mut ChaCha8Rng) -> Command {
         10 => Command::Dequeue,
         11 => Command::Open { accounts: vec![("a".into(), rng.random_range(0..9)), ("b".into(), 5)] },
         12 | 13 => Command::Transfer { from: small(rng), to: small(rng), amount: rng.random_range(1..9) },
-        14 => Command::Guarded { token: rng.random_range(0..20), value: small(rng) },
+        14 => Command::Claim(rng.random_range(0..20)),
+        15 => Command::Guarded { token: rng.random_range(0..20), value: small(rng) },
         _ => [Command::Balances, Command::GuardedRead][rng.random_range(0..2)].clone(),
     }
 }
@@ -49,7 +50,7 @@ fn key_of(rng: &mut ChaCha8Rng, command: &Command) -> String {
         Command::Append(_) | Command::List | Command::Enqueue(_) | Command::Dequeue => "list",
         Command::Insert(_) | Command::Members => "set",
         Command::Open { .. } | Command::Transfer { .. } | Command::Balances => "bank",
-        Command::Guarded { .. } | Command::GuardedRead => "guarded",
+        Command::Guarded { .. } | Command::Claim(_) | Command::GuardedRead => "guarded",
     };
     let astray = TOLD_APART.contains(&kind) && rng.random_ratio(1, 20);
     let kind = if astray { TOLD_APART[rng.random_range(0..4)] } else { kind };

@@ -118,10 +118,10 @@ pub struct Rig {
 }
 
 /// One cluster at a time: eight servers are plenty for two cores.
-static TURN: Mutex<()> = Mutex::new(());
+pub static TURN: Mutex<()> = Mutex::new(());
 
 /// The directory: kept if the test fails, for its logs.
-struct Dir(Option<tempfile::TempDir>);
+pub struct Dir(pub Option<tempfile::TempDir>);
 
 impl Drop for Dir {
     fn drop(&mut self) {
@@ -207,7 +207,7 @@ impl Rig {
     }
 }
 
-fn start_zookeeper(
+pub fn start_zookeeper(
     installation: &provision::zookeeper::Installation,
     dir: &Path,
     ports: &[u16],

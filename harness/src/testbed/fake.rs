@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use cluster::client::ReadFrom;
 use cluster::event::AgentEvent;
 use cluster::fake::{self, FakeClient, FakeCluster, FakeError, FakeOptions, ProcessState, RuleId};
 use lab::{Action, RuleCounters};
@@ -23,6 +24,7 @@ const READY_BOUND: Duration = Duration::from_secs(5);
 pub struct FakeTestbed {
     cluster: FakeCluster,
     topology: Topology,
+    read_from: ReadFrom,
     events: Mutex<Vec<AgentEvent>>,
 }
 
@@ -44,7 +46,8 @@ impl FakeTestbed {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(FakeTestbed { cluster, topology, events: Mutex::default() })
+        let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
+        Ok(FakeTestbed { cluster, topology, read_from, events: Mutex::default() })
     }
 
     fn process(
@@ -149,7 +152,8 @@ impl Testbed for FakeTestbed {
     }
 
     fn store(&self, site: &String) -> FakeClient {
-        self.cluster.client(site).expect("the site was opened under this name")
+        let client = self.cluster.client(site).expect("the site was opened under this name");
+        client.reading_from(self.read_from)
     }
 
     fn probe_keys(&self) -> Vec<String> {

@@ -81,7 +81,8 @@ impl ZkRedis {
         let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
         let client_options = ClientOptions {
             wait_replicas: spec.wait,
-            wait_ms: spec.op_timeout_ms,
+            // Shorter than the client's own patience, so that it hears what became of its call.
+            wait_ms: spec.op_timeout_ms * 3 / 5,
             read_from,
             without: without.clone(),
             ..ClientOptions::new(secret)

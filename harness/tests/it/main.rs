@@ -4,3 +4,4 @@ mod bad_input;
 mod fake;
 mod live;
 mod tool;
+mod workloads;

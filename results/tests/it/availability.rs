@@ -84,3 +84,18 @@ fn outages_of_the_synthetic_run_follow_its_faults() {
         assert!(starts.iter().zip(struck).all(|(&seen, at)| seen.abs_diff(at) <= 1), "{starts:?}");
     }
 }
+
+#[test]
+fn every_update_counts_whatever_it_is_called() {
+    let names = ["add", "append", "increment", "enqueue", "dequeue", "transfer", "open", "guarded"];
+    for f in names {
+        let mut ops = steady(0, &[(0, 1_000), (2_000, 3_000)]);
+        ops.push(write(9_001, 0, 1, 1_500 * MS, Some(1_501 * MS), OpEnd::Fail));
+        ops.iter_mut().for_each(|op| op.f = f.into());
+        let shards = availability(&history(ops), 250 * MS);
+        assert_eq!((shards[0].acked, shards[0].gaps.len()), (200, 1), "{f}");
+    }
+    let mut reads = steady(0, &[(0, 1_000)]);
+    reads.iter_mut().for_each(|op| op.f = "read".into());
+    assert_eq!(availability(&history(reads), 250 * MS), []);
+}

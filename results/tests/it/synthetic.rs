@@ -25,6 +25,7 @@ pub fn spec() -> RunSpec {
         rate: 200.0,
         wait: 1,
         reads: "master".into(),
+        staleness_s: 5.0,
         lease_ms: 400,
         op_timeout_ms: 1000,
         converge_s: 20.0,
@@ -278,6 +279,7 @@ fn summary(history: &History, events: &[NodeEvent], faults: Vec<FaultRecord>) ->
             ("coverage".into(), Verdict::Valid),
         ],
         liveness: Liveness::Live { after_s: 1.4 },
+        observations: Vec::new(),
         counts: Counts {
             invoked: history.ops.len() as u64,
             ok: ended(OpEnd::Ok),

@@ -10,8 +10,8 @@ use cluster::fake::{FakeClient, FakeCluster, FakeOptions, Part, RuleId};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use workloads::generator::Pace;
-use workloads::register::Input;
-use workloads::{Client, Completion, Generator, Next, Operation, Register, RegisterOptions, Workload};
+use workloads::keyed::{Input, KeyedClient};
+use workloads::{Client, Completion, Generator, Keyed, KeyedOptions, Next, Operation, Register, Workload};
 
 use crate::zones::{Action, Op, contradiction};
 
@@ -70,7 +70,7 @@ pub async fn run(options: FakeOptions, seconds: u64, faults: bool) -> Outcome {
     let cluster = FakeCluster::start(&options);
     until_whole(&cluster).await;
     let pace = Pace { rate: 600.0, concurrency: WORKERS, time_limit_ns: seconds * 1_000_000_000 };
-    let workload = Register::new(RegisterOptions::new(options.seed, pace)).unwrap();
+    let workload = Keyed::new(Register::default(), KeyedOptions::new(options.seed, pace)).unwrap();
     let recorder = Rc::new(RefCell::new(Recorder::default()));
     let workers: Vec<_> = (0..WORKERS)
         .map(|worker| {
@@ -105,7 +105,12 @@ pub async fn until_whole(cluster: &FakeCluster) {
     }
 }
 
-async fn work(workload: Register, worker: u32, mut store: FakeClient, recorder: Rc<RefCell<Recorder>>) {
+async fn work(
+    workload: Keyed<Register>,
+    worker: u32,
+    mut store: FakeClient,
+    recorder: Rc<RefCell<Recorder>>,
+) {
     let (mut generator, begin) = (workload.generator(worker), Instant::now());
     let mut client = workload.client(worker);
     loop {
@@ -119,7 +124,7 @@ async fn work(workload: Register, worker: u32, mut store: FakeClient, recorder: 
 }
 
 async fn attempt(
-    client: &mut workloads::register::RegisterClient,
+    client: &mut KeyedClient<Register>,
     store: &mut FakeClient,
     input: &Input,
     recorder: &RefCell<Recorder>,
@@ -135,7 +140,7 @@ async fn attempt(
     done
 }
 
-async fn read_all(workload: &Register, cluster: &FakeCluster, recorder: &RefCell<Recorder>) -> usize {
+async fn read_all(workload: &Keyed<Register>, cluster: &FakeCluster, recorder: &RefCell<Recorder>) -> usize {
     let mut store = cluster.client("c0").unwrap();
     let mut client = workload.client(0);
     let mut unread = 0;
@@ -153,7 +158,7 @@ async fn read_all(workload: &Register, cluster: &FakeCluster, recorder: &RefCell
 }
 
 /// Kills, pauses, agents lost and partitions around masters, one or two at a time, each healed after a while.
-async fn harm(cluster: &FakeCluster, seed: u64, time: Duration) {
+pub async fn harm(cluster: &FakeCluster, seed: u64, time: Duration) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let begin = Instant::now();
     while begin.elapsed() < time {

@@ -1,5 +1,6 @@
-//! The register workload on the fake cluster, under faults.
+//! Workloads on the fake cluster, under faults.
 
 mod drive;
 mod on_fake;
+mod together;
 mod zones;
