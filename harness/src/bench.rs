@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use cluster::event::AgentEvent;
 use cluster::fake::Noop;
 use cluster::provision;
+use cluster::reshard::{Goal, Report};
 use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
 use results::Journal;
 use workloads::generator::Pace;
@@ -132,6 +133,9 @@ impl Testbed for Nothing {
     }
     fn store(&self, (): &()) -> Noop {
         Noop
+    }
+    fn reshard(&self, _: Goal, _: Box<dyn Fn() -> bool + Send>) -> Result<Report, String> {
+        Err("there are no shards".into())
     }
     fn probe_keys(&self) -> Vec<String> {
         Vec::new()

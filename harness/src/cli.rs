@@ -69,9 +69,12 @@ pub struct RunArgs {
     /// ZooKeeper servers
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub zookeepers: u32,
-    /// What the clients do: `register`, `set`, `append`, `counter`, `queue`, `bank`, `replica-reads`
+    /// What the clients do: `register`, `set`, `append`, `counter`, `queue`, `bank`, `replica-reads`, `resharding`
     #[arg(long, default_value = "register")]
     pub workload: String,
+    /// Add a shard to the ring after a third of the load, and remove it after two thirds
+    #[arg(long)]
+    pub reshard: bool,
     /// Fault families, comma-separated (`kill,pause,partition,delay,loss`), `none`, or the path of a TOML file
     #[arg(long, default_value = "kill,pause,partition")]
     pub faults: String,

@@ -10,6 +10,7 @@ mod plan;
 mod progress;
 mod recorder;
 mod registry;
+mod reshard;
 mod run;
 mod settle;
 mod signals;

@@ -13,11 +13,13 @@ pub fn spec() -> RunSpec {
     RunSpec {
         target: "zk-redis".into(),
         variant: "course".into(),
+        weaken: Vec::new(),
         bug: None,
         shards: 2,
         replicas: 3,
         zookeepers: 3,
         workload: "register".into(),
+        reshard: false,
         faults: vec!["kill".into(), "pause".into(), "partition".into()],
         seed: 42,
         time_limit_s: 30.0,
