@@ -1,5 +1,7 @@
 //! `bench`: what our own machinery costs on this machine.
 
+mod ring;
+
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -22,6 +24,8 @@ use crate::recorder::{Recorder, RunClock};
 use crate::signals::Interrupt;
 use crate::sites::Sites;
 use crate::testbed::Testbed;
+
+pub use ring::ring;
 
 /// The op engine against a client that acknowledges at once: generator, journal on disk, worker loop.
 pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {

@@ -1,5 +1,7 @@
 //! A cluster by hand, on loopback and without a harness: see `cluster/README.md`.
 
+mod reshard;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -20,6 +22,7 @@ use cluster::{
     credentials::Secret,
     defence::Without,
     provision::{self, Launch, agent::Agent},
+    reshard::Goal,
     status,
     store::{Reply, Store},
     znodes::{Paths, RedisNode},
@@ -52,6 +55,9 @@ enum Verb {
         /// Number of shards
         #[arg(long, default_value_t = 1)]
         shards: u32,
+        /// Number of shards more whose servers are prepared, but which own nothing: for `add-shard`
+        #[arg(long, default_value_t = 0)]
+        spares: u32,
         /// Redis servers of each shard
         #[arg(long, default_value_t = 3)]
         replicas: u32,
@@ -72,6 +78,28 @@ enum Verb {
         /// Go on until interrupted
         #[arg(long)]
         watch: bool,
+    },
+    /// Let a shard own its share of the keys, and move them there while the cluster serves
+    AddShard {
+        /// Number of the shard
+        shard: u32,
+        /// Its servers, which run already: NAME=ADDRESS:PORT,… [default: as ZooKeeper knows them]
+        #[arg(long, value_delimiter = ',', value_parser = reshard::node)]
+        nodes: Vec<RedisNode>,
+        #[command(flatten)]
+        moves: Moves,
+    },
+    /// Take all its keys from a shard, and move them to the others while the cluster serves
+    RemoveShard {
+        /// Number of the shard
+        shard: u32,
+        #[command(flatten)]
+        moves: Moves,
+    },
+    /// Go on with a change of the shards that was broken off
+    Resume {
+        #[command(flatten)]
+        moves: Moves,
     },
     /// Read a key
     Get {
@@ -97,6 +125,14 @@ enum Verb {
     },
 }
 
+/// How keys move.
+#[derive(clap::Args)]
+struct Moves {
+    /// Slots that move at once: more make it faster, but each is away for longer
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch_slots: u16,
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -118,7 +154,16 @@ fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let secret = cli.secret_file.as_deref();
     match cli.command {
-        Verb::Prepare { dir, shards, replicas, port, agent } => prepare(&dir, shards, replicas, port, agent),
+        Verb::Prepare { dir, shards, spares, replicas, port, agent } => {
+            prepare(&dir, shards, spares, replicas, port, agent)
+        }
+        Verb::AddShard { shard, nodes, moves } => {
+            runtime.block_on(change(&cli.zookeeper, secret, Goal::Add(shard), &nodes, &moves))
+        }
+        Verb::RemoveShard { shard, moves } => {
+            runtime.block_on(change(&cli.zookeeper, secret, Goal::Remove(shard), &[], &moves))
+        }
+        Verb::Resume { moves } => runtime.block_on(change(&cli.zookeeper, secret, Goal::Resume, &[], &moves)),
         Verb::Bootstrap { dir } => runtime.block_on(write_records(&cli.zookeeper, &dir)),
         Verb::Status { watch } => runtime.block_on(show_status(&cli.zookeeper, watch)),
         Verb::Load { seconds, deadline_ms } => runtime.block_on(load(
@@ -138,10 +183,28 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<PathBuf>) -> Result<()> {
-    let redis_count = shards.saturating_mul(replicas);
-    if redis_count == 0 || redis_count > 10 {
-        bail!("{shards} shards of {replicas} servers: give 1 to 10 servers in all");
+async fn change(
+    zookeeper: &str,
+    secret: Option<&Path>,
+    goal: Goal,
+    nodes: &[RedisNode],
+    moves: &Moves,
+) -> Result<()> {
+    reshard::change(zookeeper, secret, goal, nodes, usize::from(moves.batch_slots)).await
+}
+
+fn prepare(
+    dir: &Path,
+    shards: u32,
+    spares: u32,
+    replicas: u32,
+    port: u16,
+    agent: Option<PathBuf>,
+) -> Result<()> {
+    let all = shards.saturating_add(spares);
+    let redis_count = all.saturating_mul(replicas);
+    if shards == 0 || redis_count == 0 || redis_count > 10 {
+        bail!("{all} shards of {replicas} servers: give 1 to 10 servers in all");
     }
     if port > u16::MAX - 100 {
         bail!("--port {port} leaves no room for a hundred ports");
@@ -160,7 +223,7 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
     write_secret(&dir.join("secret"), &secret)?;
     let connect = prepare_zookeeper(&dir, port, &zookeeper)?;
     let mut map = Vec::new();
-    for shard in 0..shards {
+    for shard in 0..all {
         let mut nodes = Vec::new();
         for i in 0..replicas {
             let node = format!("r{shard}{}", char::from(b'a' + i as u8));
@@ -189,6 +252,7 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
         }
         map.push((shard, nodes));
     }
+    let spares = map.split_off(shards as usize);
     fs::write(dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
     println!(
         "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
@@ -198,6 +262,10 @@ fn prepare(dir: &Path, shards: u32, replicas: u32, port: u16, agent: Option<Path
         zookeeper.java_version
     );
     println!("zookeeper: {connect}");
+    for (shard, nodes) in &spares {
+        let nodes: Vec<String> = nodes.iter().map(|n| format!("{}={}", n.node, n.addr)).collect();
+        println!("spare: add-shard {shard} --nodes {}", nodes.join(","));
+    }
     Ok(())
 }
 
@@ -272,9 +340,13 @@ async fn connected(view: &ClusterView, zookeeper: &str) -> Result<()> {
     Ok(())
 }
 
+fn secret_of(file: Option<&Path>) -> Result<Secret> {
+    let path = file.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
+    Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 async fn connect(zookeeper: &str, secret: Option<&Path>) -> Result<Client> {
-    let path = secret.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
-    let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let secret = secret_of(secret)?;
     let view = ClusterView::open(zookeeper);
     connected(&view, zookeeper).await?;
     Ok(Client::new(view, ClientOptions::new(secret)))
