@@ -138,8 +138,11 @@ impl Client {
         let shard = if self.defends(Defence::RingRefresh) {
             self.view.shard_of(key)
         } else {
-            let view = &self.view;
-            self.first_ring.get_or_insert_with(|| view.state().ring.clone()).owner(key)
+            if self.first_ring.is_none() {
+                let ring = self.view.state().ring.clone();
+                self.first_ring = (ring != Ring::default()).then_some(ring);
+            }
+            self.first_ring.as_ref().and_then(|ring| ring.owner(key))
         };
         shard.ok_or_else(|| CallError::definite("no ring"))
     }

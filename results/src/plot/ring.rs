@@ -36,7 +36,7 @@ pub fn draw(figures: &[RingFigure], vnodes: u32, slots: u32) -> Picture {
     }
     let mut picture = Picture::new();
     let sentence = format!(
-        "Shares of {slots} slots. Symbols: measured, over several rings. Lines: theory (1/√V, √((n−1)/slots), 1/n, (n−1)/n)."
+        "Shares of {slots} slots. Symbols: measured, over several rings. Lines: theory, 1/sqrt(V) falling, sqrt((n-1)/slots) level; 1/n and (n-1)/n."
     );
     let names = SERIES.map(|(shards, ..)| format!("{shards} shards"));
     let mut legend: Vec<_> = SERIES
