@@ -230,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_only_prepares_may_be_rare() {
+        let mut history = busy();
+        history.ops[0].f = "open".into();
+        let coverage = Coverage { exempt: vec!["open".into()], ..Coverage::default() };
+        assert_eq!(reasons(&coverage, &history), Vec::<String>::new());
+        assert_eq!(reasons(&Coverage::default(), &history).len(), 1);
+    }
+
+    #[test]
     fn a_shard_that_was_never_reached_is_named() {
         let mut history = busy();
         history.ops.iter_mut().for_each(|op| op.shard = Some(0));

@@ -11,6 +11,7 @@ use zookeeper_client::{Client, Error};
 
 use crate::{
     ring::{Ring, VNODES},
+    security::Transport,
     zk::put_persistent,
     znodes::{LeaseRecord, Paths, RedisNode, RingRecord, ShardConfig, ShardNodes, encode},
 };
@@ -55,6 +56,7 @@ pub enum BootstrapError {
 /// already is left as it is, so calling it twice does no harm.
 pub async fn bootstrap(
     connect: &str,
+    transport: &Transport,
     paths: &Paths,
     map: &ShardMap,
     limit: Duration,
@@ -64,7 +66,7 @@ pub async fn bootstrap(
     let mut why = "nobody answered".to_owned();
     while started.elapsed() < limit {
         let left = limit.saturating_sub(started.elapsed());
-        match timeout(left.min(Duration::from_secs(3)), attempt(connect, paths, map)).await {
+        match timeout(left.min(Duration::from_secs(3)), attempt(connect, transport, paths, map)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(e)) => why = e.to_string(),
             Err(_) => {}
@@ -95,9 +97,9 @@ fn validate(map: &ShardMap) -> Result<(), BootstrapError> {
     Ok(())
 }
 
-async fn attempt(connect: &str, paths: &Paths, map: &ShardMap) -> Result<(), Error> {
+async fn attempt(connect: &str, transport: &Transport, paths: &Paths, map: &ShardMap) -> Result<(), Error> {
     let connector = Client::connector().with_session_timeout(Duration::from_secs(4)).with_fail_eagerly();
-    let client = connector.connect(connect).await?;
+    let client = transport.zookeeper(connector, connect).await?;
     let mut dirs = String::new();
     for part in paths.root().split('/').filter(|part| !part.is_empty()) {
         dirs = format!("{dirs}/{part}");

@@ -92,7 +92,7 @@ impl Secret {
     }
 
     /// HMAC-SHA256 of a purpose, in hexadecimal.
-    fn derive(&self, purpose: &str) -> String {
+    pub(crate) fn derive(&self, purpose: &str) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());

@@ -20,6 +20,8 @@ pub mod provision;
 pub mod redis_link;
 pub mod reshard;
 pub mod ring;
+pub mod seal;
+pub mod security;
 pub mod status;
 pub mod store;
 pub mod weakness;

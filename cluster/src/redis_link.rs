@@ -1,7 +1,7 @@
 //! A connection to one Redis: made once, never made again behind one's back.
 //!
 //! Thin over `redis::aio::MultiplexedConnection`: our own socket (so it belongs to the namespace of the
-//! thread), no response timeout (the caller's deadline decides), no reconnect. When the connection breaks,
+//! thread) with or without TLS, no response timeout (the caller's deadline decides), no reconnect. When the connection breaks,
 //! its owner sees it and opens another.
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -11,9 +11,9 @@ use redis::{
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use thiserror::Error;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
-use crate::{credentials::Login, zk::AbortOnDrop};
+use crate::{credentials::Login, security::Transport, zk::AbortOnDrop};
 
 /// Why a Redis could not be talked to.
 #[derive(Debug, Error)]
@@ -42,6 +42,9 @@ pub fn connect_reason(e: &io::Error) -> &'static str {
         io::ErrorKind::TimedOut => "connect timed out",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "host unreachable",
         io::ErrorKind::ConnectionReset => "connection reset before anything was sent",
+        // What the TLS library makes of a certificate or an answer it does not like.
+        io::ErrorKind::InvalidData => "tls handshake refused",
+        io::ErrorKind::UnexpectedEof => "closed during the tls handshake",
         _ => "cannot connect",
     }
 }
@@ -61,13 +64,13 @@ pub struct RedisLink {
 }
 
 impl RedisLink {
-    /// Connects, waiting no longer than `limit`. Sends nothing.
-    pub async fn connect(addr: SocketAddr, limit: Duration) -> Result<Self, LinkError> {
-        let stream = match timeout(limit, TcpStream::connect(addr)).await {
-            Ok(connected) => connected.map_err(LinkError::Connect)?,
-            Err(_) => return Err(LinkError::Connect(io::ErrorKind::TimedOut.into())),
-        };
-        stream.set_nodelay(true).map_err(LinkError::Connect)?;
+    /// Connects by way of `transport`, waiting no longer than `limit`. Sends no command.
+    pub async fn connect(
+        addr: SocketAddr,
+        limit: Duration,
+        transport: &Transport,
+    ) -> Result<Self, LinkError> {
+        let stream = transport.connect(addr, limit).await.map_err(LinkError::Connect)?;
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let (mux, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
@@ -77,8 +80,13 @@ impl RedisLink {
     }
 
     /// Connects and logs in, waiting no longer than `limit` for each. A refused login is [`LinkError::Refused`].
-    pub async fn connect_as(addr: SocketAddr, login: &Login, limit: Duration) -> Result<Self, LinkError> {
-        let mut link = RedisLink::connect(addr, limit).await?;
+    pub async fn connect_as(
+        addr: SocketAddr,
+        login: &Login,
+        limit: Duration,
+        transport: &Transport,
+    ) -> Result<Self, LinkError> {
+        let mut link = RedisLink::connect(addr, limit, transport).await?;
         let mut auth = redis::cmd("AUTH");
         auth.arg(&login.user).arg(&login.password);
         link.command(&auth, limit).await?;

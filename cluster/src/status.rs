@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,7 +11,6 @@ use std::{
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 
@@ -20,13 +20,14 @@ use crate::{
     dataset,
     redis_link::{RedisLink, Replication},
     ring::Ring,
+    security::Transport,
     store::{Reply, Store},
     znodes::Paths,
 };
 
 /// An observer's view: like that of clients, with leases.
-pub fn observe(zookeeper: &str, paths: Paths) -> ClusterView {
-    ClusterView::with_paths(zookeeper, paths, true)
+pub fn observe(zookeeper: &str, transport: &Transport, paths: Paths) -> ClusterView {
+    ClusterView::with_paths(zookeeper, transport, paths, true)
 }
 
 /// Role of a ZooKeeper server.
@@ -53,13 +54,17 @@ pub struct ZkServer {
 
 /// Asks a ZooKeeper server for its role with the four-letter command `srvr`; an error says in a few words why
 /// it did not answer within `limit`.
-pub async fn zk_server(addr: SocketAddr, limit: Duration) -> Result<ZkServer, String> {
+pub async fn zk_server(addr: SocketAddr, limit: Duration, transport: &Transport) -> Result<ZkServer, String> {
     let ask = async {
-        let mut stream = TcpStream::connect(addr).await?;
+        let mut stream = transport.connect(addr, limit).await?;
         stream.write_all(b"srvr").await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok::<_, std::io::Error>(text)
+        stream.flush().await?;
+        let mut text = Vec::new();
+        match stream.read_to_end(&mut text).await {
+            // ZooKeeper ends a TLS connection without saying so.
+            Err(e) if e.kind() != ErrorKind::UnexpectedEof => Err(e),
+            _ => Ok(String::from_utf8_lossy(&text).into_owned()),
+        }
     };
     match timeout(limit, ask).await {
         Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
@@ -83,9 +88,14 @@ fn parse_srvr(text: &str) -> ZkServer {
 }
 
 /// Asks a Redis for its role and offset; an error says in a few words why it did not answer within `limit`.
-pub async fn redis_role(addr: SocketAddr, secret: &Secret, limit: Duration) -> Result<Replication, String> {
+pub async fn redis_role(
+    addr: SocketAddr,
+    secret: &Secret,
+    limit: Duration,
+    transport: &Transport,
+) -> Result<Replication, String> {
     let ask = async {
-        let mut link = RedisLink::connect_as(addr, &secret.agent(), limit).await?;
+        let mut link = RedisLink::connect_as(addr, &secret.agent(), limit, transport).await?;
         link.info("replication", limit).await
     };
     match timeout(limit, ask).await {
@@ -96,13 +106,13 @@ pub async fn redis_role(addr: SocketAddr, secret: &Secret, limit: Duration) -> R
 }
 
 /// Waits until a majority of ZooKeeper servers serve under one leader; the error names those that do not.
-pub async fn zk_ready(servers: &[SocketAddr], limit: Duration) -> Result<(), String> {
+pub async fn zk_ready(servers: &[SocketAddr], limit: Duration, transport: &Transport) -> Result<(), String> {
     let started = Instant::now();
     loop {
         let mut reasons = Vec::new();
         let (mut serving, mut led) = (0, false);
         for addr in servers {
-            match zk_server(*addr, Duration::from_millis(500)).await {
+            match zk_server(*addr, Duration::from_millis(500), transport).await {
                 Ok(ZkServer { mode: Some(mode), .. }) => {
                     serving += 1;
                     led |= mode != ZkMode::Follower;

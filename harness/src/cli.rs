@@ -112,6 +112,12 @@ pub struct RunArgs {
     /// Capture all packets to capture.pcapng in the run folder
     #[arg(long)]
     pub capture: bool,
+    /// TLS on every link of Redis and ZooKeeper, with certificates made for the run
+    #[arg(long)]
+    pub tls: bool,
+    /// Clients and Redis prove requests, replies and stored values over links that need not be trusted
+    #[arg(long)]
+    pub authenticated: bool,
     /// Folder for run folders
     #[arg(long, default_value = "results/runs")]
     pub store: PathBuf,

@@ -102,7 +102,11 @@ impl ForWorkload for Looks<'_> {
 
     fn with<W: Workload>(self, workload: W) -> Result<Seen> {
         let mut checkers = workload.checkers();
-        checkers.push(Box::new(self.coverage));
+        let mut coverage = self.coverage;
+        if !workload.covers_shards() {
+            coverage.shards.clear();
+        }
+        checkers.push(Box::new(coverage));
         let verdict = |checker: Box<dyn Checker>| {
             (checker.name().to_string(), checker.check(self.history, self.budget))
         };

@@ -55,6 +55,8 @@ impl Plan {
             op_timeout_ms: args.op_timeout_ms,
             converge_s: args.converge,
             capture: args.capture,
+            tls: args.tls,
+            authenticated: args.authenticated,
         };
         let schedule = schedule(&args.faults, &mut spec)?;
         Ok(Plan { spec, schedule })
@@ -117,7 +119,23 @@ fn check(args: &RunArgs) -> Result<()> {
             "--op-timeout-ms 0: a client that waits for nothing gets no answers; give at least 1",
         ));
     }
+    check_security(args)?;
     check_copies(args)
+}
+
+/// What can be protected, and what cannot prove itself.
+fn check_security(args: &RunArgs) -> Result<()> {
+    for (flag, given) in [("--tls", args.tls), ("--authenticated", args.authenticated)] {
+        if given && args.target == "fake" {
+            return Err(usage(format!("{flag} goes with --target zk-redis: the fake cluster has no links")));
+        }
+    }
+    if args.authenticated && reads(args) == "replica" {
+        return Err(usage(
+            "--authenticated reads at masters: a replica proves nothing, use --reads master or another workload",
+        ));
+    }
+    Ok(())
 }
 
 /// Enough copies of every acknowledged write, and not more than there are servers for.
@@ -226,11 +244,16 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         spec.op_timeout_ms,
         spec.converge_s
     ));
-    if spec.reshard {
-        words.push("--reshard".into());
-    }
-    if spec.capture {
-        words.push("--capture".into());
+    let flags = [
+        ("--reshard", spec.reshard),
+        ("--capture", spec.capture),
+        ("--tls", spec.tls),
+        ("--authenticated", spec.authenticated),
+    ];
+    for (flag, given) in flags {
+        if given {
+            words.push(flag.into());
+        }
     }
     words.join(" ")
 }

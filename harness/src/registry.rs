@@ -11,7 +11,10 @@ use nemesis::Family;
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::keyed::Object;
-use workloads::{Append, Bank, Counter, Keyed, KeyedOptions, Queue, Register, ReplicaReads, Set, Workload};
+use workloads::{
+    Append, Bank, Counter, Keyed, KeyedOptions, Lock, LockOptions, Members, MembersOptions, Queue, Register,
+    ReplicaReads, Set, Workload,
+};
 
 use crate::exit::UsageError;
 
@@ -58,6 +61,14 @@ pub const WORKLOADS: &[Entry] = &[
     ),
     (RESHARDING, "that of register, while a shard is added and removed (--reshard)"),
     ("replica-reads", "writes at masters, reads at replicas; no read further behind than --staleness-s"),
+    (
+        "lock",
+        "counting under a lock with fencing tokens; tokens grow, old ones are refused, every write counts",
+    ),
+    (
+        "members",
+        "join, leave and list a group; nobody missing, no ghost, nobody twice, nobody back from the dead",
+    ),
 ];
 
 /// What a workload is made from besides its name.
@@ -94,6 +105,11 @@ pub fn dispatch<V: ForWorkload>(name: &str, options: WorkloadOptions, visitor: V
         "bank" => visitor.with(keyed(Bank, options)?),
         "replica-reads" => {
             visitor.with(keyed(ReplicaReads { staleness_max: options.staleness_max }, options)?)
+        }
+        "lock" => visitor.with(Lock::new(LockOptions::new(options.seed, options.pace))),
+        "members" => {
+            let members = Members::new(MembersOptions::new(options.seed, options.pace));
+            visitor.with(members.context("failed to make the workload members")?)
         }
         _ => one_of("--workload", name, WORKLOADS)
             .and_then(|()| Err(anyhow!("workload {name} is listed, but cannot be made"))),

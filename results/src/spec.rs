@@ -53,6 +53,12 @@ pub struct RunSpec {
     /// Capture all packets to `capture.pcapng`.
     #[serde(default)]
     pub capture: bool,
+    /// TLS on every link of Redis and ZooKeeper.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
+    /// Clients and Redis prove their requests and replies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authenticated: bool,
 }
 
 /// What a run without the key was judged at.

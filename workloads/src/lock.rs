@@ -52,13 +52,13 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
-    /// A lock for every three workers, 500 ms of patience; every third turn lingers for 2.5 s.
+    /// A lock for every three workers, 300 ms of patience; every third turn lingers for 2.5 s.
     pub fn new(seed: u64, pace: Pace) -> Self {
         LockOptions {
             seed,
             pace,
             locks: pace.concurrency.div_ceil(3).max(1),
-            patience: Duration::from_millis(500),
+            patience: Duration::from_millis(300),
             linger_one_in: 3,
             linger_s: 2.5,
             exclusive: false,

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{Op, OpEnd, Process};
 
 /// Longest value shown in full, in characters.
 const VALUE_CHARS_MAX: usize = 12;
 
+/// Longest list or object shown in full, in characters.
+const ELEMENTS_CHARS_MAX: usize = 60;
+
 /// Draws register operations, one line per process, in order of their events.
 ///
 /// The order of calls and returns is exact; distances are only as long as the labels need. Keys are left
-/// out: draw one partition at a time. Values longer than 12 characters are cut short with `…`, and anything
-/// that is not `read`, `write` or `cas` is drawn as a call by its name.
+/// out: draw one partition at a time. Values longer than 12 characters and lists longer than 60 are cut short with
+/// `…`, and anything that is not `read`, `write` or `cas` is drawn as a call by its name.
 pub fn draw(ops: &[&Op]) -> String {
     let labels: Vec<String> = ops.iter().map(|op| label(op)).collect();
     let columns = columns(ops, &labels);
@@ -107,32 +110,39 @@ fn value(value: &Value) -> String {
             number.to_string()
         }
         Value::String(word) => Value::from(shorten(word)).to_string(),
-        Value::Array(all) => return array(all),
+        Value::Array(all) => return format!("[{}]", elements(all.iter().map(self::value).collect(), "…")),
+        Value::Object(all) => return object(all),
         other => Value::from(shorten(&other.to_string())).to_string(),
     };
     if text.starts_with('"') { text } else { shorten(&text) }
 }
 
-/// As many elements as fit, then `…`.
-fn array(all: &[Value]) -> String {
-    let mut text = String::from("[");
-    for (i, element) in all.iter().enumerate() {
-        let element = value(element);
-        if text.chars().count() + element.chars().count() > VALUE_CHARS_MAX {
-            text.push('…');
-            break;
-        }
-        text.push_str(&element);
-        if i + 1 < all.len() {
-            text.push(',');
-        }
+/// A transfer as the list that says the same, anything else by its fields.
+fn object(all: &Map<String, Value>) -> String {
+    if let (3, Some(from), Some(to), Some(amount)) =
+        (all.len(), all.get("from"), all.get("to"), all.get("amount"))
+    {
+        return format!("[{},{},{}]", value(from), value(to), value(amount));
     }
-    text + "]"
+    let field = |(name, field): (&String, &Value)| format!("{}:{}", value(&json!(name)), value(field));
+    format!("{{{}}}", elements(all.iter().map(field).collect(), "…:_"))
+}
+
+/// As many of the last elements as fit, after `cut`: what came last is what differs.
+fn elements(all: Vec<String>, cut: &str) -> String {
+    let mut chars = 0;
+    let fits = |element: &&String| {
+        chars += element.chars().count() + 1;
+        chars <= ELEMENTS_CHARS_MAX
+    };
+    let shown = all.iter().rev().take_while(fits).count();
+    let cut = if shown < all.len() { vec![cut.to_string()] } else { Vec::new() };
+    [&cut[..], &all[all.len() - shown..]].concat().join(",")
 }
 
 fn is_bare(word: &str) -> bool {
-    word.chars().next().is_some_and(char::is_alphabetic)
-        && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/'))
+    word.chars().next().is_some_and(|c| c.is_alphabetic() || c == '…')
+        && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '…'))
 }
 
 fn shorten(text: &str) -> String {
@@ -148,7 +158,6 @@ fn shorten(text: &str) -> String {
 mod tests {
     use super::super::sketch;
     use super::*;
-    use serde_json::json;
 
     fn redraw(drawing: &str) -> String {
         let history = sketch::history(drawing).expect("it is well drawn");
@@ -182,5 +191,17 @@ mod tests {
         assert_eq!(value(&json!(-1)), "\"-1\"");
         assert_eq!(value(&json!("abcdefghijklmnop")), "…fghijklmnop");
         assert_eq!(value(&json!(null)), "_");
+        assert_eq!(value(&json!({"amount": 5, "from": "a0", "to": "a1"})), "[a0,a1,5]");
+        assert_eq!(value(&json!({"a0": 1_000_000, "a 1": -3})), "{\"a 1\":\"-3\",a0:1000000}");
+        let long = value(&json!((0..99).collect::<Vec<_>>()));
+        assert!(long.starts_with("[…,") && long.ends_with(",97,98]") && long.chars().count() <= 64, "{long}");
+    }
+
+    #[test]
+    fn lists_and_objects_are_read_as_they_are_drawn() {
+        for drawn in ["[1,[a,_],3]", "{a0:5,a1:6}", "{}", "[]", "[…,7]"] {
+            let history = sketch::history(&format!("p0 |-read()={drawn}-|")).expect("well drawn");
+            assert_eq!(value(&history.ops[0].output), drawn);
+        }
     }
 }

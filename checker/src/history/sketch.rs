@@ -15,7 +15,7 @@
 //! Its label is `w` value, `r` value or `c` expected `>` new, or for any other object the name of the function,
 //! its argument in parentheses if it has one, and `=` result if there is one: `add(3)`, `acquire()=7`,
 //! `read()=[1,2]`. Then comes `@` key if there are keys. A value is a
-//! JSON number, string or array, a bare word, or `_` for the initial `null`. Bars of one process do not share
+//! JSON number, string, array or object (`{a:1}`), a bare word, or `_` for the initial `null`. Bars of one process do not share
 //! a column. At the same column calls come before returns. What follows `valid:`, `invalid:` or `unknown:`
 //! is a remark.
 
@@ -232,8 +232,10 @@ impl Row {
         if self.peek() == Some('"') {
             return self.quoted();
         }
-        if self.peek() == Some('[') {
-            return self.array();
+        match self.peek() {
+            Some('[') => return self.array(),
+            Some('{') => return self.object(),
+            _ => {}
         }
         let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '…'));
         match word.as_str() {
@@ -244,18 +246,48 @@ impl Row {
     }
 
     fn array(&mut self) -> Result<Value, SketchError> {
-        self.at += 1;
         let mut all = Vec::new();
-        while self.peek() != Some(']') {
-            all.push(self.value()?);
+        self.elements(']', |row| {
+            all.push(row.value()?);
+            Ok(())
+        })?;
+        Ok(Value::Array(all))
+    }
+
+    fn object(&mut self) -> Result<Value, SketchError> {
+        let mut all = serde_json::Map::new();
+        self.elements('}', |row| {
+            let name = match row.peek() {
+                Some('"') => row.quoted()?.as_str().unwrap_or_default().to_string(),
+                _ => row.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '…')),
+            };
+            if row.peek() != Some(':') {
+                return row.fail("a field is a name, `:` and a value");
+            }
+            row.at += 1;
+            all.insert(name, row.value()?);
+            Ok(())
+        })?;
+        Ok(Value::Object(all))
+    }
+
+    /// Elements with commas between, from the opening bracket to `end`.
+    fn elements(
+        &mut self,
+        end: char,
+        mut element: impl FnMut(&mut Self) -> Result<(), SketchError>,
+    ) -> Result<(), SketchError> {
+        self.at += 1;
+        while self.peek() != Some(end) {
+            element(self)?;
             match self.peek() {
                 Some(',') => self.at += 1,
-                Some(']') => {}
-                _ => return self.fail("an array goes on with `,` or ends with `]`"),
+                Some(c) if c == end => {}
+                _ => return self.fail(format!("elements go on with `,` or end with `{end}`")),
             }
         }
         self.at += 1;
-        Ok(Value::Array(all))
+        Ok(())
     }
 
     fn quoted(&mut self) -> Result<Value, SketchError> {
@@ -342,6 +374,8 @@ mod tests {
             "p0 |-w\"\\",
             "p0 |-add(1-|",
             "p0 |-read()=[1-|",
+            "p0 |-read()={a-|",
+            "p0 |-read()={a:1-|",
             "p0 |",
         ] {
             assert!(history(bad).is_err(), "{bad}");

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::{
     credentials::Secret,
     defence::{Defence, Without},
+    security::{Security, SecurityError, TlsFlags},
     znodes::ROOT,
 };
 
@@ -37,6 +38,12 @@ pub struct AgentConfig {
     /// Periods and limits.
     #[serde(default)]
     pub timing: Timing,
+    /// Whether clients and Redis prove their requests and replies; all of a cluster alike.
+    #[serde(default)]
+    pub authenticated: bool,
+    /// How its links to Redis and ZooKeeper are protected.
+    #[serde(rename = "tls", default, skip_serializing_if = "Security::is_plain")]
+    pub security: Security,
 }
 
 fn default_root() -> String {
@@ -107,6 +114,9 @@ pub enum ConfigError {
     /// Neither the file nor a flag gives a value.
     #[error("{0} is not set: give --{0} or set it in the file named by --config")]
     Unset(&'static str),
+    /// TLS files that are missing or of no use.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A value that makes no sense.
     #[error("{0}")]
     Value(String),
@@ -161,6 +171,11 @@ struct Flags {
     /// Replicas that must acknowledge a heartbeat [default: 1]
     #[arg(long, value_name = "N")]
     wait_replicas: Option<u32>,
+    /// Clients and Redis prove their requests and replies
+    #[arg(long)]
+    authenticated: bool,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// The settings in the file, where none is required.
@@ -177,6 +192,10 @@ struct FileConfig {
     root: Option<String>,
     #[serde(default)]
     timing: Timing,
+    #[serde(default)]
+    authenticated: bool,
+    #[serde(default)]
+    tls: Security,
 }
 
 impl AgentConfig {
@@ -221,6 +240,8 @@ fn merge(flags: Flags, file: FileConfig) -> Result<AgentConfig, ConfigError> {
         without: flags.without.map(Without::from_iter).or(file.without).unwrap_or_default(),
         root: flags.root.or(file.root).unwrap_or_else(default_root),
         timing,
+        authenticated: flags.authenticated || file.authenticated,
+        security: flags.tls.over(file.tls)?,
     };
     validate(&config)?;
     Ok(config)

@@ -22,6 +22,7 @@ use crate::{
     credentials::Login,
     dataset,
     redis_link::{LinkError, RedisLink, Replication},
+    security::Transport,
     znodes::Position,
 };
 
@@ -57,10 +58,10 @@ pub enum RedisSight {
 }
 
 /// Watches the agent's own Redis.
-pub async fn watch_own(config: AgentConfig, out: watch::Sender<RedisSight>) {
+pub async fn watch_own(config: AgentConfig, transport: Transport, out: watch::Sender<RedisSight>) {
     let limit = config.timing.lease();
     let poll = Duration::from_millis(config.timing.poll_ms);
-    let orders = Orders::new(&config);
+    let orders = Orders::new(&config, transport);
     let mut answered = Instant::now();
     let mut refusals = 0;
     loop {
@@ -128,7 +129,12 @@ pub struct HeartbeatSight {
 }
 
 /// Appends to the stream and waits for replicas for as long as the agent's Redis is master.
-pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: watch::Sender<HeartbeatSight>) {
+pub async fn beat(
+    config: AgentConfig,
+    transport: Transport,
+    own: watch::Receiver<RedisSight>,
+    out: watch::Sender<HeartbeatSight>,
+) {
     let period = Duration::from_millis(config.timing.renew_ms);
     let login = config.secret.agent();
     let mut link: Option<RedisLink> = None;
@@ -145,7 +151,7 @@ pub async fn beat(config: AgentConfig, own: watch::Receiver<RedisSight>, out: wa
         };
         let mut open = match link.take() {
             Some(open) if !open.is_closed() => open,
-            _ => match RedisLink::connect_as(config.redis, &login, config.timing.lease()).await {
+            _ => match RedisLink::connect_as(config.redis, &login, config.timing.lease(), &transport).await {
                 Ok(open) => open,
                 Err(_) => continue,
             },
@@ -189,6 +195,7 @@ pub struct ProbeSight {
 pub async fn probe(
     period: Duration,
     login: Login,
+    transport: Transport,
     mut target: watch::Receiver<Option<SocketAddr>>,
     out: watch::Sender<ProbeSight>,
 ) {
@@ -201,16 +208,22 @@ pub async fn probe(
         };
         out.send_replace(ProbeSight { target: Some(addr), answered_at: Instant::now() });
         tokio::select! {
-            _ = ping_for_ever(addr, &login, period, &out) => {}
+            _ = ping_for_ever(addr, &login, &transport, period, &out) => {}
             changed = target.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn ping_for_ever(addr: SocketAddr, login: &Login, period: Duration, out: &watch::Sender<ProbeSight>) {
+async fn ping_for_ever(
+    addr: SocketAddr,
+    login: &Login,
+    transport: &Transport,
+    period: Duration,
+    out: &watch::Sender<ProbeSight>,
+) {
     let limit = period * 2;
     loop {
-        if let Ok(mut link) = RedisLink::connect_as(addr, login, limit).await {
+        if let Ok(mut link) = RedisLink::connect_as(addr, login, limit, transport).await {
             // An error reply is an answer too: it may be loading.
             while let Ok(_) | Err(LinkError::Refused(_)) = link.command(&cmd("PING"), limit).await {
                 out.send_modify(|sight| sight.answered_at = Instant::now());

@@ -42,6 +42,13 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(254);
         }
     };
+    let transport = match config.security.load() {
+        Ok(transport) => transport,
+        Err(e) => {
+            eprintln!("shard-agent: {e}");
+            return ExitCode::from(254);
+        }
+    };
     let journal = match Journal::open(&config.events, config.shard, &config.node) {
         Ok(journal) => journal,
         Err(e) => {
@@ -57,6 +64,6 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     log(&format!("agent of {} in shard {}, redis at {}", config.node, config.shard, config.redis));
-    runtime.block_on(async { runner::Runner::start(config, journal).run().await });
+    runtime.block_on(async { runner::Runner::start(config, journal, transport).run().await });
     ExitCode::SUCCESS
 }

@@ -9,11 +9,14 @@ use redis::{Cmd, Value, cmd, pipe};
 
 use super::config::AgentConfig;
 use crate::{
+    client::authentic,
     credentials::{Login, Secret, epoch_of, is_of_an_epoch},
     dataset,
     defence::{Defence, Without},
     provision::redis::PARKED,
     redis_link::{LinkError, RedisLink, Replication},
+    seal::{Scripts, Server},
+    security::Transport,
     znodes::Position,
 };
 
@@ -38,22 +41,30 @@ pub struct Orders {
     shard: u32,
     secret: Secret,
     without: Without,
+    transport: Transport,
+    /// What clients call in the authenticated mode.
+    scripts: Option<Scripts>,
 }
 
 impl Orders {
     /// Orders to the Redis of an agent.
-    pub fn new(config: &AgentConfig) -> Self {
+    pub fn new(config: &AgentConfig, transport: Transport) -> Self {
+        let server = Server { shard: config.shard, node: config.node.clone() };
+        let scripts =
+            config.authenticated.then(|| authentic::of_server(&config.secret, &server, &config.without).1);
         Orders {
             addr: config.redis,
             shard: config.shard,
             secret: config.secret.clone(),
             without: config.without.clone(),
+            transport,
+            scripts,
         }
     }
 
     /// A connection, and the server run at its other end.
     pub async fn open(&self, limit: Duration) -> Result<(RedisLink, String), LinkError> {
-        let mut link = RedisLink::connect_as(self.addr, &self.secret.agent(), limit).await?;
+        let mut link = RedisLink::connect_as(self.addr, &self.secret.agent(), limit, &self.transport).await?;
         let run_id = link.info("server", limit).await?.get("run_id").unwrap_or_default().to_owned();
         Ok((link, run_id))
     }
@@ -112,6 +123,14 @@ impl Orders {
         if promise != epoch && self.without.defends(Defence::Recheck) {
             return Err(format!("it has promised epoch {promise}"));
         }
+        let mut rights = vec!["~*", "+@all", "-@admin", "-@dangerous", "+restore", "+info"];
+        if let Some(scripts) = &self.scripts {
+            // Before there is anybody to call them; the own Redis is reached without leaving the node.
+            for script in scripts.all() {
+                link.command(cmd("SCRIPT").arg("LOAD").arg(&script.text), LIMIT).await.map_err(text)?;
+            }
+            rights.push("-script");
+        }
         let mut stamp = cmd("EVAL");
         stamp.arg(dataset::STAMP).arg(3).arg(dataset::EPOCH).arg(dataset::SEQ).arg(dataset::OWNED);
         stamp.arg(epoch).arg(slots);
@@ -121,7 +140,7 @@ impl Orders {
             cmd("REPLICAOF").arg("NO").arg("ONE").clone(),
             stamp,
             set_user(&replicas, &["+psync", "+replconf", "+ping"]),
-            set_user(&clients, &["~*", "+@all", "-@admin", "-@dangerous", "+restore", "+info"]),
+            set_user(&clients, &rights),
         ];
         transaction(&mut link, orders).await
     }
@@ -149,7 +168,8 @@ impl Orders {
 
     /// Where the data of another server stands, if it is master.
     pub async fn position_of_master(&self, addr: SocketAddr) -> Result<Position, String> {
-        let mut link = RedisLink::connect_as(addr, &self.secret.agent(), LIMIT).await.map_err(text)?;
+        let mut link =
+            RedisLink::connect_as(addr, &self.secret.agent(), LIMIT, &self.transport).await.map_err(text)?;
         let look = look(&mut link, LIMIT).await.map_err(text)?;
         if !look.replication.master {
             return Err("it is no longer master".into());

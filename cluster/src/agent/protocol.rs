@@ -261,7 +261,7 @@ impl Protocol {
         let config = o.config.as_ref()?;
         let RedisSight::Up { run_id, .. } = &o.own else { return None };
         let mine = config.value.serving && self.is_master(config) && self.reigns(config, run_id, o);
-        mine.then(|| Duty { epoch: config.value.epoch, config_version: config.version })
+        mine.then_some(Duty { epoch: config.value.epoch, config_version: config.version })
     }
 
     /// Tells that the lease was renewed at `now`, by the own clock.
@@ -670,3 +670,8 @@ pub fn role_of(sight: &RedisSight) -> Role {
         _ => Role::Down,
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     defence::Defence,
     event::Step,
+    security::Transport,
     zk::{AbortOnDrop, Link, LinkOptions, put},
     znodes::{Hello, Member, Paths, RedisNode, ShardConfig, ShardPaths, Vote, decode, encode},
 };
@@ -61,11 +62,12 @@ pub struct Runner {
 
 impl Runner {
     /// Starts the tasks of an agent on the current runtime.
-    pub fn start(config: AgentConfig, journal: Journal) -> Self {
+    pub fn start(config: AgentConfig, journal: Journal, transport: Transport) -> Self {
         let paths = Paths::new(&config.root).shard(config.shard);
         let timing = config.timing;
         let mut options = LinkOptions::new(&config.zookeeper, paths.dir());
         options.session_timeout = Duration::from_millis(timing.session_ms);
+        options.transport = transport.clone();
         let link = Link::open(options);
         let now = Instant::now();
         let (own_tx, own) = watch::channel(RedisSight::Unknown);
@@ -78,9 +80,15 @@ impl Runner {
         let period = Duration::from_millis(timing.renew_ms);
         let (node, clients) = (config.node.clone(), link.clients());
         let tasks = vec![
-            tokio::spawn(health::watch_own(config.clone(), own_tx)),
-            tokio::spawn(health::beat(config.clone(), own.clone(), heartbeat_tx)),
-            tokio::spawn(health::probe(period, config.secret.agent(), target_rx, probe_tx)),
+            tokio::spawn(health::watch_own(config.clone(), transport.clone(), own_tx)),
+            tokio::spawn(health::beat(config.clone(), transport.clone(), own.clone(), heartbeat_tx)),
+            tokio::spawn(health::probe(
+                period,
+                config.secret.agent(),
+                transport.clone(),
+                target_rx,
+                probe_tx,
+            )),
             tokio::spawn(keeper::keep_lease(
                 period,
                 node.clone(),
@@ -94,7 +102,7 @@ impl Runner {
         Runner {
             me: RedisNode { node: node.clone(), addr: config.redis },
             protocol: Protocol::new(node, timing, config.without.clone(), entropy()),
-            orders: Orders::new(&config),
+            orders: Orders::new(&config, transport),
             paths,
             journal,
             config,

@@ -9,6 +9,7 @@ use std::{
 
 use redis::{Pipeline, Value};
 
+pub mod authentic;
 pub mod command;
 pub mod coordination;
 pub mod outcome;
@@ -27,6 +28,7 @@ use crate::{
     ring::Ring,
     store::{Answer, CallError, Command, Reply, ServedBy, Store},
 };
+use authentic::Authentic;
 use request::Requests;
 
 /// Where reads go.
@@ -55,6 +57,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// Defences that are left out.
     pub without: Without,
+    /// Whether requests and replies prove themselves: as the agents of the cluster are set.
+    pub authenticated: bool,
 }
 
 impl ClientOptions {
@@ -67,6 +71,7 @@ impl ClientOptions {
             read_from: ReadFrom::Master,
             connect_timeout: Duration::from_millis(500),
             without: Without::nothing(),
+            authenticated: false,
         }
     }
 }
@@ -90,6 +95,8 @@ pub struct Client {
     view: ClusterView,
     options: ClientOptions,
     requests: Requests,
+    /// None where nothing is proven.
+    authentic: Option<Authentic>,
     sessions: HashMap<SocketAddr, Session>,
     turn: usize,
     /// Where [`Defence::RingRefresh`] is left out: the ring as first seen.
@@ -107,10 +114,13 @@ impl Client {
         let requests = Requests::new(options.without.clone(), options.wait_replicas, options.wait_ms);
         let odd = CLIENTS.fetch_add(1, Ordering::Relaxed) % 2 == 1;
         let sticky = odd && !options.without.defends(Defence::FollowMaster);
+        let authentic =
+            options.authenticated.then(|| Authentic::new(options.secret.clone(), options.without.clone()));
         Client {
             view,
             options,
             requests,
+            authentic,
             sessions: HashMap::new(),
             turn: 0,
             first_ring: None,
@@ -120,8 +130,9 @@ impl Client {
         }
     }
 
-    /// The same with locks and groups.
-    pub fn with_coordination(self, options: CoordinationOptions) -> Self {
+    /// The same with locks and groups, reached as everything else is.
+    pub fn with_coordination(self, mut options: CoordinationOptions) -> Self {
+        options.session.transport = self.view.transport().clone();
         Client { coordination: Coordination::new(options), ..self }
     }
 
@@ -167,6 +178,10 @@ impl Client {
             && command.is_read()
             && let Some(route) = self.replica_of(key)
         {
+            if self.options.authenticated {
+                let why = "replicas prove nothing: read at the master";
+                return self.conclude(route, Err(CallError::definite(why)));
+            }
             let pipeline = self.requests.at_replica(key, command);
             let login = self.options.secret.reader();
             let replies = self.exchange(&route, login, &pipeline).await;
@@ -176,10 +191,7 @@ impl Client {
             Ok(route) => route,
             Err(e) => return Reply { result: Err(e), served_by: None },
         };
-        let pipeline = self.requests.request(key, command, route.epoch);
-        let login = self.options.secret.client(route.shard, route.epoch);
-        let replies = self.exchange(&route, login, &pipeline).await;
-        let result = replies.and_then(|replies| self.requests.judge(command, route.epoch, &replies));
+        let result = self.ask_master(&route, key, command).await;
         if self.sticky {
             match &result {
                 Ok(_) => _ = self.trusted.insert(route.shard, route.clone()),
@@ -187,6 +199,21 @@ impl Client {
             }
         }
         self.conclude(route, result)
+    }
+
+    async fn ask_master(&mut self, route: &Route, key: &str, command: &Command) -> Result<Answer, CallError> {
+        let login = self.options.secret.client(route.shard, route.epoch);
+        let Some(authentic) = &mut self.authentic else {
+            let pipeline = self.requests.request(key, command, route.epoch);
+            let replies = self.exchange(route, login, &pipeline).await?;
+            return self.requests.judge(command, route.epoch, &replies);
+        };
+        let (pipeline, asked) = authentic.request(&self.requests, route, key, command);
+        let replies = self.exchange(route, login, &pipeline).await?;
+        match &mut self.authentic {
+            Some(authentic) => authentic.judge(&self.requests, &asked, command, &replies),
+            None => Err(CallError::unexpected()),
+        }
     }
 
     /// Runs a script at the master of a shard under the rules for operations: `KEYS` are epoch, sequence number,
@@ -244,9 +271,12 @@ impl Client {
 
     async fn connect(&self, addr: SocketAddr, login: &Login) -> Result<RedisLink, LinkError> {
         let limit = self.options.connect_timeout;
-        let mut link = RedisLink::connect_as(addr, login, limit).await?;
-        let at_replica = login.user == crate::credentials::READER;
-        link.command(&self.requests.load_script(at_replica), limit).await?;
+        let mut link = RedisLink::connect_as(addr, login, limit, self.view.transport()).await?;
+        // In the authenticated mode the agent has loaded the scripts: their text must not travel.
+        if !self.options.authenticated {
+            let at_replica = login.user == crate::credentials::READER;
+            link.command(&self.requests.load_script(at_replica), limit).await?;
+        }
         Ok(link)
     }
 

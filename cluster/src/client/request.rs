@@ -29,6 +29,18 @@ pub(super) const CHECK_OWNER: &str = "local slot = math.floor(tonumber(string.su
 /// Appends to the stream what makes `WAIT` mean something.
 const APPEND: &str = "if ARGV[2] == '1' then redis.call('INCR', KEYS[3]) end\n";
 
+/// What a script does after it has defined the operations. Keys: the key, epoch, seq, owned. Arguments: the epoch,
+/// whether to append, the words of the command.
+pub fn body(without: &Without) -> String {
+    let mut body = String::new();
+    for (defence, check) in [(Defence::EpochCheck, CHECK_EPOCH), (Defence::OwnershipCheck, CHECK_OWNER)] {
+        if without.defends(defence) {
+            body += check;
+        }
+    }
+    body + APPEND + "return apply(KEYS[1], ARGV, 3)\n"
+}
+
 /// How requests to masters are made and judged, with the defences that are in place.
 #[derive(Debug, Clone)]
 pub struct Requests {
@@ -56,18 +68,10 @@ impl Script {
 impl Requests {
     /// Requests that wait for `needed` replicas, at the server no longer than `wait_ms` milliseconds.
     pub fn new(without: Without, needed: u32, wait_ms: u64) -> Self {
-        let mut script = command::OPERATIONS.to_owned();
-        for (defence, check) in [(Defence::EpochCheck, CHECK_EPOCH), (Defence::OwnershipCheck, CHECK_OWNER)] {
-            if without.defends(defence) {
-                script += check;
-            }
-        }
-        script += APPEND;
-        script += "return apply(KEYS[1], ARGV, 3)\n";
+        let script = Script::new(command::OPERATIONS.to_owned() + &body(&without));
         let check = if without.defends(Defence::OwnershipCheck) { CHECK_OWNER } else { "" };
         let at_replicas = format!("{}{check}return apply(KEYS[1], ARGV, 1)\n", command::OPERATIONS);
-        let (script, at_replicas) = (Script::new(script), Script::new(at_replicas));
-        Requests { without, needed, wait_ms, script, at_replicas }
+        Requests { without, needed, wait_ms, script, at_replicas: Script::new(at_replicas) }
     }
 
     /// What a new connection must load first. A connection ends in one server process, and a process keeps its
@@ -86,20 +90,35 @@ impl Requests {
     }
 
     /// Does this command wait for replicas?
-    fn waits(&self, command: &Command) -> bool {
+    pub fn waits(&self, command: &Command) -> bool {
         let barrier = !command.is_read() || self.without.defends(Defence::ReadBarrier);
         barrier && self.needed > 0 && self.without.defends(Defence::Wait)
     }
 
+    /// What the checks want to know: the first arguments of the script.
+    pub fn checked_words(&self, command: &Command, epoch: u64) -> Vec<String> {
+        let append = !command.is_read() || self.without.defends(Defence::ReadBarrier);
+        vec![epoch.to_string(), u8::from(append).to_string()]
+    }
+
+    /// Waits for as many replicas as a call needs.
+    pub fn wait(&self) -> Cmd {
+        cmd("WAIT").arg(self.needed).arg(self.wait_ms).clone()
+    }
+
+    /// How many copies a call that waits must have.
+    pub fn needed(&self) -> u32 {
+        if self.without.defends(Defence::WaitCount) { self.needed } else { 0 }
+    }
+
     /// The request for `command` on `key`, for a master of `epoch`.
     pub fn request(&self, key: &str, command: &Command, epoch: u64) -> Pipeline {
-        let append = !command.is_read() || self.without.defends(Defence::ReadBarrier);
         let mut pipeline = pipe();
         let op = pipeline.cmd("EVALSHA").arg(&self.script.sha).arg(4);
         op.arg(key).arg(dataset::EPOCH).arg(dataset::SEQ).arg(dataset::OWNED);
-        op.arg(epoch).arg(u8::from(append)).arg(command::words(command));
+        op.arg(self.checked_words(command, epoch)).arg(command::words(command));
         if self.waits(command) {
-            pipeline.cmd("WAIT").arg(self.needed).arg(self.wait_ms);
+            pipeline.add_command(self.wait());
         }
         if self.without.defends(Defence::EpochCheck) {
             pipeline.cmd("GET").arg(dataset::EPOCH);
@@ -147,8 +166,7 @@ impl Requests {
         let mut sure = Ok(());
         if self.waits(command) {
             let (wait, others) = rest.split_first().ok_or_else(CallError::unexpected)?;
-            let needed = if self.without.defends(Defence::WaitCount) { self.needed } else { 0 };
-            sure = outcome::acknowledged(wait, needed);
+            sure = outcome::acknowledged(wait, self.needed());
             rest = others;
         }
         if self.without.defends(Defence::EpochCheck) {

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     ring::Ring,
+    security::Transport,
     zk::{AbortOnDrop, Link, LinkOptions, Snapshot},
     znodes::{LeaseRecord, Member, Paths, RedisNode, RingRecord, Role, ShardConfig},
 };
@@ -101,19 +102,21 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub struct ClusterView {
     state: watch::Receiver<Arc<ClusterState>>,
+    transport: Transport,
     _link: Option<Arc<(Link, AbortOnDrop)>>,
 }
 
 impl ClusterView {
     /// Opens a view on the current Tokio runtime; its sockets are opened on this thread. Returns at once.
-    pub fn open(zookeeper: &str) -> Self {
-        ClusterView::with_paths(zookeeper, Paths::default(), false)
+    pub fn open(zookeeper: &str, transport: &Transport) -> Self {
+        ClusterView::with_paths(zookeeper, transport, Paths::default(), false)
     }
 
     /// Opens a view of another root, or one that follows leases (which change ten times a second).
-    pub fn with_paths(zookeeper: &str, paths: Paths, leases: bool) -> Self {
+    pub fn with_paths(zookeeper: &str, transport: &Transport, paths: Paths, leases: bool) -> Self {
         let mut options = LinkOptions::new(zookeeper, paths.root());
         options.leases = leases;
+        options.transport = transport.clone();
         let link = Link::open(options);
         let mut snapshots = link.snapshots();
         let (out, state) = watch::channel(Arc::new(ClusterState::default()));
@@ -132,12 +135,17 @@ impl ClusterView {
                 }
             }
         });
-        ClusterView { state, _link: Some(Arc::new((link, AbortOnDrop(task)))) }
+        ClusterView { state, transport: transport.clone(), _link: Some(Arc::new((link, AbortOnDrop(task)))) }
     }
 
     /// A view that shows what its owner puts into `state`: for clients that do not ask ZooKeeper.
     pub fn of(state: watch::Receiver<Arc<ClusterState>>) -> Self {
-        ClusterView { state, _link: None }
+        ClusterView { state, transport: Transport::plain(), _link: None }
+    }
+
+    /// How connections to the cluster's servers are opened.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// The cluster as last seen. Cheap.

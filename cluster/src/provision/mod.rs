@@ -12,6 +12,7 @@ use std::{
 use thiserror::Error;
 
 pub mod agent;
+pub mod certificates;
 pub mod redis;
 pub mod zookeeper;
 
@@ -49,6 +50,14 @@ pub enum ProvisionError {
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that was made before could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,

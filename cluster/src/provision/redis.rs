@@ -1,8 +1,11 @@
 //! A Redis server that starts parked: a replica of nowhere, empty, until its agent says otherwise.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
-use crate::credentials::Secret;
+use crate::{credentials::Secret, security::Security};
 
 use super::{Launch, ProvisionError, find_program, make_empty_dir, output_of, write};
 
@@ -50,6 +53,9 @@ pub struct Server {
     pub dir: PathBuf,
     /// What the passwords of the cluster are derived from.
     pub secret: Secret,
+    /// TLS for clients and replication, with the plain port closed, or neither. The files must lie elsewhere: the
+    /// directory is wiped.
+    pub security: Security,
 }
 
 impl Server {
@@ -72,7 +78,7 @@ impl Server {
         let (agent, reader) = (self.secret.agent(), self.secret.reader());
         format!(
             "bind {bind}\n\
-             port {port}\n\
+             {ports}\
              protected-mode no\n\
              daemonize no\n\
              dir {dir}\n\
@@ -105,8 +111,27 @@ impl Server {
             reader = reader.user,
             reader_password = reader.password,
             bind = self.bind,
-            port = self.port,
+            ports = self.ports(),
             dir = quoted(&self.dir.to_string_lossy()),
+        )
+    }
+
+    fn ports(&self) -> String {
+        let Security::Tls(files) = &self.security else { return format!("port {}\n", self.port) };
+        let path = |path: &Path| quoted(&path.to_string_lossy());
+        format!(
+            "# Certificates on both sides of every connection; no plain port.\n\
+             port 0\n\
+             tls-port {port}\n\
+             tls-replication yes\n\
+             tls-auth-clients yes\n\
+             tls-ca-cert-file {ca}\n\
+             tls-cert-file {cert}\n\
+             tls-key-file {key}\n",
+            port = self.port,
+            ca = path(&files.ca),
+            cert = path(&files.cert),
+            key = path(&files.key),
         )
     }
 }
@@ -119,6 +144,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::security::TlsFiles;
 
     #[test]
     fn the_version_is_read() {
@@ -128,15 +154,25 @@ mod tests {
         assert_eq!(parse_version("usage: …"), None);
     }
 
+    fn server(dir: PathBuf, security: Security) -> Server {
+        let secret = Secret::new("hush");
+        Server { bind: [0, 0, 0, 0].into(), port: 6400, dir, secret, security }
+    }
+
+    #[test]
+    fn under_tls_the_plain_port_is_closed() {
+        let files = TlsFiles { ca: "/t/ca.pem".into(), cert: "/t/cert.pem".into(), key: "/t/key.pem".into() };
+        let conf = server("/x".into(), Security::Tls(files)).conf();
+        for line in ["port 0", "tls-port 6400", "tls-replication yes", "tls-key-file \"/t/key.pem\""] {
+            assert!(conf.lines().any(|l| l == line), "{line}: {conf}");
+        }
+        assert!(!server("/x".into(), Security::Plain).conf().contains("tls"));
+    }
+
     #[test]
     fn a_server_starts_parked_and_wiped() {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server {
-            bind: [0, 0, 0, 0].into(),
-            port: 6400,
-            dir: dir.path().join("a \"b\""),
-            secret: Secret::new("hush"),
-        };
+        let server = server(dir.path().join("a \"b\""), Security::Plain);
         std::fs::create_dir_all(&server.dir).unwrap();
         std::fs::write(server.dir.join("dump.rdb"), "old").unwrap();
         let installation = Installation { version: "7".into(), program: "/usr/bin/redis-server".into() };

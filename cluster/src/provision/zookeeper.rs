@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Launch, ProvisionError, find_program, make_dir, output_of, write};
+use super::{Launch, ProvisionError, certificates::write_secret, find_program, make_dir, output_of, write};
+use crate::security::{Security, TlsFiles};
 
 /// ZooKeeper and the Java that runs it, on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +88,9 @@ fn find_jars(roots: &Roots) -> Result<Vec<PathBuf>, ProvisionError> {
     if logger.is_file() {
         jars.push(logger);
     }
+    // For TLS. Debian's zookeeper.jar names the rest of Netty in its manifest, but not these two.
+    let netty = ["netty-codec.jar", "netty-resolver.jar"].map(|name| roots.jars.join(name));
+    jars.extend(netty.into_iter().filter(|jar| jar.is_file()));
     Ok(jars)
 }
 
@@ -156,6 +160,9 @@ impl Peer {
     }
 }
 
+/// File in a server's directory that holds its key and certificate, where it uses TLS.
+pub const KEYSTORE: &str = "keystore.pem";
+
 /// One ZooKeeper server to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -169,12 +176,14 @@ pub struct Server {
     pub dir: PathBuf,
     /// Length of a tick, milliseconds: 100 for failover of the leader within 0.4–0.8 s.
     pub tick_ms: u32,
+    /// TLS for clients and among the servers, with the plain ports closed, or neither.
+    pub security: Security,
 }
 
 impl Server {
     /// A server with a tick of 100 ms and clients at port 2181.
     pub fn new(id: u8, peers: Vec<Peer>, dir: impl Into<PathBuf>) -> Self {
-        Server { id, client_port: 2181, peers, dir: dir.into(), tick_ms: 100 }
+        Server { id, client_port: 2181, peers, dir: dir.into(), tick_ms: 100, security: Security::Plain }
     }
 
     /// Writes `zoo.cfg` and `myid` and says how to start the server. Data that is there is kept.
@@ -184,7 +193,15 @@ impl Server {
         write(&data.join("myid"), &format!("{}\n", self.id))?;
         let cfg = self.dir.join("zoo.cfg");
         write(&cfg, &self.cfg()?)?;
+        if let Security::Tls(files) = &self.security {
+            write_secret(&self.keystore(), &(read(&files.key)? + &read(&files.cert)?))?;
+        }
         Ok(Launch { argv: self.argv(installation, &cfg), env: Vec::new(), cwd: self.dir.clone() })
+    }
+
+    /// Key and certificate in one file, as ZooKeeper wants its PEM keystores.
+    fn keystore(&self) -> PathBuf {
+        self.dir.join(KEYSTORE)
     }
 
     fn argv(&self, installation: &Installation, cfg: &Path) -> Vec<OsString> {
@@ -215,8 +232,7 @@ impl Server {
              minSessionTimeout={min_session}\n\
              maxSessionTimeout=40000\n\
              dataDir={data}\n\
-             clientPort={port}\n\
-             clientPortAddress={addr}\n\
+             {ports}\
              maxClientCnxns=0\n\
              admin.enableServer=false\n\
              4lw.commands.whitelist=srvr,mntr,ruok,stat,conf,cons\n\
@@ -228,8 +244,7 @@ impl Server {
             tick = self.tick_ms,
             min_session = self.tick_ms * 2,
             data = self.dir.join("data").display(),
-            port = self.client_port,
-            addr = me.addr,
+            ports = self.ports(me.addr),
         );
         if self.peers.len() > 1 {
             for peer in &self.peers {
@@ -241,12 +256,47 @@ impl Server {
         }
         Ok(text)
     }
+
+    fn ports(&self, addr: IpAddr) -> String {
+        match &self.security {
+            Security::Plain => format!("clientPort={}\nclientPortAddress={addr}\n", self.client_port),
+            Security::Tls(files) => self.secure_ports(addr, files),
+        }
+    }
+
+    /// Certificates on both sides of every connection, of clients and among the servers; names are verified
+    /// against the certificates' addresses, which is the default.
+    fn secure_ports(&self, addr: IpAddr, files: &TlsFiles) -> String {
+        let mut text = format!(
+            "secureClientPort={}\n\
+             secureClientPortAddress={addr}\n\
+             serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
+             sslQuorum=true\n",
+            self.client_port
+        );
+        for prefix in ["ssl", "ssl.quorum"] {
+            text.push_str(&format!(
+                "{prefix}.clientAuth=need\n\
+                 {prefix}.keyStore.type=PEM\n\
+                 {prefix}.keyStore.location={keystore}\n\
+                 {prefix}.trustStore.type=PEM\n\
+                 {prefix}.trustStore.location={ca}\n",
+                keystore = self.keystore().display(),
+                ca = files.ca.display(),
+            ));
+        }
+        text
+    }
+}
+
+fn read(path: &Path) -> Result<String, ProvisionError> {
+    fs::read_to_string(path).map_err(|source| ProvisionError::Read { path: path.to_owned(), source })
 }
 
 /// A small server that starts fast: C1 only, serial collector, shared system classes. Three of them are
 /// ready in about 1.6–2.2 s on two cores (default flags: 1.9–2.6 s; an archive of ZooKeeper's own classes
 /// gained nothing measurable).
-const JVM_FLAGS: [&str; 13] = [
+const JVM_FLAGS: [&str; 14] = [
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
@@ -261,6 +311,7 @@ const JVM_FLAGS: [&str; 13] = [
     "-Dorg.slf4j.simpleLogger.showThreadName=false",
     // Four-letter commands by which observers ask for the role are logged one by one otherwise.
     "-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.NIOServerCnxn=warn",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.NettyServerCnxn=warn",
 ];
 
 #[cfg(test)]
@@ -278,6 +329,21 @@ mod tests {
         assert!(cfg.contains("\nclientPortAddress=10.0.0.2\n"), "{cfg}");
         assert!(cfg.contains("\nserver.3=10.0.0.3:2888:3888\n"));
         assert!(cfg.starts_with("tickTime=100\n") && cfg.contains("\nmaxSessionTimeout=40000\n"));
+    }
+
+    #[test]
+    fn under_tls_the_plain_ports_are_closed() {
+        let files = TlsFiles { ca: "/t/ca.pem".into(), cert: "/t/cert.pem".into(), key: "/t/key.pem".into() };
+        let cfg = Server { security: Security::Tls(files), ..server() }.cfg().unwrap();
+        for line in [
+            "secureClientPort=2181",
+            "sslQuorum=true",
+            "ssl.keyStore.location=/x/zk2/keystore.pem",
+            "ssl.quorum.clientAuth=need",
+        ] {
+            assert!(cfg.lines().any(|l| l == line), "{line}: {cfg}");
+        }
+        assert!(!cfg.lines().any(|l| l.starts_with("clientPort")), "{cfg}");
     }
 
     #[test]

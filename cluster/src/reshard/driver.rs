@@ -61,8 +61,9 @@ fn goal_of(record: &RingRecord) -> Ring {
 
 impl<'a, 'w> Driver<'a, 'w> {
     async fn open(options: &'a Options, watch: &'a mut Watcher<'w>) -> Result<Self, ReshardError> {
-        let keeper = Keeper::open(&options.zookeeper, &options.paths, options.patience);
-        let view = ClusterView::with_paths(&options.zookeeper, options.paths.clone(), false);
+        let keeper = Keeper::open(options);
+        let view =
+            ClusterView::with_paths(&options.zookeeper, &options.transport, options.paths.clone(), false);
         let client = ClientOptions { without: Without::nothing(), ..options.client.clone() };
         let seen = keeper.read().await?;
         // Nothing more than different from those of other drivers.

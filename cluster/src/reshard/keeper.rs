@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error};
 
-use super::ReshardError;
+use super::{Options, ReshardError};
 use crate::{
     bootstrap::put_shard,
     ring::Ring,
@@ -33,9 +33,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Opens a session of its own; `patience` is how long ZooKeeper may be away in one call.
-    pub fn open(zookeeper: &str, paths: &Paths, patience: Duration) -> Self {
-        Keeper { link: Link::open(LinkOptions::new(zookeeper, paths.ring())), paths: paths.clone(), patience }
+    /// Opens a session of its own; ZooKeeper may be away in one call for as long as the patience says.
+    pub fn open(options: &Options) -> Self {
+        let mut link = LinkOptions::new(&options.zookeeper, options.paths.ring());
+        link.transport = options.transport.clone();
+        Keeper { link: Link::open(link), paths: options.paths.clone(), patience: options.patience }
     }
 
     /// A session, once there is one; whatever cannot be asked is asked again until the patience ends.

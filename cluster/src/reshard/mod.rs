@@ -59,6 +59,7 @@ pub use plan::{Transfer, plan};
 
 use crate::{
     client::ClientOptions,
+    security::Transport,
     znodes::{Move, Paths, RedisNode},
 };
 
@@ -88,6 +89,8 @@ impl fmt::Display for Goal {
 pub struct Options {
     /// `host:port,host:port,…`
     pub zookeeper: String,
+    /// How its servers are reached.
+    pub transport: Transport,
     /// Where its records are.
     pub paths: Paths,
     /// How its operations are sent; defences are left out of none.
@@ -105,6 +108,7 @@ impl Options {
     pub fn new(zookeeper: impl Into<String>, client: ClientOptions) -> Self {
         Options {
             zookeeper: zookeeper.into(),
+            transport: Transport::default(),
             paths: Paths::default(),
             client,
             batch_slots: 32,
@@ -279,7 +283,7 @@ pub async fn introduce(options: &Options, shard: u32, nodes: &[RedisNode]) -> Re
     if nodes.is_empty() || !nodes.iter().all(|node| names.insert(&node.node)) {
         return Err(ReshardError::Goal(format!("shard {shard} needs nodes, each with a name of its own")));
     }
-    keeper::Keeper::open(&options.zookeeper, &options.paths, options.patience).introduce(shard, nodes).await
+    keeper::Keeper::open(options).introduce(shard, nodes).await
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::{
 use zookeeper_client::{AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, Stat};
 
 use super::{AbortOnDrop, Snapshot, Znode, write::existing};
+use crate::security::Transport;
 
 /// How long a session may be disconnected before it is given up.
 const REJOIN: Duration = Duration::from_millis(400);
@@ -29,6 +30,8 @@ pub struct LinkOptions {
     pub connection_timeout: Duration,
     /// Whether leases, which change ten times a second, are of interest.
     pub leases: bool,
+    /// How connections are opened.
+    pub transport: Transport,
 }
 
 impl LinkOptions {
@@ -40,6 +43,7 @@ impl LinkOptions {
             session_timeout: Duration::from_millis(1500),
             connection_timeout: Duration::from_millis(250),
             leases: true,
+            transport: Transport::plain(),
         }
     }
 
@@ -105,7 +109,7 @@ impl Mirror {
                 .with_connection_timeout(patience)
                 .with_fail_eagerly();
             let started = Instant::now();
-            match connector.connect(&self.options.connect).await {
+            match self.options.transport.zookeeper(connector, &self.options.connect).await {
                 Ok(client) => {
                     patience = self.options.connection_timeout;
                     self.serve(client).await;

@@ -15,6 +15,7 @@ use tokio::{
 use zookeeper_client::{Client, SessionState};
 
 use super::{AbortOnDrop, lease::Lease, write::barrier};
+use crate::security::Transport;
 
 /// Longer than any run.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
@@ -35,6 +36,8 @@ pub struct SessionOptions {
     /// Count the session as certain until the library says that it has ended, as most clients do, and write
     /// nothing to find out. Not safe, and off; it is here because those writes hide other mistakes.
     pub trusts_library: bool,
+    /// How connections are opened.
+    pub transport: Transport,
 }
 
 impl SessionOptions {
@@ -46,6 +49,7 @@ impl SessionOptions {
             connection_timeout: Duration::from_millis(250),
             touch_delay_max: Duration::from_millis(150),
             trusts_library: false,
+            transport: Transport::plain(),
         }
     }
 }
@@ -218,7 +222,7 @@ async fn keep(options: SessionOptions, out: watch::Sender<Option<Arc<Live>>>) {
             .with_connection_timeout(patience)
             .with_fail_eagerly();
         let asked = Instant::now();
-        match connector.connect(&options.connect).await {
+        match options.transport.zookeeper(connector, &options.connect).await {
             Ok(client) => {
                 patience = options.connection_timeout;
                 let serial = SERIAL.fetch_add(1, Ordering::Relaxed);

@@ -1,17 +1,14 @@
 //! The script against the model: a real Redis and [`Solo`] are asked the same and must say the same.
 
-use std::{net::SocketAddr, time::Duration};
-
 use cluster::{
     client::{command, outcome},
     fake::Solo,
-    provision,
     redis_link::RedisLink,
     store::{Answer, CallError, Command},
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use crate::rig::{self, LOOPBACK, Process};
+use crate::rig::Alone;
 
 const COMMANDS: usize = 4_000;
 
@@ -79,36 +76,14 @@ async fn ask(link: &mut RedisLink, key: &str, command: &Command) -> Result<Answe
 #[tokio::test]
 async fn the_script_does_what_the_model_does() {
     let dir = tempfile::tempdir().unwrap();
-    let installation = match provision::redis::find() {
-        Ok(installation) => installation,
-        Err(e) => return println!("skipped: {e}"),
-    };
-    let [port] = rig::free_ports();
-    let server = provision::redis::Server {
-        bind: LOOPBACK,
-        port,
-        dir: dir.path().join("redis"),
-        secret: rig::secret(),
-    };
-    let launch = server.prepare(&installation).unwrap();
-    let _redis = Process::start(&launch, &dir.path().join("redis.log"));
-    let addr = SocketAddr::new(LOOPBACK, port);
-    let mut link = loop {
-        match RedisLink::connect_as(addr, &rig::secret().agent(), Duration::from_secs(1)).await {
-            Ok(link) => break link,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
-    let promote = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
-    link.command(&promote, Duration::from_secs(5)).await.unwrap();
-
+    let Some(mut redis) = Alone::start(dir.path()).await else { return };
     let (model, mut rng) = (Solo::default(), ChaCha8Rng::seed_from_u64(3));
     let (mut refused, mut answered) = (0, 0);
     for n in 0..COMMANDS {
         let command = any(&mut rng);
         let key = key_of(&mut rng, &command);
         let expected = comparable(&command, model.apply(&key, &command));
-        let found = comparable(&command, ask(&mut link, &key, &command).await);
+        let found = comparable(&command, ask(&mut redis.link, &key, &command).await);
         assert_eq!(found, expected, "command {n}: {command:?} on {key}");
         match found {
             Ok(_) => answered += 1,

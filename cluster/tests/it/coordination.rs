@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cluster::{
-    client::{Client, ClientOptions, CoordinationOptions},
+    client::{Client, CoordinationOptions},
     lock::LockWeakness,
     status,
     store::{Answer, Command, Store},
@@ -12,7 +12,7 @@ use cluster::{
 use crate::{
     failover::{SOON, on_a_runtime},
     proxy::Proxy,
-    rig::Rig,
+    rig::{Rig, client_options},
 };
 
 const KEY: &str = "ledger";
@@ -45,12 +45,12 @@ async fn write(client: &mut Client, token: i64, count: i64) -> bool {
 async fn count_while_cut_off(rig: &Rig, weakness: Option<LockWeakness>) -> (i64, i64) {
     let client = |zookeeper: &str| {
         let options = CoordinationOptions { lock_weakness: weakness, ..CoordinationOptions::new(zookeeper) };
-        Client::new(rig.view(), ClientOptions::default()).with_coordination(options)
+        Client::new(rig.view(), client_options()).with_coordination(options)
     };
     let proxy = Proxy::start(rig.zk_addrs[0]).await;
     let (mut first, mut second) = (client(&proxy.addr.to_string()), client(&rig.connect));
-    status::ready(first.view(), 1, SOON).await.expect("the cluster takes writes");
-    status::ready(second.view(), 1, SOON).await.expect("the cluster takes writes");
+    status::ready(first.view(), &client_options(), SOON).await.expect("the cluster takes writes");
+    status::ready(second.view(), &client_options(), SOON).await.expect("the cluster takes writes");
 
     let old = first.acquire("ledger", SOON).await.result.expect("it is free");
     let before = claim(&mut first, old).await;
@@ -82,7 +82,7 @@ fn a_token_keeps_out_a_holder_that_was_cut_off_and_without_it_an_update_is_lost(
 fn a_client_joins_lists_and_leaves_and_one_that_was_not_told_where_refuses() {
     on_a_runtime(async {
         let Some(rig) = Rig::start(5).await else { return };
-        let client = || Client::new(rig.view(), ClientOptions::default());
+        let client = || Client::new(rig.view(), client_options());
         let mut first = client().with_coordination(CoordinationOptions::new(&rig.connect));
         let mut second = client().with_coordination(CoordinationOptions::new(&rig.connect));
         let joined = first.join("crew", "a").await.result.expect("it joins");

@@ -7,12 +7,14 @@ use std::{
 };
 
 use cluster::{
-    provision, status,
+    provision,
+    security::Transport,
+    status,
     zk::{Session, SessionOptions},
 };
 use zookeeper_client::Client;
 
-use crate::rig::{Dir, Process, TURN, free_ports, start_zookeeper};
+use crate::rig::{Dir, Issuer, Process, TURN, free_ports, start_zookeeper};
 
 /// Three servers. Everything dies with it.
 pub struct Ensemble {
@@ -31,17 +33,21 @@ impl Ensemble {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-zk-").tempdir().expect("a temporary directory");
         let ports: [u16; 9] = free_ports();
-        let (servers, addrs) = start_zookeeper(&zk, dir.path(), &ports);
+        let (servers, addrs) = start_zookeeper(&zk, dir.path(), &ports, &Issuer::new(dir.path(), false));
         let connect = addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let ensemble = Ensemble { servers, addrs, connect, _dir: Dir(Some(dir)), _turn: turn };
-        status::zk_ready(&ensemble.addrs, Duration::from_secs(30)).await.expect("zookeeper is up");
+        status::zk_ready(&ensemble.addrs, Duration::from_secs(30), &Transport::plain())
+            .await
+            .expect("zookeeper is up");
         Some(ensemble)
     }
 
     /// Which of the servers leads.
     pub async fn leader(&self) -> usize {
         for (i, addr) in self.addrs.iter().enumerate() {
-            let server = status::zk_server(*addr, Duration::from_secs(2)).await.expect("it answers");
+            let server = status::zk_server(*addr, Duration::from_secs(2), &Transport::plain())
+                .await
+                .expect("it answers");
             if server.mode == Some(status::ZkMode::Leader) {
                 return i;
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use cluster::{
     client::{Client, ClusterView},
     event::{AgentEvent, Step},
+    security::Transport,
     status,
     store::Store,
 };
@@ -122,9 +123,10 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
         ];
         steps_of_others(&rig, next_epoch, &wanted).await;
         assert!(view.wait_until(SOON, |s| s.shards[&0].replicas.len() == 2).await, "{:?}", view.state());
-        let back = status::redis_role(rig.node(&first).addr, &secret(), Duration::from_secs(1))
-            .await
-            .expect("it answers");
+        let back =
+            status::redis_role(rig.node(&first).addr, &secret(), Duration::from_secs(1), &Transport::plain())
+                .await
+                .expect("it answers");
         assert!(!back.master && back.linked, "{back:?}");
     });
 }
@@ -179,7 +181,9 @@ fn a_master_without_an_agent_serves_on_and_is_replaced_only_if_the_agent_stays_a
         assert_ne!(first, second);
         rig.node(&first).agent.as_ref().expect("an agent").signal(libc::SIGCONT);
         steps_of_others(&rig, next_epoch, &[(Step::Demoted, &first), (Step::Following, &first)]).await;
-        let old = status::redis_role(rig.node(&first).addr, &secret(), Duration::from_secs(1)).await;
+        let old =
+            status::redis_role(rig.node(&first).addr, &secret(), Duration::from_secs(1), &Transport::plain())
+                .await;
         assert!(!old.expect("it answers").master);
     });
 }
@@ -195,7 +199,8 @@ fn the_shard_outlives_the_zookeeper_leader_and_then_its_own_master() {
 
         let mut leader = None;
         for (i, addr) in rig.zk_addrs.iter().enumerate() {
-            let server = status::zk_server(*addr, Duration::from_secs(2)).await.expect("it answers");
+            let server =
+                status::zk_server(*addr, Duration::from_secs(2), &rig.transport).await.expect("it answers");
             if server.mode == Some(status::ZkMode::Leader) {
                 leader = Some(i);
             }
@@ -208,7 +213,7 @@ fn the_shard_outlives_the_zookeeper_leader_and_then_its_own_master() {
             write_until_acknowledged(&mut client, "k", &format!("{i}")).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        status::zk_ready(&rig.zk_addrs, SOON).await.expect("the other two elect a leader");
+        status::zk_ready(&rig.zk_addrs, SOON, &rig.transport).await.expect("the other two elect a leader");
 
         let route = view.master(3).expect("a master");
         rig.node(&route.node).redis.take().expect("its redis").kill();

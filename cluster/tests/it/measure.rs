@@ -20,9 +20,19 @@ enum Harm {
 #[test]
 #[ignore = "measures"]
 fn failover_times() {
+    measure_failovers(false);
+}
+
+#[test]
+#[ignore = "measures"]
+fn failover_times_under_tls() {
+    measure_failovers(true);
+}
+
+fn measure_failovers(secure: bool) {
     on_a_runtime(async {
         let started = Instant::now();
-        let Some(mut rig) = Rig::start(0).await else { return };
+        let Some(mut rig) = Rig::start_with(0, secure).await else { return };
         println!("servers up and records written: {} ms", started.elapsed().as_millis());
         let view = rig.view();
         status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");

@@ -15,6 +15,7 @@ use cluster::{
     redis_link::RedisLink,
     reshard::{self, Goal, Moved, Options, Progress, Report, ReshardError, Stage, steps::Steps},
     ring::{Ring, slot},
+    security::Transport,
     status,
     store::{Answer, Command, Store},
     znodes::Move,
@@ -23,7 +24,7 @@ use redis::Value;
 
 use crate::{
     failover::{SOON, on_a_runtime, write_until_acknowledged},
-    rig::{Rig, client_options, secret},
+    rig::{Mode, Rig, client_options, secret},
 };
 
 fn options(rig: &Rig) -> Options {
@@ -53,7 +54,9 @@ async fn ready(rig: &Rig) -> ClusterView {
 /// All keys of users that lie in the data of a shard's master, with what the shard says of its slots.
 async fn data_of(view: &ClusterView, shard: u32) -> (BTreeSet<String>, String) {
     let route = view.master(shard).expect("a master");
-    let mut link = RedisLink::connect_as(route.addr, &secret().agent(), SOON).await.expect("it answers");
+    let mut link = RedisLink::connect_as(route.addr, &secret().agent(), SOON, &Transport::plain())
+        .await
+        .expect("it answers");
     let text = |value: &Value| match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         other => panic!("{other:?} is no text"),
@@ -165,7 +168,7 @@ async fn keep_at_it(mut client: Client, worker: u32, keys: u32, stop: Arc<Atomic
 #[test]
 fn a_shard_comes_and_goes_under_load_and_every_kind_of_data_goes_along() {
     on_a_runtime(async {
-        let Some(rig) = Rig::of_shards(&[0], &[1]).await else { return };
+        let Some(rig) = Rig::of_shards(&[0], &[1], Mode::default()).await else { return };
         let view = ready(&rig).await;
         let mut client = Client::new(view.clone(), client_options());
         let kinds = [
@@ -226,7 +229,7 @@ fn a_shard_comes_and_goes_under_load_and_every_kind_of_data_goes_along() {
 #[test]
 fn a_driver_may_crash_after_any_step_and_another_goes_on() {
     on_a_runtime(async {
-        let Some(rig) = Rig::of_shards(&[0], &[1]).await else { return };
+        let Some(rig) = Rig::of_shards(&[0], &[1], Mode::default()).await else { return };
         let view = ready(&rig).await;
         let load = Load::start(&view, &client_options(), 3, 200);
         let mut goal = Goal::Add(1);
@@ -262,7 +265,7 @@ fn a_driver_may_crash_after_any_step_and_another_goes_on() {
 #[test]
 fn drivers_that_are_cut_off_in_mid_step_and_masters_that_die_lose_nothing() {
     on_a_runtime(async {
-        let Some(mut rig) = Rig::of_shards(&[0], &[1]).await else { return };
+        let Some(mut rig) = Rig::of_shards(&[0], &[1], Mode::default()).await else { return };
         let view = ready(&rig).await;
         let mut client = Client::new(view.clone(), client_options());
         for n in 0..2000 {
@@ -324,7 +327,7 @@ fn drivers_that_are_cut_off_in_mid_step_and_masters_that_die_lose_nothing() {
 #[test]
 fn a_driver_that_wakes_up_too_late_is_refused_at_every_step() {
     on_a_runtime(async {
-        let Some(rig) = Rig::of_shards(&[0], &[1]).await else { return };
+        let Some(rig) = Rig::of_shards(&[0], &[1], Mode::default()).await else { return };
         let view = ready(&rig).await;
         let mut client = Client::new(view.clone(), client_options());
         write_until_acknowledged(&mut client, "k", "old").await;
@@ -380,7 +383,7 @@ fn a_driver_that_wakes_up_too_late_is_refused_at_every_step() {
 #[ignore = "measures"]
 fn a_hundred_thousand_keys_under_load() {
     on_a_runtime(async {
-        let Some(rig) = Rig::of_shards(&[0, 1], &[2]).await else { return };
+        let Some(rig) = Rig::of_shards(&[0, 1], &[2], Mode::default()).await else { return };
         let view = ready(&rig).await;
         const KEYS: usize = 100_000;
         let mut fill = tokio::task::JoinSet::new();

@@ -18,7 +18,9 @@ use cluster::{
     credentials::Secret,
     defence::Without,
     event::AgentEvent,
-    provision::{self, Launch},
+    provision::{self, Launch, certificates::Authority},
+    redis_link::RedisLink,
+    security::{Security, TlsFiles, Transport},
     status,
     znodes::{Paths, RedisNode},
 };
@@ -105,6 +107,63 @@ impl Node {
     }
 }
 
+/// A Redis without agent or ZooKeeper, master from the start.
+pub struct Alone {
+    pub addr: SocketAddr,
+    pub link: RedisLink,
+    _process: Process,
+}
+
+impl Alone {
+    /// Starts one in `dir`; none, with the reason printed, where the machine lacks it.
+    pub async fn start(dir: &Path) -> Option<Alone> {
+        let installation = match provision::redis::find() {
+            Ok(installation) => installation,
+            Err(e) => {
+                println!("skipped: {e}");
+                return None;
+            }
+        };
+        let [port] = free_ports();
+        let home = dir.join(port.to_string());
+        let server = provision::redis::Server {
+            bind: LOOPBACK,
+            port,
+            dir: home.clone(),
+            secret: secret(),
+            security: Security::Plain,
+        };
+        let launch = server.prepare(&installation).expect("redis is prepared");
+        let process = Process::start(&launch, &home.with_extension("log"));
+        let addr = SocketAddr::new(LOOPBACK, port);
+        let mut link = loop {
+            match RedisLink::connect_as(addr, &secret().agent(), Duration::from_secs(1), &Transport::plain())
+                .await
+            {
+                Ok(link) => break link,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let promote = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
+        link.command(&promote, Duration::from_secs(5)).await.expect("it is master");
+        Some(Alone { addr, link, _process: process })
+    }
+
+    /// Sends one command.
+    pub async fn ask(&mut self, words: &[&str]) -> redis::Value {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd(words[0]).arg(&words[1..]);
+        self.link.pipeline(&pipeline).await.expect("it answers").remove(0)
+    }
+}
+
+/// How a rig is protected.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mode {
+    pub tls: bool,
+    pub authenticated: bool,
+}
+
 /// The cluster under test.
 pub struct Rig {
     // Dropped in this order: processes before their directory.
@@ -113,6 +172,10 @@ pub struct Rig {
     pub zk_addrs: Vec<SocketAddr>,
     pub connect: String,
     pub redis: provision::redis::Installation,
+    /// How clients and observers connect.
+    pub transport: Transport,
+    /// The files behind it, if it is TLS.
+    pub security: Security,
     _dir: Dir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -148,12 +211,22 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
 impl Rig {
     /// One shard; see [`Rig::of_shards`].
     pub async fn start(shard: u32) -> Option<Rig> {
-        Rig::of_shards(&[shard], &[]).await
+        Rig::start_with(shard, false).await
+    }
+
+    /// The same, with TLS on every link if `secure`.
+    pub async fn start_with(shard: u32, secure: bool) -> Option<Rig> {
+        Rig::start_as(shard, Mode { tls: secure, authenticated: false }).await
+    }
+
+    /// The same, protected as `mode` says.
+    pub async fn start_as(shard: u32, mode: Mode) -> Option<Rig> {
+        Rig::of_shards(&[shard], &[], mode).await
     }
 
     /// Starts servers, records and agents of these shards, and of spares that own nothing: three in all at most.
     /// None, with the reason printed, where the machine lacks the servers.
-    pub async fn of_shards(shards: &[u32], spares: &[u32]) -> Option<Rig> {
+    pub async fn of_shards(shards: &[u32], spares: &[u32], mode: Mode) -> Option<Rig> {
         let (zk, redis) = match (provision::zookeeper::find(), provision::redis::find()) {
             (Ok(zk), Ok(redis)) => (zk, redis),
             (Err(e), _) | (_, Err(e)) => {
@@ -164,7 +237,8 @@ impl Rig {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
         let ports: [u16; 18] = free_ports();
-        let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9]);
+        let issuer = Issuer::new(dir.path(), mode.tls);
+        let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9], &issuer);
         let connect = zk_addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let names = shards
             .iter()
@@ -172,17 +246,37 @@ impl Rig {
             .flat_map(|shard| ["a", "b", "c"].map(|letter| (*shard, format!("r{shard}{letter}"))));
         let nodes: Vec<Node> = names
             .zip(&ports[9..])
-            .map(|((shard, name), port)| node(dir.path(), shard, &name, *port, &connect))
+            .map(|((shard, name), port)| {
+                let mut node = node(dir.path(), shard, &name, *port, &connect, &issuer);
+                node.agent_spec.config.authenticated = mode.authenticated;
+                node
+            })
             .collect();
-        let mut rig = Rig { nodes, zookeepers, zk_addrs, connect, redis, _dir: Dir(Some(dir)), _turn: turn };
+        let security = issuer.issue("client", &[]);
+        let transport = security.load().expect("the client's files are read");
+        let mut rig = Rig {
+            nodes,
+            zookeepers,
+            zk_addrs,
+            connect,
+            redis,
+            transport,
+            security,
+            _dir: Dir(Some(dir)),
+            _turn: turn,
+        };
         for node in &mut rig.nodes {
             node.start_redis(&rig.redis);
             node.start_agent();
         }
-        status::zk_ready(&rig.zk_addrs, Duration::from_secs(30)).await.expect("zookeeper is up");
+        status::zk_ready(&rig.zk_addrs, Duration::from_secs(30), &rig.transport)
+            .await
+            .expect("zookeeper is up");
         let of = |ids: &[u32]| ids.iter().map(|&shard| (shard, rig.redis_nodes(shard))).collect();
         let map = ShardMap { spares: of(spares), ..ShardMap::new(of(shards)) };
-        bootstrap(&rig.connect, &Paths::default(), &map, Duration::from_secs(20)).await.expect("records");
+        bootstrap(&rig.connect, &rig.transport, &Paths::default(), &map, Duration::from_secs(20))
+            .await
+            .expect("records");
         Some(rig)
     }
 
@@ -192,7 +286,7 @@ impl Rig {
     }
 
     pub fn view(&self) -> ClusterView {
-        status::observe(&self.connect, Paths::default())
+        status::observe(&self.connect, &self.transport, Paths::default())
     }
 
     pub fn node(&mut self, name: &str) -> &mut Node {
@@ -207,10 +301,31 @@ impl Rig {
     }
 }
 
+/// Gives each process its certificate, or nobody.
+pub struct Issuer {
+    authority: Option<Authority>,
+    dir: PathBuf,
+}
+
+impl Issuer {
+    pub fn new(dir: &Path, secure: bool) -> Issuer {
+        let authority = secure.then(|| Authority::new("rig").expect("an authority"));
+        Issuer { authority, dir: dir.join("tls") }
+    }
+
+    fn issue(&self, name: &str, addrs: &[IpAddr]) -> Security {
+        let files = self.authority.as_ref().map(|authority| -> TlsFiles {
+            authority.issue(&self.dir.join(name), name, addrs).expect("a certificate")
+        });
+        files.into()
+    }
+}
+
 pub fn start_zookeeper(
     installation: &provision::zookeeper::Installation,
     dir: &Path,
     ports: &[u16],
+    issuer: &Issuer,
 ) -> (Vec<Process>, Vec<SocketAddr>) {
     use provision::zookeeper::{Peer, Server};
     let peer = |i: usize| Peer {
@@ -225,6 +340,7 @@ pub fn start_zookeeper(
             let home = dir.join(format!("zk{}", i + 1));
             let mut server = Server::new(i as u8 + 1, peers.clone(), &home);
             server.client_port = ports[3 * i];
+            server.security = issuer.issue(&format!("zk{}", i + 1), &[LOOPBACK]);
             let launch = server.prepare(installation).expect("zookeeper is prepared");
             (
                 Process::start(&launch, &home.join("zookeeper.log")),
@@ -234,7 +350,8 @@ pub fn start_zookeeper(
         .unzip()
 }
 
-fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
+fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str, issuer: &Issuer) -> Node {
+    let security = issuer.issue(name, &[LOOPBACK]);
     let home = dir.join(name);
     std::fs::create_dir_all(&home).expect("a directory of its own");
     let addr = SocketAddr::new(LOOPBACK, port);
@@ -248,6 +365,8 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         without: Without::nothing(),
         root: Paths::default().root().to_owned(),
         timing: Timing::default(),
+        authenticated: false,
+        security: security.clone(),
     };
     let program = vec![PathBuf::from(env!("CARGO_BIN_EXE_shard-agent"))];
     Node {
@@ -255,7 +374,13 @@ fn node(dir: &Path, shard: u32, name: &str, port: u16, connect: &str) -> Node {
         addr,
         redis: None,
         agent: None,
-        server: provision::redis::Server { bind: LOOPBACK, port, dir: home.join("redis"), secret: secret() },
+        server: provision::redis::Server {
+            bind: LOOPBACK,
+            port,
+            dir: home.join("redis"),
+            secret: secret(),
+            security,
+        },
         agent_spec: provision::agent::Agent { program, config, dir: home },
     }
 }

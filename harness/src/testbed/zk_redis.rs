@@ -1,5 +1,6 @@
 //! A run on real servers: ZooKeeper, Redis and agents, each in the node it belongs to.
 
+mod certificates;
 mod observer;
 mod servers;
 
@@ -12,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::bootstrap::{ShardMap, bootstrap};
-use cluster::client::{Client, ClientOptions, ClusterView, ReadFrom};
+use cluster::client::{Client, ClientOptions, ClusterView, CoordinationOptions, ReadFrom};
 use cluster::credentials::Secret;
 use cluster::defence::Defence;
 use cluster::event::AgentEvent;
 use cluster::reshard::{self, Goal, Report};
 use cluster::ring::Ring;
+use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
 use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
@@ -68,18 +70,22 @@ impl ZkRedis {
         }
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
-        let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without);
+        let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
         servers.start_zookeeper_and_redis(&installations)?;
-        let zookeeper = servers.zookeeper();
+        let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
-        in_node(&control, set_up(zookeeper.clone(), shard_map(spec, &topology, &nodes)))
+        in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(spec, &topology, &nodes)))
             .map_err(|e| servers.explain(e))?;
         servers.require_running()?;
         servers.start_agents()?;
         let ensemble =
             topology.zookeepers.iter().map(|name| (name.clone(), servers::zookeeper_addr(&nodes[name])));
-        let observer =
-            Observer::start(&control, zookeeper.clone(), ensemble.collect(), topology.shards.len())?;
+        let observer = Observer::start(
+            &control,
+            (zookeeper.clone(), transport),
+            ensemble.collect(),
+            topology.shards.len(),
+        )?;
         let shards: Vec<u32> = (0..spec.shards).collect();
         let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
         let client_options = ClientOptions {
@@ -88,6 +94,7 @@ impl ZkRedis {
             wait_ms: spec.op_timeout_ms * 3 / 5,
             read_from,
             without: without.clone(),
+            authenticated: spec.authenticated,
             ..ClientOptions::new(secret)
         };
         let gate = without.defends(Defence::RunIds).then(Gate::default);
@@ -113,10 +120,10 @@ impl ZkRedis {
     /// Waits until a write to every shard is acknowledged.
     fn await_writable(&self) -> Result<()> {
         let (zookeeper, options) = (self.zookeeper.clone(), self.client_options.clone());
-        let keys = self.probe_keys();
+        let (keys, transport) = (self.probe_keys(), self.servers.transport().clone());
         in_node(&self.nodes[super::CONTROL], async move {
             use cluster::store::Store;
-            let mut client = Client::new(ClusterView::open(&zookeeper), options);
+            let mut client = Client::new(ClusterView::open(&zookeeper, &transport), options);
             let began = Instant::now();
             for (shard, key) in keys.iter().enumerate() {
                 while let Err(error) = client.write(key, "ready").await.result {
@@ -171,8 +178,10 @@ fn in_node<T: Send + 'static>(
     thread.join().map_err(|_| anyhow!("the set-up thread has panicked"))?
 }
 
-async fn set_up(zookeeper: String, map: ShardMap) -> Result<()> {
-    bootstrap(&zookeeper, &Paths::default(), &map, READY_BOUND).await.context("failed to set ZooKeeper up")
+async fn set_up(zookeeper: String, transport: Transport, map: ShardMap) -> Result<()> {
+    bootstrap(&zookeeper, &transport, &Paths::default(), &map, READY_BOUND)
+        .await
+        .context("failed to set ZooKeeper up")
 }
 
 fn shard_map(spec: &RunSpec, topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
@@ -277,7 +286,7 @@ impl Testbed for ZkRedis {
     }
 
     async fn open(&self, site: usize) -> Result<ClusterView> {
-        let view = ClusterView::open(&self.zookeeper);
+        let view = ClusterView::open(&self.zookeeper, self.servers.transport());
         let shards = self.topology.shards.len();
         let complete = |state: &cluster::client::ClusterState| {
             state.shards.len() == shards
@@ -295,6 +304,7 @@ impl Testbed for ZkRedis {
 
     fn store(&self, view: &ClusterView) -> Client {
         Client::new(view.clone(), self.client_options.clone())
+            .with_coordination(CoordinationOptions::new(&self.zookeeper))
     }
 
     fn probe_keys(&self) -> Vec<String> {
@@ -303,7 +313,10 @@ impl Testbed for ZkRedis {
     }
 
     fn reshard(&self, goal: Goal, give_up: Box<dyn Fn() -> bool + Send>) -> Result<Report, String> {
-        let options = reshard::Options::new(&self.zookeeper, self.client_options.clone());
+        let options = reshard::Options {
+            transport: self.servers.transport().clone(),
+            ..reshard::Options::new(&self.zookeeper, self.client_options.clone())
+        };
         let change = move || -> Result<Report> {
             runtime()?.block_on(async {
                 let mut done = (0, 0);

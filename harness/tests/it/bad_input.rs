@@ -8,8 +8,8 @@ use crate::tool::{Store, shardstorm};
 fn every_bad_flag_is_named_with_its_mend() {
     let table: &[(&[&str], &str)] = &[
         (&["--target", "etcd"], "use zk-redis or fake"),
-        (&["--variant", "raft"], "use course"),
-        (&["--workload", "bank"], "use register"),
+        (&["--variant", "raft"], "use hardened or course"),
+        (&["--workload", "song"], "use register"),
         (&["--reads", "nowhere"], "use master or replica"),
         (&["--faults", "kill,burn"], "unknown fault `burn`"),
         (&["--faults", "no/such/file.toml"], "check the path"),
@@ -20,6 +20,8 @@ fn every_bad_flag_is_named_with_its_mend() {
         (&["--rate", "-1"], "--rate"),
         (&["--shards", "0"], "--shards"),
         (&["--wait", "3"], "lower --wait or raise --replicas"),
+        (&["--tls", "--target", "fake"], "--tls goes with --target zk-redis"),
+        (&["--authenticated", "--reads", "replica"], "use --reads master or another workload"),
         (&["--op-timeout-ms", "0"], "at least 1"),
         (&["--frobnicate"], "--frobnicate"),
     ];

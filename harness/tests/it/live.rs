@@ -36,6 +36,37 @@ fn run_with(faults: &str, seed: &str) -> Option<RunSummary> {
     Some(summary)
 }
 
+/// A short run whose masters are killed, over protected links.
+fn protected_run(flag: &str, seed: &str) {
+    if !able() {
+        return;
+    }
+    let store = Store::new();
+    let done = store.run(&["--time-limit", "10", "--faults", "kill", "--seed", seed, flag]);
+    assert_eq!(done.code, 0, "{}", done.said());
+    let summary = summary(&store.latest());
+    assert!(installed(&summary, "kill") >= 1, "{:?}", summary.faults);
+    assert!(summary.counts.ok > 500, "{}", done.said());
+    assert!(matches!(summary.liveness, Liveness::Live { .. }), "{}", done.said());
+    let nodes = store.latest().path().join("nodes");
+    for file in ["r0a/tls", "control/tls", "zk1/tls", "zk1/zookeeper/keystore.pem"] {
+        assert!(!nodes.join(file).exists(), "{file} is gone with the data");
+    }
+    let text = std::fs::read_to_string(store.latest().path().join("run.toml")).unwrap();
+    let key = flag.trim_start_matches("--");
+    assert!(text.contains(&format!("{key} = true")), "{text}");
+}
+
+#[test]
+fn a_run_under_tls_is_valid() {
+    protected_run("--tls", "11");
+}
+
+#[test]
+fn a_run_in_the_authenticated_mode_is_valid() {
+    protected_run("--authenticated", "12");
+}
+
 fn installed<'a>(summary: &'a RunSummary, kind: &'a str) -> usize {
     summary.faults.iter().filter(|fault| fault.kind == kind && fault.installed).count()
 }

@@ -99,7 +99,9 @@ fn each_workload_finds_its_canary_and_is_clean_without_it() {
 #[test]
 fn each_workload_has_a_plan_that_its_seed_fixes() {
     let mut plans = BTreeSet::new();
-    for workload in ["register", "set", "append", "counter", "queue", "bank", "replica-reads"] {
+    for workload in
+        ["register", "set", "append", "counter", "queue", "bank", "replica-reads", "lock", "members"]
+    {
         let plan = |seed| {
             let done = shardstorm(&["plan", "--target", "fake", "--workload", workload, "--seed", seed]);
             assert_eq!(done.code, 0, "{}", done.said());
@@ -139,4 +141,13 @@ fn reads_go_where_the_workload_wants_them_unless_the_user_says_otherwise() {
     assert_eq!(reads(&["--workload", "replica-reads", "--reads", "master"]), "\"master\"");
     let odd = shardstorm(&["plan", "--target", "fake", "--staleness-s", "-1"]);
     assert!(odd.code == 254 && odd.stderr.contains("--staleness-s"), "{}", odd.said());
+}
+
+#[test]
+fn locks_and_groups_keep_their_word_on_the_fake() {
+    for workload in ["lock", "members"] {
+        let flags = ["--target", "fake", "--time-limit", "8", "--rate", "200", "--workload", workload];
+        let done = Store::new().run(&flags);
+        assert_eq!(done.code, 0, "{workload}: {}", done.said());
+    }
 }

@@ -32,6 +32,8 @@ pub fn spec() -> RunSpec {
         op_timeout_ms: 1000,
         converge_s: 20.0,
         capture: false,
+        tls: false,
+        authenticated: false,
     }
 }
 

@@ -21,8 +21,9 @@ use cluster::{
     client::{Client, ClientOptions, ClusterState, ClusterView},
     credentials::Secret,
     defence::Without,
-    provision::{self, Launch, agent::Agent},
+    provision::{self, Launch, agent::Agent, certificates::Authority},
     reshard::Goal,
+    security::{Security, TlsFlags, Transport},
     status,
     store::{Reply, Store},
     znodes::{Paths, RedisNode},
@@ -41,6 +42,11 @@ struct Cli {
     /// File with the cluster's secret: `prepare` writes it to `secret` in its directory
     #[arg(long, global = true, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// Clients and Redis prove their requests and replies: give it to `prepare`, and to all that follows
+    #[arg(long, global = true)]
+    authenticated: bool,
+    #[command(flatten)]
+    tls: TlsFlags,
     #[command(subcommand)]
     command: Verb,
 }
@@ -67,6 +73,9 @@ enum Verb {
         /// The agent's program [default: shard-agent beside this one]
         #[arg(long)]
         agent: Option<PathBuf>,
+        /// TLS on every link: makes certificates for all servers and agents, and one for clients
+        #[arg(long)]
+        tls: bool,
     },
     /// Write the first records of the cluster that was prepared in a directory
     Bootstrap {
@@ -151,122 +160,203 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    let transport = cli.tls.over(Security::Plain)?.load()?;
+    let cluster = Access {
+        zookeeper: cli.zookeeper,
+        secret_file: cli.secret_file,
+        authenticated: cli.authenticated,
+        transport,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let secret = cli.secret_file.as_deref();
     match cli.command {
-        Verb::Prepare { dir, shards, spares, replicas, port, agent } => {
-            prepare(&dir, shards, spares, replicas, port, agent)
+        Verb::Prepare { dir, shards, spares, replicas, port, agent, tls } => {
+            let plan = Plan::new(&dir, shards + spares, replicas, port, agent, tls)?;
+            Plan { authenticated: cli.authenticated, spares, ..plan }.write()
         }
         Verb::AddShard { shard, nodes, moves } => {
-            runtime.block_on(change(&cli.zookeeper, secret, Goal::Add(shard), &nodes, &moves))
+            runtime.block_on(reshard::change(&cluster, Goal::Add(shard), &nodes, moves.batch_slots))
         }
         Verb::RemoveShard { shard, moves } => {
-            runtime.block_on(change(&cli.zookeeper, secret, Goal::Remove(shard), &[], &moves))
+            runtime.block_on(reshard::change(&cluster, Goal::Remove(shard), &[], moves.batch_slots))
         }
-        Verb::Resume { moves } => runtime.block_on(change(&cli.zookeeper, secret, Goal::Resume, &[], &moves)),
-        Verb::Bootstrap { dir } => runtime.block_on(write_records(&cli.zookeeper, &dir)),
-        Verb::Status { watch } => runtime.block_on(show_status(&cli.zookeeper, watch)),
-        Verb::Load { seconds, deadline_ms } => runtime.block_on(load(
-            &cli.zookeeper,
-            secret,
-            Duration::from_secs(seconds),
-            Duration::from_millis(deadline_ms),
-        )),
+        Verb::Resume { moves } => {
+            runtime.block_on(reshard::change(&cluster, Goal::Resume, &[], moves.batch_slots))
+        }
+        Verb::Bootstrap { dir } => runtime.block_on(write_records(&cluster, &dir)),
+        Verb::Status { watch } => runtime.block_on(show_status(&cluster, watch)),
+        Verb::Load { seconds, deadline_ms } => {
+            runtime.block_on(load(&cluster, Duration::from_secs(seconds), Duration::from_millis(deadline_ms)))
+        }
         Verb::Get { key } => runtime.block_on(async {
-            let reply = connect(&cli.zookeeper, secret).await?.read(&key).await;
+            let reply = connect(&cluster).await?.read(&key).await;
             show(reply, |value| value.unwrap_or_else(|| "(never written)".into()))
         }),
         Verb::Set { key, value } => runtime.block_on(async {
-            let reply = connect(&cli.zookeeper, secret).await?.write(&key, &value).await;
+            let reply = connect(&cluster).await?.write(&key, &value).await;
             show(reply, |()| "written".into())
         }),
     }
 }
 
-async fn change(
-    zookeeper: &str,
-    secret: Option<&Path>,
-    goal: Goal,
-    nodes: &[RedisNode],
-    moves: &Moves,
-) -> Result<()> {
-    reshard::change(zookeeper, secret, goal, nodes, usize::from(moves.batch_slots)).await
+/// Where a cluster is and how it is reached.
+struct Access {
+    zookeeper: String,
+    secret_file: Option<PathBuf>,
+    authenticated: bool,
+    transport: Transport,
 }
 
-fn prepare(
-    dir: &Path,
+/// The files of a cluster to be.
+struct Plan {
+    dir: PathBuf,
+    /// Spares included.
     shards: u32,
     spares: u32,
     replicas: u32,
     port: u16,
-    agent: Option<PathBuf>,
-) -> Result<()> {
-    let all = shards.saturating_add(spares);
-    let redis_count = all.saturating_mul(replicas);
-    if shards == 0 || redis_count == 0 || redis_count > 10 {
-        bail!("{all} shards of {replicas} servers: give 1 to 10 servers in all");
-    }
-    if port > u16::MAX - 100 {
-        bail!("--port {port} leaves no room for a hundred ports");
-    }
-    let zookeeper = provision::zookeeper::find()?;
-    let redis = provision::redis::find()?;
-    let agent = match agent {
-        Some(agent) => agent,
-        None => std::env::current_exe()?.with_file_name("shard-agent"),
-    };
-    let agent = fs::canonicalize(&agent).with_context(|| format!("no agent at {}", agent.display()))?;
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let dir = fs::canonicalize(dir)?;
+    agent: PathBuf,
+    redis: provision::redis::Installation,
+    zookeeper: provision::zookeeper::Installation,
+    /// None without TLS.
+    authority: Option<Authority>,
+    secret: Secret,
+    authenticated: bool,
+}
 
-    let secret = Secret::random().context("cannot draw a secret")?;
-    write_secret(&dir.join("secret"), &secret)?;
-    let connect = prepare_zookeeper(&dir, port, &zookeeper)?;
-    let mut map = Vec::new();
-    for shard in 0..all {
-        let mut nodes = Vec::new();
-        for i in 0..replicas {
-            let node = format!("r{shard}{}", char::from(b'a' + i as u8));
-            let addr = SocketAddr::new(LOOPBACK, port + 1 + (shard * replicas + i) as u16);
-            let server = provision::redis::Server {
-                bind: LOOPBACK,
-                port: addr.port(),
-                dir: dir.join(&node).join("redis"),
-                secret: secret.clone(),
-            };
-            write_script(&dir.join(&node), "start-redis", &server.prepare(&redis)?)?;
-            let config = AgentConfig {
-                shard,
-                node: node.clone(),
-                redis: addr,
-                zookeeper: connect.clone(),
-                events: dir.join(&node).join("events.jsonl"),
-                secret: secret.clone(),
-                without: Without::nothing(),
-                root: Paths::default().root().to_owned(),
-                timing: Timing { wait_replicas: replicas / 2, ..Timing::default() },
-            };
-            let spec = Agent { program: vec![agent.clone()], config, dir: dir.join(&node) };
-            write_script(&dir.join(&node), "start-agent", &spec.prepare()?)?;
-            nodes.push(RedisNode { node, addr });
+impl Plan {
+    fn new(
+        dir: &Path,
+        shards: u32,
+        replicas: u32,
+        port: u16,
+        agent: Option<PathBuf>,
+        tls: bool,
+    ) -> Result<Self> {
+        let redis_count = shards.saturating_mul(replicas);
+        if redis_count == 0 || redis_count > 10 {
+            bail!("{shards} shards of {replicas} servers: give 1 to 10 servers in all");
         }
-        map.push((shard, nodes));
+        if port > u16::MAX - 100 {
+            bail!("--port {port} leaves no room for a hundred ports");
+        }
+        let zookeeper = provision::zookeeper::find()?;
+        let redis = provision::redis::find()?;
+        let agent = match agent {
+            Some(agent) => agent,
+            None => std::env::current_exe()?.with_file_name("shard-agent"),
+        };
+        let agent = fs::canonicalize(&agent).with_context(|| format!("no agent at {}", agent.display()))?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let authority = tls.then(|| Authority::new(&dir.to_string_lossy())).transpose()?;
+        let dir = fs::canonicalize(dir)?;
+        let secret = Secret::random().context("cannot draw a secret")?;
+        Ok(Plan {
+            dir,
+            shards,
+            spares: 0,
+            replicas,
+            port,
+            agent,
+            redis,
+            zookeeper,
+            authority,
+            secret,
+            authenticated: false,
+        })
     }
-    let spares = map.split_off(shards as usize);
-    fs::write(dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
-    println!(
-        "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
-        dir.display(),
-        redis.version,
-        zookeeper.version,
-        zookeeper.java_version
-    );
-    println!("zookeeper: {connect}");
-    for (shard, nodes) in &spares {
-        let nodes: Vec<String> = nodes.iter().map(|n| format!("{}={}", n.node, n.addr)).collect();
-        println!("spare: add-shard {shard} --nodes {}", nodes.join(","));
+
+    fn write(&self) -> Result<()> {
+        write_secret(&self.dir.join("secret"), &self.secret)?;
+        let connect = self.write_zookeeper()?;
+        let mut map = Vec::new();
+        for shard in 0..self.shards {
+            let nodes = (0..self.replicas).map(|i| self.write_node(shard, i, &connect));
+            map.push((shard, nodes.collect::<Result<Vec<_>>>()?));
+        }
+        let spares = map.split_off((self.shards - self.spares) as usize);
+        fs::write(self.dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
+        println!(
+            "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
+            self.dir.display(),
+            self.redis.version,
+            self.zookeeper.version,
+            self.zookeeper.java_version
+        );
+        println!("zookeeper: {connect}");
+        for (shard, nodes) in &spares {
+            let nodes: Vec<String> = nodes.iter().map(|n| format!("{}={}", n.node, n.addr)).collect();
+            println!("spare: add-shard {shard} --nodes {}", nodes.join(","));
+        }
+        if let Some(authority) = &self.authority {
+            let files = authority.issue(&self.dir.join("client"), "client", &[])?;
+            println!(
+                "tls: give clients --tls-ca {} --tls-cert {} --tls-key {}",
+                files.ca.display(),
+                files.cert.display(),
+                files.key.display()
+            );
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn security(&self, node: &str) -> Result<Security> {
+        let Some(authority) = &self.authority else { return Ok(Security::Plain) };
+        Ok(Security::Tls(authority.issue(&self.dir.join(node).join("tls"), node, &[LOOPBACK])?))
+    }
+
+    fn write_node(&self, shard: u32, i: u32, connect: &str) -> Result<RedisNode> {
+        let node = format!("r{shard}{}", char::from(b'a' + i as u8));
+        let addr = SocketAddr::new(LOOPBACK, self.port + 1 + (shard * self.replicas + i) as u16);
+        let dir = self.dir.join(&node);
+        let security = self.security(&node)?;
+        let server = provision::redis::Server {
+            bind: LOOPBACK,
+            port: addr.port(),
+            dir: dir.join("redis"),
+            secret: self.secret.clone(),
+            security: security.clone(),
+        };
+        write_script(&dir, "start-redis", &server.prepare(&self.redis)?)?;
+        let config = AgentConfig {
+            shard,
+            node: node.clone(),
+            redis: addr,
+            zookeeper: connect.to_owned(),
+            events: dir.join("events.jsonl"),
+            secret: self.secret.clone(),
+            without: Without::nothing(),
+            root: Paths::default().root().to_owned(),
+            timing: Timing { wait_replicas: self.replicas / 2, ..Timing::default() },
+            authenticated: self.authenticated,
+            security,
+        };
+        let spec = Agent { program: vec![self.agent.clone()], config, dir: dir.clone() };
+        write_script(&dir, "start-agent", &spec.prepare()?)?;
+        Ok(RedisNode { node, addr })
+    }
+
+    /// Writes the files of the ensemble; returns its connect string.
+    fn write_zookeeper(&self) -> Result<String> {
+        use provision::zookeeper::{Peer, Server};
+        let peers: Vec<Peer> = (1..=3)
+            .map(|id| Peer {
+                id,
+                addr: LOOPBACK,
+                quorum_port: self.port + 20 + u16::from(id),
+                election_port: self.port + 30 + u16::from(id),
+            })
+            .collect();
+        let mut addrs = Vec::new();
+        for id in 1..=3u8 {
+            let name = format!("zk{id}");
+            let mut server = Server::new(id, peers.clone(), self.dir.join(&name));
+            server.client_port = self.port + 10 + u16::from(id);
+            server.security = self.security(&name)?;
+            write_script(&server.dir, "start-zookeeper", &server.prepare(&self.zookeeper)?)?;
+            addrs.push(format!("{LOOPBACK}:{}", server.client_port));
+        }
+        Ok(addrs.join(","))
+    }
 }
 
 /// Only its owner may read it: whoever has it may do everything to the cluster.
@@ -275,30 +365,6 @@ fn write_secret(path: &Path, secret: &Secret) -> Result<()> {
     options.write(true).create(true).truncate(true).mode(0o600);
     let written = options.open(path).and_then(|mut file| file.write_all(secret.text().as_bytes()));
     written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn prepare_zookeeper(
-    dir: &Path,
-    port: u16,
-    installation: &provision::zookeeper::Installation,
-) -> Result<String> {
-    use provision::zookeeper::{Peer, Server};
-    let peers: Vec<Peer> = (1..=3)
-        .map(|id| Peer {
-            id,
-            addr: LOOPBACK,
-            quorum_port: port + 20 + u16::from(id),
-            election_port: port + 30 + u16::from(id),
-        })
-        .collect();
-    let mut addrs = Vec::new();
-    for id in 1..=3u8 {
-        let mut server = Server::new(id, peers.clone(), dir.join(format!("zk{id}")));
-        server.client_port = port + 10 + u16::from(id);
-        write_script(&server.dir, "start-zookeeper", &server.prepare(installation)?)?;
-        addrs.push(format!("{LOOPBACK}:{}", server.client_port));
-    }
-    Ok(addrs.join(","))
 }
 
 /// Writes an executable script that becomes the server, its output in a log file beside the script.
@@ -319,41 +385,44 @@ fn write_script(dir: &Path, name: &str, launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-async fn write_records(zookeeper: &str, dir: &Path) -> Result<()> {
+async fn write_records(cluster: &Access, dir: &Path) -> Result<()> {
     let path = dir.join("shards.json");
     let text =
         fs::read(&path).with_context(|| format!("cannot read {}: run prepare first", path.display()))?;
     let shards: Vec<(u32, Vec<RedisNode>)> =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    bootstrap(zookeeper, &Paths::default(), &ShardMap::new(shards), PATIENCE).await?;
+    bootstrap(&cluster.zookeeper, &cluster.transport, &Paths::default(), &ShardMap::new(shards), PATIENCE)
+        .await?;
     println!("records written");
     Ok(())
 }
 
-async fn connected(view: &ClusterView, zookeeper: &str) -> Result<()> {
+async fn connected(view: &ClusterView, cluster: &Access) -> Result<()> {
     if !view.wait_until(PATIENCE, |state| state.connected).await {
-        bail!("no answer from zookeeper at {zookeeper} within {} s", PATIENCE.as_secs());
+        bail!("no answer from zookeeper at {} within {} s", cluster.zookeeper, PATIENCE.as_secs());
     }
     if view.state().shards.is_empty() {
-        bail!("zookeeper at {zookeeper} holds no cluster: run bootstrap first");
+        bail!("zookeeper at {} holds no cluster: run bootstrap first", cluster.zookeeper);
     }
     Ok(())
 }
 
-fn secret_of(file: Option<&Path>) -> Result<Secret> {
-    let path = file.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
-    Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))
+fn options(cluster: &Access) -> Result<ClientOptions> {
+    let path = cluster.secret_file.as_deref();
+    let path = path.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
+    let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(ClientOptions { authenticated: cluster.authenticated, ..ClientOptions::new(secret) })
 }
 
-async fn connect(zookeeper: &str, secret: Option<&Path>) -> Result<Client> {
-    let secret = secret_of(secret)?;
-    let view = ClusterView::open(zookeeper);
-    connected(&view, zookeeper).await?;
-    Ok(Client::new(view, ClientOptions::new(secret)))
+async fn connect(cluster: &Access) -> Result<Client> {
+    let options = options(cluster)?;
+    let view = ClusterView::open(&cluster.zookeeper, &cluster.transport);
+    connected(&view, cluster).await?;
+    Ok(Client::new(view, options))
 }
 
-async fn load(zookeeper: &str, secret: Option<&Path>, length: Duration, deadline: Duration) -> Result<()> {
-    let mut client = connect(zookeeper, secret).await?;
+async fn load(cluster: &Access, length: Duration, deadline: Duration) -> Result<()> {
+    let mut client = connect(cluster).await?;
     let started = Instant::now();
     let (mut acked_at, mut acked) = (started, 0u64);
     let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
@@ -404,11 +473,11 @@ fn show<T>(reply: Reply<T>, text: impl FnOnce(T) -> String) -> Result<()> {
     Ok(())
 }
 
-async fn show_status(zookeeper: &str, watch: bool) -> Result<()> {
-    for addr in zookeeper.split(',') {
+async fn show_status(cluster: &Access, watch: bool) -> Result<()> {
+    for addr in cluster.zookeeper.split(',') {
         let line = match addr.parse::<SocketAddr>() {
             Err(_) => "not an address like 127.0.0.1:2181".to_owned(),
-            Ok(addr) => match status::zk_server(addr, Duration::from_secs(1)).await {
+            Ok(addr) => match status::zk_server(addr, Duration::from_secs(1), &cluster.transport).await {
                 Ok(server) => server
                     .mode
                     .map_or("looking for a leader".into(), |mode| format!("{mode:?}").to_lowercase()),
@@ -417,8 +486,8 @@ async fn show_status(zookeeper: &str, watch: bool) -> Result<()> {
         };
         println!("zookeeper {addr}: {line}");
     }
-    let view = status::observe(zookeeper, Paths::default());
-    connected(&view, zookeeper).await?;
+    let view = status::observe(&cluster.zookeeper, &cluster.transport, Paths::default());
+    connected(&view, cluster).await?;
     let mut states = view.states();
     loop {
         let state = states.borrow_and_update().clone();

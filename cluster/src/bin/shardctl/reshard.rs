@@ -1,15 +1,14 @@
 //! `add-shard`, `remove-shard`, `resume`: a driver with a terminal.
 
-use std::{net::SocketAddr, ops::ControlFlow, path::Path};
+use std::{net::SocketAddr, ops::ControlFlow};
 
 use anyhow::{Context, Result};
 use cluster::{
-    client::ClientOptions,
     reshard::{self, Goal, Options, Progress, Report, Stage},
     znodes::RedisNode,
 };
 
-use crate::secret_of;
+use crate::{Access, options};
 
 /// A server of the new shard: `NAME=ADDRESS`.
 pub fn node(text: &str) -> Result<RedisNode, String> {
@@ -23,15 +22,12 @@ pub fn node(text: &str) -> Result<RedisNode, String> {
 }
 
 /// Changes the ring, a line for every move.
-pub async fn change(
-    zookeeper: &str,
-    secret: Option<&Path>,
-    goal: Goal,
-    nodes: &[RedisNode],
-    batch_slots: usize,
-) -> Result<()> {
-    let client = ClientOptions::new(secret_of(secret)?);
-    let options = Options { batch_slots, ..Options::new(zookeeper, client) };
+pub async fn change(cluster: &Access, goal: Goal, nodes: &[RedisNode], batch_slots: u16) -> Result<()> {
+    let options = Options {
+        batch_slots: usize::from(batch_slots),
+        transport: cluster.transport.clone(),
+        ..Options::new(&cluster.zookeeper, options(cluster)?)
+    };
     if let (Goal::Add(shard), false) = (goal, nodes.is_empty()) {
         reshard::introduce(&options, shard, nodes).await?;
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cluster::client::ClusterView;
+use cluster::security::Transport;
 use cluster::status::{ZkMode, zk_server};
 use futures_util::future::join_all;
 use lab::Node;
@@ -33,7 +34,7 @@ impl Observer {
     /// Watches from `node`: masters through ZooKeeper's watches, the leader by asking each of `ensemble`.
     pub fn start(
         node: &Node,
-        zookeeper: String,
+        (zookeeper, transport): (String, Transport),
         ensemble: Vec<(String, SocketAddr)>,
         shards: usize,
     ) -> Result<Observer> {
@@ -44,8 +45,8 @@ impl Observer {
         let watch = move || {
             runtime()?.block_on(async {
                 tokio::select! {
-                    () = masters(&zookeeper, &seen, &seen_voters) => {}
-                    () = leader(&ensemble, &seen) => {}
+                    () = masters(&zookeeper, &transport, &seen, &seen_voters) => {}
+                    () = leader(&ensemble, &transport, &seen) => {}
                     _ = stopped => {}
                 }
             });
@@ -75,8 +76,13 @@ impl Drop for Observer {
     }
 }
 
-async fn masters(zookeeper: &str, view: &Mutex<View>, voters: &Mutex<Vec<BTreeMap<String, String>>>) {
-    let cluster = ClusterView::open(zookeeper);
+async fn masters(
+    zookeeper: &str,
+    transport: &Transport,
+    view: &Mutex<View>,
+    voters: &Mutex<Vec<BTreeMap<String, String>>>,
+) {
+    let cluster = ClusterView::open(zookeeper, transport);
     let mut states = cluster.states();
     loop {
         let state = states.borrow_and_update().clone();
@@ -95,10 +101,10 @@ async fn masters(zookeeper: &str, view: &Mutex<View>, voters: &Mutex<Vec<BTreeMa
     }
 }
 
-async fn leader(ensemble: &[(String, SocketAddr)], view: &Mutex<View>) {
+async fn leader(ensemble: &[(String, SocketAddr)], transport: &Transport, view: &Mutex<View>) {
     loop {
         let ask = ensemble.iter().map(|(name, addr)| async move {
-            let mode = zk_server(*addr, ROLE_TIMEOUT).await.ok()?.mode?;
+            let mode = zk_server(*addr, ROLE_TIMEOUT, transport).await.ok()?.mode?;
             (mode != ZkMode::Follower).then(|| name.clone())
         });
         let leader = join_all(ask).await.into_iter().flatten().next();

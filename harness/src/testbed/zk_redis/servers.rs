@@ -10,10 +10,13 @@ use cluster::credentials::Secret;
 use cluster::defence::Without;
 use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
+use cluster::security::Transport;
 use lab::{Node, Process, ProcessState, Program};
 use nemesis::{Part, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
+
+use super::certificates::Certificates;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
@@ -62,6 +65,7 @@ pub struct Servers {
     agents: Vec<(Node, provision::agent::Agent)>,
     processes: HashMap<Victim, Process>,
     logs: PathBuf,
+    certificates: Certificates,
 }
 
 impl Servers {
@@ -73,17 +77,16 @@ impl Servers {
         spec: &RunSpec,
         secret: &Secret,
         without: &Without,
-    ) -> Self {
+    ) -> Result<Self> {
         let logs = folder.path().join(results::layout::NODES);
+        let certificates = Certificates::issue(&logs, &topology.servers(), nodes, spec.tls)?;
         let peers: Vec<zookeeper::Peer> = (1..)
             .zip(&topology.zookeepers)
             .map(|(id, name)| zookeeper::Peer::at(id, IpAddr::V4(nodes[name].addr())))
             .collect();
         let ensemble = (1..).zip(&topology.zookeepers).map(|(id, name)| {
-            (
-                nodes[name].clone(),
-                zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper")),
-            )
+            let server = zookeeper::Server::new(id, peers.clone(), data_dir(&logs, name, "zookeeper"));
+            (nodes[name].clone(), zookeeper::Server { security: certificates.of(name), ..server })
         });
         let of_shards = || {
             let shards = topology.shards.iter().enumerate();
@@ -92,7 +95,10 @@ impl Servers {
         let redis = of_shards().map(|(_, name)| {
             let (bind, port) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), REDIS_PORT);
             let dir = data_dir(&logs, name, "redis");
-            (nodes[name].clone(), redis::Server { bind, port, dir, secret: secret.clone() })
+            (
+                nodes[name].clone(),
+                redis::Server { bind, port, dir, secret: secret.clone(), security: certificates.of(name) },
+            )
         });
         let connect: Vec<String> =
             topology.zookeepers.iter().map(|name| zookeeper_addr(&nodes[name]).to_string()).collect();
@@ -111,6 +117,8 @@ impl Servers {
                     wait_replicas: spec.wait.min(spec.replicas / 2),
                     ..Timing::default()
                 },
+                authenticated: spec.authenticated,
+                security: certificates.of(name),
             };
             let dir = data_dir(&logs, name, "agent");
             // We are our own agent: one binary, nothing else to install or to find.
@@ -118,7 +126,12 @@ impl Servers {
             (nodes[name].clone(), provision::agent::Agent { program, config, dir })
         });
         let (ensemble, redis, agents) = (ensemble.collect(), redis.collect(), agents.collect());
-        Servers { ensemble, redis, agents, processes: HashMap::new(), logs }
+        Ok(Servers { ensemble, redis, agents, processes: HashMap::new(), logs, certificates })
+    }
+
+    /// How clients and observers connect.
+    pub fn transport(&self) -> &Transport {
+        self.certificates.transport()
     }
 
     /// The ensemble's connect string.
@@ -233,8 +246,11 @@ impl Drop for Servers {
             let _ = process.kill(); // what is dead already is as good
         }
         for name in self.ensemble.iter().map(|(node, _)| node.name()) {
-            let _ = std::fs::remove_dir_all(data_dir(&self.logs, name, "zookeeper").join("data"));
+            let folder = data_dir(&self.logs, name, "zookeeper");
+            let _ = std::fs::remove_dir_all(folder.join("data"));
+            let _ = std::fs::remove_file(folder.join(zookeeper::KEYSTORE));
         }
+        self.certificates.remove();
     }
 }
 
