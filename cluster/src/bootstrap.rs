@@ -23,12 +23,14 @@ pub struct ShardMap {
     pub vnodes: u32,
     /// Id and servers of each shard.
     pub shards: Vec<(u32, Vec<RedisNode>)>,
+    /// Shards that own nothing until they are added to the ring.
+    pub spares: Vec<(u32, Vec<RedisNode>)>,
 }
 
 impl ShardMap {
     /// A map with the usual number of virtual nodes.
     pub fn new(shards: Vec<(u32, Vec<RedisNode>)>) -> Self {
-        ShardMap { vnodes: VNODES, shards }
+        ShardMap { vnodes: VNODES, shards, spares: Vec::new() }
     }
 }
 
@@ -80,7 +82,7 @@ pub async fn bootstrap(
 
 fn validate(map: &ShardMap) -> Result<(), BootstrapError> {
     let mut ids = BTreeSet::new();
-    for (id, nodes) in &map.shards {
+    for (id, nodes) in map.shards.iter().chain(&map.spares) {
         if !ids.insert(id) {
             return Err(BootstrapError::Map(format!("shard {id} is listed twice")));
         }
@@ -89,7 +91,7 @@ fn validate(map: &ShardMap) -> Result<(), BootstrapError> {
             return Err(BootstrapError::Map(format!("shard {id} needs nodes, each with a name of its own")));
         }
     }
-    if ids.is_empty() {
+    if map.shards.is_empty() {
         return Err(BootstrapError::Map("a cluster needs at least one shard".into()));
     }
     Ok(())
@@ -106,20 +108,32 @@ async fn attempt(connect: &str, transport: &Transport, paths: &Paths, map: &Shar
     put_persistent(&client, &paths.shards(), b"").await?;
     let ids: Vec<u32> = map.shards.iter().map(|(id, _)| *id).collect();
     let ring = Ring::new(&ids, map.vnodes);
-    for (id, nodes) in &map.shards {
-        let shard = paths.shard(*id);
-        let record = ShardNodes { nodes: nodes.clone(), slots: ring.slots_of(*id) };
-        put_persistent(&client, shard.dir(), b"").await?;
-        put_persistent(&client, &shard.hellos(), b"").await?;
-        put_persistent(&client, &shard.votes(), b"").await?;
-        put_persistent(&client, &shard.lease(), &encode(&LeaseRecord::default())).await?;
-        put_persistent(&client, &shard.members(), b"").await?;
-        put_persistent(&client, &shard.nodes(), &encode(&record)).await?;
-        // Last: agents stand for election once they see it.
-        put_persistent(&client, &shard.config(), &encode(&ShardConfig::default())).await?;
+    for (id, nodes) in map.shards.iter().chain(&map.spares) {
+        put_shard(&client, paths, *id, nodes, ring.slots_of(*id)).await?;
     }
-    let ring = RingRecord { epoch: 1, vnodes: map.vnodes, shards: ids };
+    let ring = RingRecord { epoch: 1, vnodes: map.vnodes, shards: ids, owners: None, change: None };
     put_persistent(&client, &paths.ring(), &encode(&ring)).await?;
+    Ok(())
+}
+
+/// Writes the first records of one shard, where they are missing.
+pub(crate) async fn put_shard(
+    client: &Client,
+    paths: &Paths,
+    id: u32,
+    nodes: &[RedisNode],
+    slots: String,
+) -> Result<(), Error> {
+    let shard = paths.shard(id);
+    let record = ShardNodes { nodes: nodes.to_vec(), slots };
+    put_persistent(client, shard.dir(), b"").await?;
+    put_persistent(client, &shard.hellos(), b"").await?;
+    put_persistent(client, &shard.votes(), b"").await?;
+    put_persistent(client, &shard.lease(), &encode(&LeaseRecord::default())).await?;
+    put_persistent(client, &shard.members(), b"").await?;
+    put_persistent(client, &shard.nodes(), &encode(&record)).await?;
+    // Last: agents stand for election once they see it.
+    put_persistent(client, &shard.config(), &encode(&ShardConfig::default())).await?;
     Ok(())
 }
 

@@ -11,8 +11,22 @@ pub const RESERVED: &str = "__shardstorm:";
 pub const EPOCH: &str = "__shardstorm:epoch";
 /// Number of operations so far, reads included.
 pub const SEQ: &str = "__shardstorm:seq";
-/// Which slots the shard owns: one character for each.
+/// What each slot is to the shard: one character for each, of [`slot_state`].
 pub const OWNED: &str = "__shardstorm:owned";
+/// Number of the last move of slots that the shard took part in; see [`crate::reshard`].
+pub const MOVE: &str = "__shardstorm:move";
+
+/// What a slot is to a shard, as [`OWNED`] has it.
+pub mod slot_state {
+    /// Another's.
+    pub const FOREIGN: char = '0';
+    /// Its own: the only state in which it is served.
+    pub const OWNED: char = '1';
+    /// Was its own; is being copied to its next owner, and does not change any more.
+    pub const FROZEN: char = 'f';
+    /// Is going to be its own; is being copied here.
+    pub const IMPORTING: char = 'i';
+}
 
 /// Makes a dataset that of an epoch; the first time also notes which slots it owns.
 /// Keys: epoch, seq, owned. Arguments: the epoch, the slots of an empty dataset.

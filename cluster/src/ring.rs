@@ -6,6 +6,7 @@
 //! script inside Redis can compute it too: a server refuses a key whose slot it does not own, whatever ring the
 //! client believes in. Every process of every version agrees on the owner.
 
+use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use crate::znodes::RingRecord;
@@ -21,8 +22,16 @@ pub fn slot(key: &str) -> u16 {
     (position(key.as_bytes()) >> (64 - SLOTS.trailing_zeros())) as u16
 }
 
+/// Every slot in order.
+pub fn slots() -> impl Iterator<Item = u16> {
+    0..SLOTS
+}
+
 /// Owners of all keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// In ZooKeeper it is a list of runs, `[[owner, slots], …]`, which must cover all slots and no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<(u32, u16)>", try_from = "Vec<(u32, u16)>")]
 pub struct Ring {
     /// The owner of each slot; empty if there are no shards.
     owners: Vec<u32>,
@@ -45,7 +54,7 @@ impl Ring {
             let next = points.partition_point(|&(point, _)| point < at);
             points.get(next).unwrap_or(&first).1
         };
-        Ring { owners: (0..SLOTS).map(owner).collect() }
+        Ring { owners: slots().map(owner).collect() }
     }
 
     /// The shard that owns `key`; none if the ring is empty.
@@ -60,7 +69,7 @@ impl Ring {
 
     /// A key that begins with `prefix` and belongs to `shard`; none if the shard owns nothing.
     pub fn key_of(&self, shard: u32, prefix: &str) -> Option<String> {
-        self.owners.contains(&shard).then(|| {
+        self.has(shard).then(|| {
             let mut keys = (0u64..).map(|n| format!("{prefix}-{n}"));
             keys.find(|key| self.owner(key) == Some(shard)).expect("every slot has keys")
         })
@@ -68,13 +77,48 @@ impl Ring {
 
     /// The slots of one shard as its dataset keeps them: a `1` for each that it owns, else a `0`.
     pub fn slots_of(&self, shard: u32) -> String {
-        (0..SLOTS).map(|slot| if self.owner_of(slot) == Some(shard) { '1' } else { '0' }).collect()
+        slots().map(|slot| if self.owner_of(slot) == Some(shard) { '1' } else { '0' }).collect()
+    }
+
+    /// Whether the shard owns any slot.
+    pub fn has(&self, shard: u32) -> bool {
+        self.owners.contains(&shard)
+    }
+
+    /// The same with some slots given to `shard`; an empty ring stays empty.
+    pub fn with(mut self, slots: &[u16], shard: u32) -> Ring {
+        for &slot in slots {
+            if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
+                *owner = shard;
+            }
+        }
+        self
     }
 }
 
 impl From<&RingRecord> for Ring {
     fn from(record: &RingRecord) -> Self {
-        Ring::new(&record.shards, record.vnodes)
+        record.owners.clone().unwrap_or_else(|| Ring::new(&record.shards, record.vnodes))
+    }
+}
+
+impl From<Ring> for Vec<(u32, u16)> {
+    fn from(ring: Ring) -> Self {
+        let runs = ring.owners.chunk_by(|a, b| a == b);
+        runs.map(|run| (run[0], u16::try_from(run.len()).expect("no run exceeds SLOTS"))).collect()
+    }
+}
+
+impl TryFrom<Vec<(u32, u16)>> for Ring {
+    type Error = String;
+
+    fn try_from(runs: Vec<(u32, u16)>) -> Result<Self, String> {
+        let covered: u64 = runs.iter().map(|&(_, slots)| u64::from(slots)).sum();
+        if covered != u64::from(SLOTS) {
+            return Err(format!("the owners cover {covered} slots instead of {SLOTS}"));
+        }
+        let owners = runs.into_iter().flat_map(|(owner, slots)| (0..slots).map(move |_| owner));
+        Ok(Ring { owners: owners.collect() })
     }
 }
 
@@ -112,6 +156,14 @@ mod tests {
         assert_eq!(owners, OWNERS_OF_K0_TO_K7);
     }
     const OWNERS_OF_K0_TO_K7: [u32; 8] = [1, 2, 0, 0, 1, 2, 2, 1];
+
+    #[test]
+    fn a_ring_with_a_hole_is_refused() {
+        let text = serde_json::to_string(&Ring::new(&[0, 1], 1)).unwrap();
+        assert_eq!(serde_json::from_str::<Ring>(&text).unwrap(), Ring::new(&[0, 1], 1));
+        let error = serde_json::from_str::<Ring>("[[0,1000],[1,23]]").unwrap_err();
+        assert!(error.to_string().contains("cover 1023 slots instead of 1024"), "{error}");
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]

@@ -163,7 +163,7 @@ pub async fn ready(
         let state = view.state();
         let mut epochs = BTreeMap::new();
         let mut reasons = BTreeMap::new();
-        for &shard in state.shards.keys() {
+        for &shard in state.shards.keys().filter(|&&shard| state.ring.has(shard)) {
             match shard_ready(&mut client, &state.ring, shard).await {
                 Ok(epoch) => _ = epochs.insert(shard, epoch),
                 Err(why) => _ = reasons.insert(shard, why),

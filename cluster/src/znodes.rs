@@ -1,7 +1,7 @@
 //! What the cluster keeps in ZooKeeper: paths and the JSON records behind them.
 //!
 //! ```text
-//! /shardstorm/ring                        RingRecord     persistent, written by bootstrap
+//! /shardstorm/ring                        RingRecord     persistent, changed by compare-and-set only
 //! /shardstorm/shards/<s>/nodes            ShardNodes     persistent, written by bootstrap
 //! /shardstorm/shards/<s>/config           ShardConfig    persistent, changed by compare-and-set only
 //! /shardstorm/shards/<s>/lease            LeaseRecord    persistent, renewed by the master's agent
@@ -17,6 +17,8 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::ring::Ring;
 
 /// Where everything lives unless told otherwise.
 pub const ROOT: &str = "/shardstorm";
@@ -132,8 +134,42 @@ pub struct RingRecord {
     pub epoch: u64,
     /// Virtual nodes of each shard on the ring.
     pub vnodes: u32,
-    /// Shards that own keys.
+    /// Shards that own keys; while the ring changes, those before.
     pub shards: Vec<u32>,
+    /// Who owns each slot; none while that is what `shards` and `vnodes` give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Ring>,
+    /// The change under way, if any; see [`crate::reshard`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<RingChange>,
+}
+
+/// A change of the ring that has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingChange {
+    /// Shards that own keys when it has ended.
+    pub to: Vec<u32>,
+    /// Who works on it: drawn anew by every driver.
+    pub driver: String,
+    /// Slots on their way, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Move>,
+}
+
+/// Some slots on their way from one shard to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Number of the move: the epoch of the ring in which its present driver took it up. Both shards keep it
+    /// in their data and refuse what a driver with a smaller one sends.
+    pub id: u64,
+    /// Who gives them.
+    pub from: u32,
+    /// Who gets them.
+    pub to: u32,
+    /// Which.
+    pub slots: Vec<u16>,
+    /// False while the first owns them, true when the second does and the first may forget them.
+    pub switched: bool,
 }
 
 /// A Redis server of a shard.
@@ -316,6 +352,18 @@ mod tests {
             r#"{"epoch":7,"master":{"node":"r0a","addr":"10.0.0.1:6379"},"serving":true}"#
         );
         assert_eq!(decode::<ShardConfig>("/c", &bytes).unwrap(), config);
+    }
+
+    #[test]
+    fn a_ring_as_bootstrap_wrote_it_reads_back_and_so_does_one_that_changes() {
+        let first = r#"{"epoch":1,"vnodes":128,"shards":[0,1]}"#;
+        let record = decode::<RingRecord>("/ring", first.as_bytes()).unwrap();
+        assert_eq!((record.owners.as_ref(), record.change.as_ref()), (None, None));
+        assert_eq!(encode(&record), first.as_bytes());
+        let moving = Move { id: 9, from: 0, to: 2, slots: vec![3, 4], switched: false };
+        let change = RingChange { to: vec![0, 1, 2], driver: "d".into(), moving: Some(moving) };
+        let record = RingRecord { owners: Some(Ring::from(&record)), change: Some(change), ..record };
+        assert_eq!(decode::<RingRecord>("/ring", &encode(&record)).unwrap(), record);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `bench`: what our own machinery costs on this machine.
 
+mod ring;
+
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -11,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use cluster::event::AgentEvent;
 use cluster::fake::Noop;
 use cluster::provision;
+use cluster::reshard::{Goal, Report};
 use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
 use results::Journal;
 use workloads::generator::Pace;
@@ -21,6 +24,8 @@ use crate::recorder::{Recorder, RunClock};
 use crate::signals::Interrupt;
 use crate::sites::Sites;
 use crate::testbed::Testbed;
+
+pub use ring::ring;
 
 /// The op engine against a client that acknowledges at once: generator, journal on disk, worker loop.
 pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
@@ -132,6 +137,9 @@ impl Testbed for Nothing {
     }
     fn store(&self, (): &()) -> Noop {
         Noop
+    }
+    fn reshard(&self, _: Goal, _: Box<dyn Fn() -> bool + Send>) -> Result<Report, String> {
+        Err("there are no shards".into())
     }
     fn probe_keys(&self) -> Vec<String> {
         Vec::new()

@@ -34,7 +34,7 @@ pub enum Command {
     List,
     /// Say what this machine offers, and how to mend what it lacks
     Doctor,
-    /// Measure the fabric or the op engine on this machine
+    /// Measure the fabric, the op engine or the ring
     Bench(BenchArgs),
     /// The agent beside each Redis (a run starts it by itself; see `shard-agent --help`)
     #[command(hide = true, disable_help_flag = true)]
@@ -69,9 +69,12 @@ pub struct RunArgs {
     /// ZooKeeper servers
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub zookeepers: u32,
-    /// What the clients do: `register`, `set`, `append`, `counter`, `queue`, `bank`, `replica-reads`
+    /// What the clients do: `register`, `set`, `append`, `counter`, `queue`, `bank`, `replica-reads`, `resharding`
     #[arg(long, default_value = "register")]
     pub workload: String,
+    /// Add a shard to the ring after a third of the load, and remove it after two thirds
+    #[arg(long)]
+    pub reshard: bool,
     /// Fault families, comma-separated (`kill,pause,partition,delay,loss`), `none`, or the path of a TOML file
     #[arg(long, default_value = "kill,pause,partition")]
     pub faults: String,
@@ -169,6 +172,13 @@ pub enum Bench {
         #[arg(long, default_value_t = 64)]
         concurrency: u32,
         /// Where the journal goes
+        #[arg(long, default_value = "results/runs")]
+        store: PathBuf,
+    },
+    /// How evenly the ring spreads keys over shards, and how many move when one is added, beside hashing modulo
+    /// the number of shards; as a table, and as ring.svg and ring.png
+    Ring {
+        /// Folder for the pictures
         #[arg(long, default_value = "results/runs")]
         store: PathBuf,
     },

@@ -118,9 +118,9 @@ impl ForWorkload for Looks<'_> {
 /// What must have happened for the run to count as a test.
 fn coverage(spec: &RunSpec, schedule: &Schedule) -> Coverage {
     Coverage {
-        shards: (0..spec.shards).collect(),
+        shards: (0..crate::reshard::shards_raised(spec)).collect(),
         exempt: vec!["open".into()],
-        ..Coverage::of_faults(schedule.windows.len())
+        ..Coverage::of_faults(schedule.windows.len() + crate::reshard::turns(spec).len())
     }
 }
 

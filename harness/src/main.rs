@@ -10,6 +10,7 @@ mod plan;
 mod progress;
 mod recorder;
 mod registry;
+mod reshard;
 mod run;
 mod settle;
 mod signals;
@@ -66,6 +67,7 @@ fn dispatch(command: &Command) -> Result<Exit> {
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),
+            Bench::Ring { store } => bench::ring(store),
             Bench::Fabric { rounds, requests } => bench::fabric(*rounds, *requests),
         },
         Command::ShardAgent { .. } => unreachable!("handled before"),

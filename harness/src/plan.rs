@@ -42,6 +42,7 @@ impl Plan {
             replicas: args.replicas,
             zookeepers: args.zookeepers,
             workload: args.workload.clone(),
+            reshard: reshards(args),
             faults: Vec::new(),
             seed,
             time_limit_s: args.time_limit,
@@ -73,6 +74,11 @@ fn reads(args: &RunArgs) -> &str {
     args.reads.as_deref().unwrap_or(made_for)
 }
 
+/// With any workload if the user says so; one is there for nothing else.
+fn reshards(args: &RunArgs) -> bool {
+    args.reshard || args.workload == registry::RESHARDING
+}
+
 fn check(args: &RunArgs) -> Result<()> {
     registry::one_of("--target", &args.target, registry::TARGETS)?;
     registry::one_of("--variant", &args.variant, &registry::variants())?;
@@ -89,6 +95,11 @@ fn check(args: &RunArgs) -> Result<()> {
         if args.target != "fake" {
             return Err(usage("--bug goes with --target fake: only the fake cluster has bugs to switch on"));
         }
+    }
+    if reshards(args) && args.target == "fake" {
+        return Err(usage(
+            "--reshard goes with --target zk-redis: the fake cluster's shards stay as they are",
+        ));
     }
     let positive = |flag: &str, value: f64, max: f64| {
         if value.is_finite() && value > 0.0 && value <= max {
@@ -176,7 +187,7 @@ fn schedule(faults: &str, spec: &mut RunSpec) -> Result<Schedule> {
 fn limits(spec: &RunSpec) -> Limits {
     Limits {
         time_limit_ms: (spec.time_limit_s * 1_000.0) as u64,
-        shards: spec.shards as usize,
+        shards: crate::reshard::shards_raised(spec) as usize,
         replicas: spec.replicas as usize,
         zookeepers: spec.zookeepers as usize,
     }
@@ -233,9 +244,13 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
         spec.op_timeout_ms,
         spec.converge_s
     ));
-    for (flag, given) in
-        [("--capture", spec.capture), ("--tls", spec.tls), ("--authenticated", spec.authenticated)]
-    {
+    let flags = [
+        ("--reshard", spec.reshard),
+        ("--capture", spec.capture),
+        ("--tls", spec.tls),
+        ("--authenticated", spec.authenticated),
+    ];
+    for (flag, given) in flags {
         if given {
             words.push(flag.into());
         }

@@ -141,6 +141,16 @@ impl Recorder {
             installed: edge.report.installed,
             evidence: edge.report.evidence.clone(),
         };
+        self.window(f, record)
+    }
+
+    /// Shards come or go from here on, or have done so: recorded like a fault, so that it is seen beside them.
+    pub fn reshard(&self, record: FaultRecord) -> Result<(), Broken> {
+        let f = if record.stop_ns.is_none() { "fault-start" } else { "fault-stop" };
+        self.window(f, record)
+    }
+
+    fn window(&self, f: &'static str, record: FaultRecord) -> Result<(), Broken> {
         let value = serde_json::to_value(record).expect("a fault record is plain data");
         self.append(Event { value, ..self.event(Process::Nemesis, EventKind::Info, f) })
     }

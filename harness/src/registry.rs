@@ -45,6 +45,9 @@ pub fn without(spec: &RunSpec) -> Result<Without> {
     Ok(weakness::without(&spec.variant, &weaknesses(&spec.weaken)?))
 }
 
+/// The workload that means `--reshard`.
+pub const RESHARDING: &str = "resharding";
+
 /// What clients do.
 pub const WORKLOADS: &[Entry] = &[
     ("register", "read, write and compare-and-set of unique values; linearizable per key"),
@@ -56,6 +59,7 @@ pub const WORKLOADS: &[Entry] = &[
         "bank",
         "transfers between accounts of one bank, reads of all; linearizable per key, money stays the same",
     ),
+    (RESHARDING, "that of register, while a shard is added and removed (--reshard)"),
     ("replica-reads", "writes at masters, reads at replicas; no read further behind than --staleness-s"),
     (
         "lock",
@@ -93,7 +97,7 @@ pub trait ForWorkload {
 /// Makes the workload called `name` and hands it to `visitor`. The one place that knows all of them.
 pub fn dispatch<V: ForWorkload>(name: &str, options: WorkloadOptions, visitor: V) -> Result<V::Output> {
     match name {
-        "register" => visitor.with(keyed(Register::default(), options)?),
+        "register" | RESHARDING => visitor.with(keyed(Register::default(), options)?),
         "set" => visitor.with(keyed(Set, options)?),
         "append" => visitor.with(keyed(Append, options)?),
         "counter" => visitor.with(keyed(Counter, options)?),

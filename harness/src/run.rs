@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -19,6 +20,7 @@ use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::recorder::{Recorder, RunClock};
 use crate::registry::{self, ForWorkload};
+use crate::reshard;
 use crate::settle::settle;
 use crate::signals::Interrupt;
 use crate::sites::Sites;
@@ -114,7 +116,8 @@ where
 
     story.enter("load");
     recorder.phase("load")?;
-    under_fire(plan, &*testbed, &recorder, &progress, interrupt, || sites.load(&recorder, tick))?;
+    let unfinished =
+        under_fire(plan, &*testbed, &recorder, &progress, interrupt, || sites.load(&recorder, tick))?;
     story.enter("settle");
     recorder.phase("settle")?;
     if interrupt.asked() {
@@ -124,7 +127,7 @@ where
         );
     }
     let bound = Duration::from_secs_f64(spec.converge_s);
-    let liveness = settle(&testbed, bound, interrupt, tick)?;
+    let liveness = settle(&testbed, bound, interrupt, tick)?.and_unless(bound, unfinished);
     if matches!(liveness, Liveness::Live { .. }) && !interrupt.asked() {
         recorder.phase("final-reads")?;
         sites.final_reads(&recorder, tick)?;
@@ -143,7 +146,8 @@ where
     }
 }
 
-/// Lets `load` run while the schedule's faults strike; returns when both are over and all is healed.
+/// Lets `load` run while the schedule's faults strike and shards come and go; returns when all that is over, with
+/// the changes of the ring that were not complete in time.
 fn under_fire<T: Testbed>(
     plan: &Plan,
     testbed: &T,
@@ -151,23 +155,29 @@ fn under_fire<T: Testbed>(
     progress: &Progress,
     interrupt: Interrupt,
     load: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let stop = StopSignal::default();
     let record = |edge: nemesis::Edge<'_>| {
         progress.fault(&edge);
         let _ = recorder.fault(&edge); // a broken journal ends the load, which reports it
     };
-    let loaded = std::thread::scope(|scope| {
+    let cut_short = Arc::new(AtomicBool::new(false));
+    let (loaded, unfinished) = std::thread::scope(|scope| {
         scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
+        let changes = scope.spawn(|| reshard::carry_out(plan, testbed, recorder, progress, &cut_short));
         let loaded = load();
         if loaded.is_err() || interrupt.asked() {
             stop.stop();
+            cut_short.store(true, Ordering::Relaxed);
         }
-        loaded
+        (
+            loaded,
+            changes.join().unwrap_or_else(|_| vec!["the thread that changes the ring has panicked".into()]),
+        )
     });
     match recorder.broken() {
         Some(why) => Err(anyhow::Error::msg(why.to_string())),
-        None => loaded,
+        None => loaded.map(|()| unfinished),
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 use cluster::event::AgentEvent;
+use cluster::reshard::{Goal, Report};
 use cluster::store::Store;
 use nemesis::{Arena, Topology};
 use results::spec::RunSpec;
@@ -33,8 +34,12 @@ pub trait Testbed: Arena + Send + Sync + 'static {
     /// A new client at a site.
     fn store(&self, site: &Self::Site) -> Self::Store;
 
-    /// A key on every shard that no workload uses, in order of shards.
+    /// A key that no workload uses on every shard that owns keys from the start, in order of shards.
     fn probe_keys(&self) -> Vec<String>;
+
+    /// Changes which shards own keys, and comes back when all keys are where they belong; or with the reason why
+    /// not, as soon as `give_up` says so.
+    fn reshard(&self, goal: Goal, give_up: Box<dyn Fn() -> bool + Send>) -> Result<Report, String>;
 
     /// The steps agents have taken since the cluster was raised.
     fn agent_events(&self) -> Result<Vec<AgentEvent>>;
@@ -56,7 +61,7 @@ fn topology(spec: &RunSpec) -> Topology {
     let shard = |shard| (0..spec.replicas).map(|replica| format!("s{shard}r{replica}")).collect();
     Topology {
         zookeepers: (1..=spec.zookeepers).map(|n| format!("zk{n}")).collect(),
-        shards: (0..spec.shards).map(shard).collect(),
+        shards: (0..crate::reshard::shards_raised(spec)).map(shard).collect(),
         clients: (0..spec.concurrency.clamp(1, CLIENT_NODES)).map(|n| format!("c{n}")).collect(),
     }
 }

@@ -24,6 +24,9 @@ pub struct RunSpec {
     pub zookeepers: u32,
     /// Name of the workload.
     pub workload: String,
+    /// Whether a shard is added to the ring and removed again while the clients are at work.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reshard: bool,
     /// Names of the fault families, in order; empty for none. Or the one TOML file they came from.
     pub faults: Vec<String>,
     /// Fixes plan, targets, timing and inputs.

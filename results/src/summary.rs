@@ -63,6 +63,19 @@ pub enum Liveness {
     NotJudged,
 }
 
+impl Liveness {
+    /// The same, unless something else is not done: that counts as much, within the same bound.
+    pub fn and_unless(self, bound: std::time::Duration, undone: Vec<String>) -> Liveness {
+        match self {
+            _ if undone.is_empty() => self,
+            Liveness::NotLive { bound_s, why } => Liveness::NotLive { bound_s, why: [undone, why].concat() },
+            Liveness::Live { .. } | Liveness::NotJudged => {
+                Liveness::NotLive { bound_s: bound.as_secs_f64(), why: undone }
+            }
+        }
+    }
+}
+
 /// How many operations, by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

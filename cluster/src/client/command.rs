@@ -1,20 +1,16 @@
 //! How a [`Command`] travels to a Redis, and how its reply reads.
 //!
-//! Every command is an operation of the script [`OPERATIONS`]; those that a plain Redis command says as well may
-//! go as that.
+//! Every command is an operation of the script [`OPERATIONS`].
 
 use std::collections::BTreeMap;
 
-use redis::{Cmd, Value, cmd};
+use redis::Value;
 
 use crate::store::{Answer, CallError, Command};
 
 /// The operations, as Lua: defines `apply(key, argv, first)` and executes nothing. A script is this, then
 /// whatever checks its sender wants, then a line that returns what `apply` returns.
 pub const OPERATIONS: &str = include_str!("op.lua");
-
-/// [`OPERATIONS`] with a last line that carries one out: `KEYS[1]` is the key, `ARGV` the words of the command.
-const BARE_SCRIPT: &str = concat!(include_str!("op.lua"), "return apply(KEYS[1], ARGV, 1)\n");
 
 /// Name and arguments of a command, as the script takes them.
 pub fn words(command: &Command) -> Vec<String> {
@@ -42,15 +38,6 @@ pub fn words(command: &Command) -> Vec<String> {
         Command::Claim(token) => words.push(token.to_string()),
     }
     words
-}
-
-/// The request for `command` on `key` without any check, for reads at replicas: `GET` as itself, all else as the
-/// script.
-pub fn bare(key: &str, command: &Command) -> Cmd {
-    match command {
-        Command::Get => cmd("GET").arg(key).clone(),
-        _ => cmd("EVAL").arg(BARE_SCRIPT).arg(1).arg(key).arg(words(command)).clone(),
-    }
 }
 
 impl Answer {

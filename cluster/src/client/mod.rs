@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Pipeline, Value, pipe};
+use redis::{Pipeline, Value};
 
 pub mod authentic;
 pub mod command;
@@ -150,8 +150,11 @@ impl Client {
         let shard = if self.defends(Defence::RingRefresh) {
             self.view.shard_of(key)
         } else {
-            let view = &self.view;
-            self.first_ring.get_or_insert_with(|| view.state().ring.clone()).owner(key)
+            if self.first_ring.is_none() {
+                let ring = self.view.state().ring.clone();
+                self.first_ring = (ring != Ring::default()).then_some(ring);
+            }
+            self.first_ring.as_ref().and_then(|ring| ring.owner(key))
         };
         shard.ok_or_else(|| CallError::definite("no ring"))
     }
@@ -180,8 +183,7 @@ impl Client {
                 let why = "replicas prove nothing: read at the master";
                 return self.conclude(route, Err(CallError::definite(why)));
             }
-            let mut pipeline = pipe();
-            pipeline.add_command(command::bare(key, command));
+            let pipeline = self.requests.at_replica(key, command);
             let login = self.options.secret.reader();
             let replies = self.exchange(&route, login, &pipeline).await;
             return self.conclude(route, replies.and_then(|replies| outcome::read(command, &replies)));
@@ -215,7 +217,25 @@ impl Client {
         }
     }
 
-    fn conclude(&mut self, route: Route, result: Result<Answer, CallError>) -> Reply<Answer> {
+    /// Runs a script at the master of a shard under the rules for operations: `KEYS` are epoch, sequence number,
+    /// slots and move of the dataset, `ARGV[1]` is the epoch, which the script is to check. With `sure` it
+    /// counts only once enough replicas have all that the master had when it was over; else for what it read.
+    pub(crate) async fn run_script(
+        &mut self,
+        shard: u32,
+        script: &str,
+        args: &[Vec<u8>],
+        sure: bool,
+    ) -> Result<Value, CallError> {
+        let route = self.view.master(shard).ok_or_else(|| CallError::definite("no master"))?;
+        let pipeline = self.requests.script(script, route.epoch, args, sure);
+        let login = self.options.secret.client(shard, route.epoch);
+        let replies = self.exchange(&route, login, &pipeline).await;
+        let result = replies.and_then(|replies| self.requests.judge_script(route.epoch, &replies, sure));
+        self.conclude(route, result).result
+    }
+
+    fn conclude<T>(&mut self, route: Route, result: Result<T, CallError>) -> Reply<T> {
         // Whoever may still be owed an answer must not find it on a connection in use.
         if matches!(&result, Err(e) if !e.definite) {
             self.sessions.remove(&route.addr);
@@ -254,8 +274,9 @@ impl Client {
         let limit = self.options.connect_timeout;
         let mut link = RedisLink::connect_as(addr, login, limit, self.view.transport()).await?;
         // In the authenticated mode the agent has loaded the scripts: their text must not travel.
-        if login.user != crate::credentials::READER && !self.options.authenticated {
-            link.command(&self.requests.load_script(), limit).await?;
+        if !self.options.authenticated {
+            let at_replica = login.user == crate::credentials::READER;
+            link.command(&self.requests.load_script(at_replica), limit).await?;
         }
         Ok(link)
     }

@@ -3,7 +3,7 @@
 //! | what happened | answer |
 //! |---|---|
 //! | no master known, connect refused, unreachable or timed out, a newer epoch while connecting, a refused login | definite: nothing was sent |
-//! | error reply to the operation itself (`FENCED`, `MOVED`, `READONLY`, `LOADING`, …) | definite: it was not executed |
+//! | error reply to the operation itself (`FENCED`, `MOVED`, `FROZEN`, `READONLY`, `LOADING`, …) | definite: it was not executed |
 //! | operation done, `WAIT` short or `UNBLOCKED` or an error | indefinite: the master has it, perhaps alone |
 //! | operation done, the data now of another epoch | indefinite: it may be in what was dropped |
 //! | the same, where the operation changed nothing | definite: but what it saw is not told |

@@ -19,9 +19,11 @@ use crate::{
 const CHECK_EPOCH: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then \
      return redis.error_reply('FENCED the data is of another epoch') end\n";
 
-/// Refuses an operation on a key that this shard does not own; see [`crate::ring::slot`].
-const CHECK_OWNER: &str = "local slot = math.floor(tonumber(string.sub(redis.sha1hex(KEYS[1]), 1, 3), 16) / 4)\n\
+/// Refuses an operation on a key that this shard does not own; see [`crate::ring::slot`]. `KEYS[4]` is
+/// [`dataset::OWNED`].
+pub(super) const CHECK_OWNER: &str = "local slot = math.floor(tonumber(string.sub(redis.sha1hex(KEYS[1]), 1, 3), 16) / 4)\n\
      local owned = redis.call('GETRANGE', KEYS[4], slot, slot)\n\
+     if owned == 'f' then return redis.error_reply('FROZEN slot ' .. slot .. ' is moving away') end \
      if owned ~= '1' then return redis.error_reply('MOVED slot ' .. slot .. ' is not served here') end\n";
 
 /// Appends to the stream what makes `WAIT` mean something.
@@ -45,22 +47,46 @@ pub struct Requests {
     without: Without,
     needed: u32,
     wait_ms: u64,
-    script: String,
+    script: Script,
+    at_replicas: Script,
+}
+
+/// A script, and the hash it is known by once it is loaded.
+#[derive(Debug, Clone)]
+struct Script {
+    text: String,
     sha: String,
+}
+
+impl Script {
+    fn new(text: String) -> Self {
+        let sha = Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Script { text, sha }
+    }
 }
 
 impl Requests {
     /// Requests that wait for `needed` replicas, at the server no longer than `wait_ms` milliseconds.
     pub fn new(without: Without, needed: u32, wait_ms: u64) -> Self {
-        let script = command::OPERATIONS.to_owned() + &body(&without);
-        let sha = Sha1::digest(script.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Requests { without, needed, wait_ms, script, sha }
+        let script = Script::new(command::OPERATIONS.to_owned() + &body(&without));
+        let check = if without.defends(Defence::OwnershipCheck) { CHECK_OWNER } else { "" };
+        let at_replicas = format!("{}{check}return apply(KEYS[1], ARGV, 1)\n", command::OPERATIONS);
+        Requests { without, needed, wait_ms, script, at_replicas: Script::new(at_replicas) }
     }
 
     /// What a new connection must load first. A connection ends in one server process, and a process keeps its
     /// scripts, so that is enough.
-    pub fn load_script(&self) -> Cmd {
-        cmd("SCRIPT").arg("LOAD").arg(&self.script).clone()
+    pub fn load_script(&self, at_replica: bool) -> Cmd {
+        let script = if at_replica { &self.at_replicas } else { &self.script };
+        cmd("SCRIPT").arg("LOAD").arg(&script.text).clone()
+    }
+
+    /// The request for a read at a replica: as old as the replica is, but never of a key that has moved away.
+    pub fn at_replica(&self, key: &str, command: &Command) -> Pipeline {
+        let mut pipeline = pipe();
+        let op = pipeline.cmd("EVALSHA").arg(&self.at_replicas.sha).arg(4);
+        op.arg(key).arg(dataset::EPOCH).arg(dataset::SEQ).arg(dataset::OWNED).arg(command::words(command));
+        pipeline
     }
 
     /// Does this command wait for replicas?
@@ -88,7 +114,7 @@ impl Requests {
     /// The request for `command` on `key`, for a master of `epoch`.
     pub fn request(&self, key: &str, command: &Command, epoch: u64) -> Pipeline {
         let mut pipeline = pipe();
-        let op = pipeline.cmd("EVALSHA").arg(&self.sha).arg(4);
+        let op = pipeline.cmd("EVALSHA").arg(&self.script.sha).arg(4);
         op.arg(key).arg(dataset::EPOCH).arg(dataset::SEQ).arg(dataset::OWNED);
         op.arg(self.checked_words(command, epoch)).arg(command::words(command));
         if self.waits(command) {
@@ -100,7 +126,37 @@ impl Requests {
         pipeline
     }
 
+    /// The request for a script; see [`Client::run_script`](super::Client).
+    pub fn script(&self, script: &str, epoch: u64, args: &[Vec<u8>], sure: bool) -> Pipeline {
+        let mut pipeline = pipe();
+        let eval = pipeline.cmd("EVAL").arg(script).arg(4);
+        eval.arg(dataset::EPOCH).arg(dataset::SEQ).arg(dataset::OWNED).arg(dataset::MOVE);
+        eval.arg(epoch).arg(args);
+        if sure {
+            pipeline.cmd("WAIT").arg(self.needed).arg(self.wait_ms);
+        }
+        pipeline.cmd("GET").arg(dataset::EPOCH);
+        pipeline
+    }
+
     /// What came back for it.
+    pub fn judge_script(&self, epoch: u64, replies: &[Value], sure: bool) -> Result<Value, CallError> {
+        let (value, wait, seen) = match (sure, replies) {
+            (true, [value, wait, seen]) => (value, Some(wait), seen),
+            (false, [value, seen]) => (value, None, seen),
+            _ => return Err(CallError::unexpected()),
+        };
+        if let Value::ServerError(e) = value {
+            return Err(outcome::refused(e));
+        }
+        if let Some(wait) = wait {
+            outcome::acknowledged(wait, self.needed)?;
+        }
+        outcome::same_epoch(seen, epoch)?;
+        Ok(value.clone())
+    }
+
+    /// What came back for a request.
     pub fn judge(&self, command: &Command, epoch: u64, replies: &[Value]) -> Result<Answer, CallError> {
         let Some((reply, mut rest)) = replies.split_first() else { return Err(CallError::unexpected()) };
         if let Value::ServerError(e) = reply {
@@ -182,9 +238,13 @@ mod tests {
     fn the_script_is_known_by_its_own_hash() {
         let all = Requests::new(Without::nothing(), 1, 100);
         let less = Requests::new([Defence::OwnershipCheck].into_iter().collect(), 1, 100);
-        assert_ne!(all.sha, less.sha);
+        assert_ne!(all.script.sha, less.script.sha);
+        assert_ne!(all.at_replicas.sha, less.at_replicas.sha);
         let packed = all.request("k", &set(), 7).get_packed_pipeline();
         let sent = String::from_utf8_lossy(&packed);
-        assert!(sent.contains(&all.sha) && sent.contains("WAIT") && sent.contains(dataset::EPOCH), "{sent}");
+        assert!(
+            sent.contains(&all.script.sha) && sent.contains("WAIT") && sent.contains(dataset::EPOCH),
+            "{sent}"
+        );
     }
 }

@@ -42,20 +42,17 @@ fn options() -> ClientOptions {
     ClientOptions::new(Secret::new("hush"))
 }
 
-/// Takes a connection and answers its login, and the loading of the script if it is that of a client at a
-/// master.
+/// Takes a connection and answers its login and the loading of its script.
 async fn accept(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
     let login = request(&mut stream).await;
     assert!(login.contains("AUTH"), "{login}");
     stream.write_all(b"+OK\r\n").await.unwrap();
-    if login.contains("cli-") {
-        let mut load = request(&mut stream).await;
-        while !load.contains("return apply") {
-            load += &request(&mut stream).await;
-        }
-        stream.write_all(b"+sha\r\n").await.unwrap();
+    let mut load = request(&mut stream).await;
+    while !load.contains("return apply") {
+        load += &request(&mut stream).await;
     }
+    stream.write_all(b"+sha\r\n").await.unwrap();
     stream
 }
 

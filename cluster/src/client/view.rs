@@ -44,17 +44,18 @@ pub struct ClusterState {
     pub connected: bool,
     /// Owners of keys.
     pub ring: Ring,
-    /// Shards of the ring, by id.
+    /// Shards that there are, by id: those of the ring, and those that own nothing yet or any more.
     pub shards: BTreeMap<u32, ShardView>,
 }
 
 impl ClusterState {
     /// Reads the state out of a snapshot; malformed records count as missing.
     pub fn read(snapshot: &Snapshot, paths: &Paths) -> Self {
-        let ring = snapshot.record::<RingRecord>(&paths.ring()).map(|(record, _)| record);
-        let ids = ring.as_ref().map(|record| record.shards.clone()).unwrap_or_default();
-        let shards = ids.into_iter().map(|id| (id, read_shard(snapshot, paths, id))).collect();
-        let ring = ring.as_ref().map(Ring::from).unwrap_or_default();
+        let ring = snapshot.record::<RingRecord>(&paths.ring()).map(|(record, _)| Ring::from(&record));
+        let parts = snapshot.nodes.keys().filter_map(|path| paths.split(path));
+        let ids = parts.filter(|(_, part)| *part == "config").map(|(id, _)| id);
+        let shards = ids.map(|id| (id, read_shard(snapshot, paths, id))).collect();
+        let ring = ring.unwrap_or_default();
         ClusterState { connected: snapshot.connected, ring, shards }
     }
 }

@@ -67,7 +67,8 @@ fn comparable(command: &Command, answer: Result<Answer, CallError>) -> Result<An
 
 async fn ask(link: &mut RedisLink, key: &str, command: &Command) -> Result<Answer, CallError> {
     let mut pipeline = redis::pipe();
-    pipeline.add_command(command::bare(key, command));
+    let script = format!("{}return apply(KEYS[1], ARGV, 1)", command::OPERATIONS);
+    pipeline.cmd("EVAL").arg(script).arg(1).arg(key).arg(command::words(command));
     let replies = link.pipeline(&pipeline).await.expect("the server answers");
     outcome::read(command, &replies)
 }

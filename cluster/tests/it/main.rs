@@ -11,5 +11,6 @@ mod locks;
 mod measure;
 mod members;
 mod proxy;
+mod reshard;
 mod rig;
 mod tls;

@@ -97,6 +97,10 @@ impl Node {
         self.agent = Some(Process::start(&launch, &self.agent_spec.dir.join("agent.log")));
     }
 
+    fn shard(&self) -> u32 {
+        self.agent_spec.config.shard
+    }
+
     pub fn events(&self) -> Vec<AgentEvent> {
         let text = std::fs::read_to_string(&self.agent_spec.config.events).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("an event line is whole")).collect()
@@ -205,7 +209,7 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 impl Rig {
-    /// Starts servers, records and agents; none, with the reason printed, where the machine lacks them.
+    /// One shard; see [`Rig::of_shards`].
     pub async fn start(shard: u32) -> Option<Rig> {
         Rig::start_with(shard, false).await
     }
@@ -217,6 +221,12 @@ impl Rig {
 
     /// The same, protected as `mode` says.
     pub async fn start_as(shard: u32, mode: Mode) -> Option<Rig> {
+        Rig::of_shards(&[shard], &[], mode).await
+    }
+
+    /// Starts servers, records and agents of these shards, and of spares that own nothing: three in all at most.
+    /// None, with the reason printed, where the machine lacks the servers.
+    pub async fn of_shards(shards: &[u32], spares: &[u32], mode: Mode) -> Option<Rig> {
         let (zk, redis) = match (provision::zookeeper::find(), provision::redis::find()) {
             (Ok(zk), Ok(redis)) => (zk, redis),
             (Err(e), _) | (_, Err(e)) => {
@@ -226,16 +236,18 @@ impl Rig {
         };
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("shardstorm-it-").tempdir().expect("a temporary directory");
-        let ports: [u16; 12] = free_ports();
+        let ports: [u16; 18] = free_ports();
         let issuer = Issuer::new(dir.path(), mode.tls);
         let (zookeepers, zk_addrs) = start_zookeeper(&zk, dir.path(), &ports[..9], &issuer);
         let connect = zk_addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-        let nodes: Vec<Node> = ["a", "b", "c"]
+        let names = shards
             .iter()
+            .chain(spares)
+            .flat_map(|shard| ["a", "b", "c"].map(|letter| (*shard, format!("r{shard}{letter}"))));
+        let nodes: Vec<Node> = names
             .zip(&ports[9..])
-            .map(|(letter, port)| {
-                let mut node =
-                    node(dir.path(), shard, &format!("r{shard}{letter}"), *port, &connect, &issuer);
+            .map(|((shard, name), port)| {
+                let mut node = node(dir.path(), shard, &name, *port, &connect, &issuer);
                 node.agent_spec.config.authenticated = mode.authenticated;
                 node
             })
@@ -260,12 +272,17 @@ impl Rig {
         status::zk_ready(&rig.zk_addrs, Duration::from_secs(30), &rig.transport)
             .await
             .expect("zookeeper is up");
-        let map = rig.nodes.iter().map(|n| RedisNode { node: n.name.clone(), addr: n.addr }).collect();
-        let map = ShardMap::new(vec![(shard, map)]);
+        let of = |ids: &[u32]| ids.iter().map(|&shard| (shard, rig.redis_nodes(shard))).collect();
+        let map = ShardMap { spares: of(spares), ..ShardMap::new(of(shards)) };
         bootstrap(&rig.connect, &rig.transport, &Paths::default(), &map, Duration::from_secs(20))
             .await
             .expect("records");
         Some(rig)
+    }
+
+    pub fn redis_nodes(&self, shard: u32) -> Vec<RedisNode> {
+        let of_shard = self.nodes.iter().filter(|node| node.shard() == shard);
+        of_shard.map(|n| RedisNode { node: n.name.clone(), addr: n.addr }).collect()
     }
 
     pub fn view(&self) -> ClusterView {

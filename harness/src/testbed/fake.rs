@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use cluster::client::ReadFrom;
 use cluster::event::AgentEvent;
 use cluster::fake::{self, FakeClient, FakeCluster, FakeError, FakeOptions, ProcessState, RuleId};
+use cluster::reshard::{Goal, Report};
 use lab::{Action, RuleCounters};
 use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
 use results::spec::RunSpec;
@@ -154,6 +155,10 @@ impl Testbed for FakeTestbed {
     fn store(&self, site: &String) -> FakeClient {
         let client = self.cluster.client(site).expect("the site was opened under this name");
         client.reading_from(self.read_from)
+    }
+
+    fn reshard(&self, _: Goal, _: Box<dyn Fn() -> bool + Send>) -> Result<Report, String> {
+        Err("the fake cluster's shards stay as they are".into())
     }
 
     fn probe_keys(&self) -> Vec<String> {

@@ -5,6 +5,7 @@ mod observer;
 mod servers;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use cluster::client::{Client, ClientOptions, ClusterView, CoordinationOptions, R
 use cluster::credentials::Secret;
 use cluster::defence::Defence;
 use cluster::event::AgentEvent;
+use cluster::reshard::{self, Goal, Report};
 use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
@@ -43,6 +45,7 @@ pub struct ZkRedis {
     nodes: HashMap<String, Node>,
     topology: Topology,
     zookeeper: String,
+    /// As it is in the beginning.
     ring: Ring,
     client_options: ClientOptions,
     /// None where the agents would let an empty Redis vote anyway.
@@ -71,7 +74,7 @@ impl ZkRedis {
         servers.start_zookeeper_and_redis(&installations)?;
         let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
-        in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(&topology, &nodes)))
+        in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(spec, &topology, &nodes)))
             .map_err(|e| servers.explain(e))?;
         servers.require_running()?;
         servers.start_agents()?;
@@ -181,10 +184,18 @@ async fn set_up(zookeeper: String, transport: Transport, map: ShardMap) -> Resul
         .context("failed to set ZooKeeper up")
 }
 
-fn shard_map(topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
+fn shard_map(spec: &RunSpec, topology: &Topology, nodes: &HashMap<String, Node>) -> ShardMap {
     let redis = |name: &String| RedisNode { node: name.clone(), addr: servers::redis_addr(&nodes[name]) };
-    let shards = topology.shards.iter().enumerate();
-    ShardMap::new(shards.map(|(id, names)| (id as u32, names.iter().map(redis).collect())).collect())
+    let shards = (0..).zip(&topology.shards).map(|(id, names)| (id, names.iter().map(redis).collect()));
+    let (shards, spares) = shards.partition(|(id, _)| *id < spec.shards);
+    ShardMap { spares, ..ShardMap::new(shards) }
+}
+
+/// Comes back when somebody does not want to wait any longer.
+async fn given_up(asked: impl Fn() -> bool) {
+    while !asked() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Keeps a shard from losing its memory: a killed Redis is empty, so the next one may be killed only after
@@ -297,7 +308,31 @@ impl Testbed for ZkRedis {
     }
 
     fn probe_keys(&self) -> Vec<String> {
-        super::probe_keys(self.topology.shards.len(), |key| self.ring.owner(key))
+        let shards = (0..self.topology.shards.len()).filter(|shard| self.ring.has(*shard as u32)).count();
+        super::probe_keys(shards, |key| self.ring.owner(key))
+    }
+
+    fn reshard(&self, goal: Goal, give_up: Box<dyn Fn() -> bool + Send>) -> Result<Report, String> {
+        let options = reshard::Options {
+            transport: self.servers.transport().clone(),
+            ..reshard::Options::new(&self.zookeeper, self.client_options.clone())
+        };
+        let change = move || -> Result<Report> {
+            runtime()?.block_on(async {
+                let mut done = (0, 0);
+                let mut watch = |progress: reshard::Progress<'_>| {
+                    done = (progress.report.slots(), progress.slots_left);
+                    ControlFlow::Continue(())
+                };
+                tokio::select! {
+                    report = reshard::run(&options, goal, &mut watch) => return Ok(report?),
+                    () = given_up(give_up) => {}
+                }
+                bail!("not complete in time: {} slots moved, {} left", done.0, done.1)
+            })
+        };
+        let thread = self.nodes[super::CONTROL].enter("reshard", change).map_err(|e| e.to_string())?;
+        thread.join().map_err(|_| "the driver's thread has panicked")?.map_err(|e| format!("{e:#}"))
     }
 
     fn agent_events(&self) -> Result<Vec<AgentEvent>> {

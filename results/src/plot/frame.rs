@@ -141,6 +141,11 @@ impl Axis {
         Axis { min, max, log: true, ticks: ticks.collect() }
     }
 
+    /// From `min` to `max`, both above 0, evenly by factors, with these ticks.
+    pub fn log(min: f64, max: f64, ticks: Vec<(f64, String)>) -> Axis {
+        Axis { min, max, log: true, ticks }
+    }
+
     /// The same with a word at its far end, for what has no number.
     pub fn beyond(mut self, word: &str) -> Axis {
         self.max *= 3.0;

@@ -9,6 +9,7 @@ mod latency;
 mod lettering;
 pub mod picture;
 mod rate;
+pub mod ring;
 pub mod theme;
 
 use std::path::PathBuf;

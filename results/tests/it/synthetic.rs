@@ -19,6 +19,7 @@ pub fn spec() -> RunSpec {
         replicas: 3,
         zookeepers: 3,
         workload: "register".into(),
+        reshard: false,
         faults: vec!["kill".into(), "pause".into(), "partition".into()],
         seed: 42,
         time_limit_s: 30.0,

@@ -1,5 +1,7 @@
 //! A cluster by hand, on loopback and without a harness: see `cluster/README.md`.
 
+mod reshard;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -20,6 +22,7 @@ use cluster::{
     credentials::Secret,
     defence::Without,
     provision::{self, Launch, agent::Agent, certificates::Authority},
+    reshard::Goal,
     security::{Security, TlsFlags, Transport},
     status,
     store::{Reply, Store},
@@ -58,6 +61,9 @@ enum Verb {
         /// Number of shards
         #[arg(long, default_value_t = 1)]
         shards: u32,
+        /// Number of shards more whose servers are prepared, but which own nothing: for `add-shard`
+        #[arg(long, default_value_t = 0)]
+        spares: u32,
         /// Redis servers of each shard
         #[arg(long, default_value_t = 3)]
         replicas: u32,
@@ -82,6 +88,28 @@ enum Verb {
         #[arg(long)]
         watch: bool,
     },
+    /// Let a shard own its share of the keys, and move them there while the cluster serves
+    AddShard {
+        /// Number of the shard
+        shard: u32,
+        /// Its servers, which run already: NAME=ADDRESS:PORT,… [default: as ZooKeeper knows them]
+        #[arg(long, value_delimiter = ',', value_parser = reshard::node)]
+        nodes: Vec<RedisNode>,
+        #[command(flatten)]
+        moves: Moves,
+    },
+    /// Take all its keys from a shard, and move them to the others while the cluster serves
+    RemoveShard {
+        /// Number of the shard
+        shard: u32,
+        #[command(flatten)]
+        moves: Moves,
+    },
+    /// Go on with a change of the shards that was broken off
+    Resume {
+        #[command(flatten)]
+        moves: Moves,
+    },
     /// Read a key
     Get {
         /// The key
@@ -104,6 +132,14 @@ enum Verb {
         /// Its new value
         value: String,
     },
+}
+
+/// How keys move.
+#[derive(clap::Args)]
+struct Moves {
+    /// Slots that move at once: more make it faster, but each is away for longer
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch_slots: u16,
 }
 
 fn main() -> ExitCode {
@@ -133,9 +169,18 @@ fn run(cli: Cli) -> Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match cli.command {
-        Verb::Prepare { dir, shards, replicas, port, agent, tls } => {
-            Plan { authenticated: cli.authenticated, ..Plan::new(&dir, shards, replicas, port, agent, tls)? }
-                .write()
+        Verb::Prepare { dir, shards, spares, replicas, port, agent, tls } => {
+            let plan = Plan::new(&dir, shards + spares, replicas, port, agent, tls)?;
+            Plan { authenticated: cli.authenticated, spares, ..plan }.write()
+        }
+        Verb::AddShard { shard, nodes, moves } => {
+            runtime.block_on(reshard::change(&cluster, Goal::Add(shard), &nodes, moves.batch_slots))
+        }
+        Verb::RemoveShard { shard, moves } => {
+            runtime.block_on(reshard::change(&cluster, Goal::Remove(shard), &[], moves.batch_slots))
+        }
+        Verb::Resume { moves } => {
+            runtime.block_on(reshard::change(&cluster, Goal::Resume, &[], moves.batch_slots))
         }
         Verb::Bootstrap { dir } => runtime.block_on(write_records(&cluster, &dir)),
         Verb::Status { watch } => runtime.block_on(show_status(&cluster, watch)),
@@ -164,7 +209,9 @@ struct Access {
 /// The files of a cluster to be.
 struct Plan {
     dir: PathBuf,
+    /// Spares included.
     shards: u32,
+    spares: u32,
     replicas: u32,
     port: u16,
     agent: PathBuf,
@@ -206,6 +253,7 @@ impl Plan {
         Ok(Plan {
             dir,
             shards,
+            spares: 0,
             replicas,
             port,
             agent,
@@ -225,6 +273,7 @@ impl Plan {
             let nodes = (0..self.replicas).map(|i| self.write_node(shard, i, &connect));
             map.push((shard, nodes.collect::<Result<Vec<_>>>()?));
         }
+        let spares = map.split_off((self.shards - self.spares) as usize);
         fs::write(self.dir.join("shards.json"), serde_json::to_vec_pretty(&map)?)?;
         println!(
             "prepared in {}: Redis {}, ZooKeeper {} on Java {}",
@@ -234,6 +283,10 @@ impl Plan {
             self.zookeeper.java_version
         );
         println!("zookeeper: {connect}");
+        for (shard, nodes) in &spares {
+            let nodes: Vec<String> = nodes.iter().map(|n| format!("{}={}", n.node, n.addr)).collect();
+            println!("spare: add-shard {shard} --nodes {}", nodes.join(","));
+        }
         if let Some(authority) = &self.authority {
             let files = authority.issue(&self.dir.join("client"), "client", &[])?;
             println!(
@@ -354,14 +407,18 @@ async fn connected(view: &ClusterView, cluster: &Access) -> Result<()> {
     Ok(())
 }
 
-async fn connect(cluster: &Access) -> Result<Client> {
+fn options(cluster: &Access) -> Result<ClientOptions> {
     let path = cluster.secret_file.as_deref();
     let path = path.context("no secret: give --secret-file, the file `secret` that prepare has written")?;
     let secret = Secret::from_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(ClientOptions { authenticated: cluster.authenticated, ..ClientOptions::new(secret) })
+}
+
+async fn connect(cluster: &Access) -> Result<Client> {
+    let options = options(cluster)?;
     let view = ClusterView::open(&cluster.zookeeper, &cluster.transport);
     connected(&view, cluster).await?;
-    let authenticated = cluster.authenticated;
-    Ok(Client::new(view, ClientOptions { authenticated, ..ClientOptions::new(secret) }))
+    Ok(Client::new(view, options))
 }
 
 async fn load(cluster: &Access, length: Duration, deadline: Duration) -> Result<()> {
