@@ -34,6 +34,11 @@ pub enum Command {
     List,
     /// Say what this machine offers, and how to mend what it lacks
     Doctor,
+    /// Count how often the checkers find a weakness that is switched on, under the faults that expose it
+    #[command(
+        after_help = "Exit codes: 0 found in every run, 1 missed in some, 254 bad arguments, 255 a run failed."
+    )]
+    Weakness(WeaknessArgs),
     /// Measure the fabric, the op engine or the ring
     Bench(BenchArgs),
     /// The agent beside each Redis (a run starts it by itself; see `shard-agent --help`)
@@ -119,6 +124,25 @@ pub struct RunArgs {
     #[arg(long)]
     pub authenticated: bool,
     /// Folder for run folders
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// Flags of `weakness`.
+#[derive(Debug, Args)]
+pub struct WeaknessArgs {
+    /// Weaknesses to look for (see `shardstorm list`) [default: all that a run can show]
+    pub names: Vec<String>,
+    /// Runs of each, with seeds one after the other
+    #[arg(long, default_value_t = 1)]
+    pub runs: u32,
+    /// First seed
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Leave nothing out: the same faults must find nothing
+    #[arg(long)]
+    pub control: bool,
+    /// Folder for the runs and their output
     #[arg(long, default_value = "results/runs")]
     pub store: PathBuf,
 }

@@ -17,6 +17,7 @@ mod signals;
 mod sites;
 mod tell;
 mod testbed;
+mod weakness;
 mod worker;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ fn dispatch(command: &Command) -> Result<Exit> {
             print!("{}", registry::describe());
             Ok(Exit::Valid)
         }
+        Command::Weakness(args) => weakness::weakness(args),
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),

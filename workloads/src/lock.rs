@@ -52,7 +52,8 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
-    /// A lock for every three workers, 300 ms of patience; every third turn lingers for 2.5 s.
+    /// A lock for every three workers, 300 ms of patience; every third turn lingers for 4 s, which outlasts a
+    /// session that was cut off early in it.
     pub fn new(seed: u64, pace: Pace) -> Self {
         LockOptions {
             seed,
@@ -60,7 +61,7 @@ impl LockOptions {
             locks: pace.concurrency.div_ceil(3).max(1),
             patience: Duration::from_millis(300),
             linger_one_in: 3,
-            linger_s: 2.5,
+            linger_s: 4.0,
             exclusive: false,
         }
     }
