@@ -176,6 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_weaknesses_has_them_all() {
+        let page = include_str!("../../docs/weaknesses.md");
+        for weakness in cluster::weakness::WEAKNESSES {
+            assert!(page.contains(&format!("| `{}` |", weakness.name)), "{} is missing", weakness.name);
+        }
+    }
+
+    #[test]
     fn the_interval_is_that_of_the_book() {
         let close = |(low, high): (f64, f64), wanted: (f64, f64)| {
             assert!((low - wanted.0).abs() < 0.001 && (high - wanted.1).abs() < 0.001, "{low} {high}");
