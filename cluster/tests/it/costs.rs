@@ -1,5 +1,5 @@
-//! What protection costs: the same calls over plain links, under TLS, in the authenticated mode and with both, in
-//! one run. Asserts nothing about it: run with `--release`, `--ignored --nocapture`.
+//! What promises and protection cost: `SET` with `WAIT 1` and `GET` as plain Redis does them, the same calls through
+//! the hardened client, under TLS, in the authenticated mode and with both, in one run. Asserts nothing about it: run with `--release`, `--ignored --nocapture`.
 
 use std::{
     rc::Rc,
@@ -8,6 +8,7 @@ use std::{
 
 use cluster::{
     client::{Client, ClientOptions, ClusterView},
+    redis_link::RedisLink,
     status,
     store::{Command, Store},
 };
@@ -18,12 +19,52 @@ use crate::{
     rig::{Mode, Rig, client_options},
 };
 
-const MODES: [(&str, Mode); 4] = [
-    ("plain", Mode { tls: false, authenticated: false }),
+const PLAIN: Mode = Mode { tls: false, authenticated: false };
+
+/// The first goes by the client, the second past it: `bare` Redis, on the same servers.
+const MODES: [(&str, Mode); 5] = [
+    ("plain", PLAIN),
+    (BARE, PLAIN),
     ("tls", Mode { tls: true, authenticated: false }),
     ("authenticated", Mode { tls: false, authenticated: true }),
     ("both", Mode { tls: true, authenticated: true }),
 ];
+const BARE: &str = "bare Redis";
+
+/// Who calls.
+enum Caller {
+    Client(Box<Client>),
+    Bare(RedisLink),
+}
+
+impl Caller {
+    async fn new(view: &ClusterView, options: &ClientOptions, bare: bool) -> Caller {
+        if !bare {
+            return Caller::Client(Box::new(Client::new(view.clone(), options.clone())));
+        }
+        let master = view.master(0).expect("a master").addr;
+        let agent = options.secret.agent();
+        let link = RedisLink::connect_as(master, &agent, SOON, view.transport()).await;
+        Caller::Bare(link.expect("the master lets agents in"))
+    }
+
+    async fn call(&mut self, key: &str, command: &Command) -> bool {
+        match self {
+            Caller::Client(client) => client.execute(key, command).await.result.is_ok(),
+            Caller::Bare(link) => {
+                let mut pipeline = redis::pipe();
+                match command {
+                    Command::Set(value) => {
+                        pipeline.cmd("SET").arg(key).arg(value).cmd("WAIT").arg(1).arg(1000)
+                    }
+                    _ => pipeline.cmd("GET").arg(key),
+                };
+                link.pipeline(&pipeline).await.is_ok()
+            }
+        }
+    }
+}
+
 /// Rounds over all modes: the median of them is told, since a machine is not equally busy all the time.
 const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -41,8 +82,8 @@ struct Series {
 async fn series(
     view: &ClusterView,
     options: &ClientOptions,
-    clients: usize,
-    write: bool,
+    bare: bool,
+    (clients, write): (usize, bool),
     length: Duration,
 ) -> Series {
     let (view, options) = (Rc::new(view.clone()), Rc::new(options.clone()));
@@ -52,7 +93,7 @@ async fn series(
         .map(|worker| {
             let (view, options) = (view.clone(), options.clone());
             local.spawn_local(async move {
-                let mut client = Client::new((*view).clone(), (*options).clone());
+                let mut caller = Caller::new(&view, &options, bare).await;
                 let mut latencies = Vec::new();
                 for n in 0.. {
                     let asked = Instant::now();
@@ -60,11 +101,11 @@ async fn series(
                         break;
                     }
                     let command = if write { Command::Set(format!("{n:032}")) } else { Command::Get };
-                    let reply = client.execute(&format!("cost-{worker}-{}", n % 16), &command).await;
                     // On a busy machine a master may be deposed in between; that is another measurement.
-                    match reply.result {
-                        Ok(_) => latencies.push(asked.elapsed()),
-                        Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                    if caller.call(&format!("cost-{worker}-{}", n % 16), &command).await {
+                        latencies.push(asked.elapsed());
+                    } else {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 }
                 latencies
@@ -110,9 +151,9 @@ fn what_protection_costs() {
                 let options = ClientOptions { authenticated: mode.authenticated, ..client_options() };
                 status::ready(&view, &options, SOON).await.expect("the cluster takes writes");
                 assert!(view.wait_until(SOON, |s| s.shards[&0].replicas.len() == 2).await);
-                series(&view, &options, 8, true, WARM_UP).await;
+                series(&view, &options, false, (8, true), WARM_UP).await;
                 for (w, (what, clients, write)) in WHAT.into_iter().enumerate() {
-                    let seen = series(&view, &options, clients, write, LENGTH).await;
+                    let seen = series(&view, &options, name == BARE, (clients, write), LENGTH).await;
                     println!("round {round}, {name}, {what}: {seen:?}");
                     all[w][m].push(seen);
                 }
