@@ -272,3 +272,47 @@ fn a_redis_that_dies_at_its_start_is_shown_with_its_last_words() {
     assert!(done.stderr.contains("no room for my locale"), "{}", done.said());
     assert!(done.stderr.contains("exited with code 3"), "{}", done.said());
 }
+
+/// Changes of the ring that were complete, with the slots that each has moved.
+fn reshards(summary: &RunSummary) -> Vec<(&str, u64)> {
+    let complete = summary.faults.iter().filter(|fault| fault.kind == "reshard" && fault.installed);
+    let slots = |evidence: &[(String, String)]| {
+        evidence.iter().find(|(what, _)| what == "slots moved").map_or(0, |(_, n)| n.parse().unwrap())
+    };
+    complete.map(|fault| (fault.detail.as_str(), slots(&fault.evidence))).collect()
+}
+
+#[test]
+fn a_shard_comes_and_goes_in_mid_run_and_only_a_stale_ring_loses_anything() {
+    if !able() {
+        return;
+    }
+    let quiet = ["--workload", "resharding", "--faults", "none", "--time-limit", "9", "--lease-ms", "2000"];
+    for (weaken, code) in [(None, 0), (Some("stale-ring"), 1)] {
+        let store = Store::new();
+        let weaken: Vec<&str> = weaken.into_iter().flat_map(|name| ["--weaken", name]).collect();
+        let done = store.run(&[&quiet[..], &weaken, &["--seed", "3"]].concat());
+        assert_eq!(done.code, code, "{weaken:?}: {}", done.said());
+        let summary = summary(&store.latest());
+        let moved = reshards(&summary);
+        assert_eq!(moved, [("add shard 2", 340), ("remove shard 2", 340)], "{:?}", summary.faults);
+        let on_the_new_shard = summary.checkers.iter().find(|(name, _)| name == "coverage").unwrap();
+        if code == 0 {
+            assert_eq!(on_the_new_shard.1, checker::Verdict::Valid);
+        }
+    }
+}
+
+#[test]
+fn faults_in_the_middle_of_a_reshard_do_no_harm() {
+    if !able() {
+        return;
+    }
+    let store = Store::new();
+    let faults = ["--faults", "kill,pause,partition", "--time-limit", "15", "--seed", "11"];
+    let done = store.run(&[&["--workload", "append", "--reshard"][..], &faults].concat());
+    let summary = summary(&store.latest());
+    assert!(!matches!(summary.verdict, checker::Verdict::Invalid { .. }), "{}", done.said());
+    assert!(matches!(summary.liveness, Liveness::Live { .. }), "{}", done.said());
+    assert_eq!(reshards(&summary).len(), 2, "{:?}", summary.faults);
+}

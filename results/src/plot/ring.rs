@@ -126,7 +126,7 @@ mod tests {
         };
         let bare = draw(&[figure(3, Some(7))], 128, 1024).marks.len();
         // As a balance on the left and as a moved share on the right.
-        assert_eq!(draw(&[figure(2, Some(128))], 128, 1024).marks.len(), bare + 2 - 1);
+        assert_eq!(draw(&[figure(2, Some(128))], 128, 1024).marks.len(), bare + 2);
         let svg = draw(&[figure(2, Some(128)), figure(16, None)], 128, 1024).to_svg().unwrap();
         assert!(svg.contains("virtual nodes per shard") && svg.contains("shards afterwards"));
         assert!(draw(&[], 128, 1024).to_svg().unwrap().contains("No ring was measured"));

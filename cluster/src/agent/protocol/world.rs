@@ -223,7 +223,7 @@ impl World {
         for i in 0..NODES {
             let (open, answers) = (self.redis[i].open, self.answers(i));
             let redis = &mut self.redis[i];
-            if answers && redis.master && open == Some(redis.epoch) && self.now_ms % 30 == 0 {
+            if answers && redis.master && open == Some(redis.epoch) && self.now_ms.is_multiple_of(30) {
                 let (op, place) = (self.next_op, redis.data.len());
                 self.next_op += 1;
                 redis.data.push(op);
@@ -321,7 +321,7 @@ impl World {
                 continue;
             }
             agent.seen_ms = now;
-            if now % 100 != 0 {
+            if !now.is_multiple_of(100) {
                 continue;
             }
             let o = self.observe(i);
