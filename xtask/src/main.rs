@@ -1,6 +1,7 @@
-//! Chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`.
+//! Chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask soak`.
 
 mod setup;
+mod soak;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ cargo xtask <chore>
   demo   set this machine up, build in release, do the default run, say where the report is
          (flags after it go to `shardstorm run`)
   test   set this machine up, check formatting, lints and house rules, run every test
-  tidy   check the house rules alone";
+  tidy   check the house rules alone
+  soak   build in release, run every workload under all faults again and again until something is wrong
+         (--runs 20, --seed 1, --rate 1000, --time-limit 25)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +25,8 @@ fn main() -> ExitCode {
         Some("demo") => demo(&args[1..]),
         Some("test") => test(),
         Some("tidy") => tidy::check(&root()),
+        Some("soak") => cargo(&["build", "--release", "--package", "harness"])
+            .and_then(|()| soak::soak(&root(), &args[1..])),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(254);

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     config::{AgentConfig, Timing},
+    journal::log,
     orders::{Orders, look},
 };
 use crate::{
@@ -63,7 +64,7 @@ pub async fn watch_own(config: AgentConfig, transport: Transport, out: watch::Se
     let poll = Duration::from_millis(config.timing.poll_ms);
     let orders = Orders::new(&config, transport);
     let mut answered = Instant::now();
-    let mut refusals = 0;
+    let (mut refusals, mut told) = (0, None);
     loop {
         let mut link = match orders.open(limit).await {
             Ok(open) => open,
@@ -71,6 +72,11 @@ pub async fn watch_own(config: AgentConfig, transport: Transport, out: watch::Se
                 // One refusal may be a restart seen in the middle of it; two in a row are a dead process.
                 let refused = matches!(&e, LinkError::Connect(io) if io.kind() == std::io::ErrorKind::ConnectionRefused);
                 refusals = if refused { refusals + 1 } else { 0 };
+                let why = e.to_string();
+                if told.as_ref() != Some(&why) {
+                    log(&format!("redis at {} does not let me in: {why}", config.redis));
+                    told = Some(why);
+                }
                 out.send_replace(RedisSight::Down {
                     since: answered,
                     refused: refusals > 1,
@@ -80,7 +86,7 @@ pub async fn watch_own(config: AgentConfig, transport: Transport, out: watch::Se
                 continue;
             }
         };
-        refusals = 0;
+        (refusals, told) = (0, None);
         let mut sight: Option<(Replication, Instant)> = None;
         loop {
             match look(&mut link.0, limit).await {

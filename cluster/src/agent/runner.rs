@@ -53,6 +53,8 @@ pub struct Runner {
     member: watch::Sender<Option<Member>>,
     /// Newest config known, also from own writes that the mirror has not shown yet.
     newest: Option<Seen<ShardConfig>>,
+    /// The shard's servers and first slots as last read whole.
+    servers: (Vec<RedisNode>, String),
     greeted: Option<String>,
     /// Where [`Defence::Recheck`] is left out: what was known before a pause, and until when it is believed.
     old_view: Option<(Instant, Observation)>,
@@ -115,6 +117,7 @@ impl Runner {
             duty,
             member,
             newest: None,
+            servers: Default::default(),
             greeted: None,
             old_view: None,
             last: None,
@@ -177,6 +180,11 @@ impl Runner {
             (Some(seen), Some(newest)) if seen.version < newest.version => o.config = Some(newest.clone()),
             (Some(seen), _) => self.newest = Some(seen.clone()),
             (None, _) => o.config = self.newest.clone(),
+        }
+        if o.nodes.is_empty() {
+            (o.nodes, o.slots) = self.servers.clone();
+        } else {
+            self.servers = (o.nodes.clone(), o.slots.clone());
         }
         let master = o.config.as_ref().and_then(|c| c.value.master.clone());
         let target = master.as_ref().filter(|master| master.node != self.me.node).map(|master| master.addr);

@@ -49,21 +49,32 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// Reads the state out of a snapshot; malformed records count as missing.
-    pub fn read(snapshot: &Snapshot, paths: &Paths) -> Self {
-        let ring = snapshot.record::<RingRecord>(&paths.ring()).map(|(record, _)| Ring::from(&record));
+    /// Reads the state out of a snapshot. Where a record is malformed, what was known `before` still holds: no
+    /// typing error in ZooKeeper takes the cluster away from its clients.
+    pub fn read(snapshot: &Snapshot, paths: &Paths, before: &ClusterState) -> Self {
+        let ring = match snapshot.record::<RingRecord>(&paths.ring()) {
+            Some((record, _)) => Ring::from(&record),
+            None if snapshot.nodes.contains_key(&paths.ring()) => before.ring.clone(),
+            None => Ring::default(),
+        };
         let parts = snapshot.nodes.keys().filter_map(|path| paths.split(path));
         let ids = parts.filter(|(_, part)| *part == "config").map(|(id, _)| id);
-        let shards = ids.map(|id| (id, read_shard(snapshot, paths, id))).collect();
-        let ring = ring.unwrap_or_default();
+        let shards = ids.map(|id| (id, read_shard(snapshot, paths, id, before.shards.get(&id)))).collect();
         ClusterState { connected: snapshot.connected, ring, shards }
     }
 }
 
-fn read_shard(snapshot: &Snapshot, paths: &Paths, id: u32) -> ShardView {
+fn read_shard(snapshot: &Snapshot, paths: &Paths, id: u32, before: Option<&ShardView>) -> ShardView {
     let paths = paths.shard(id);
-    let config =
-        snapshot.record::<ShardConfig>(&paths.config()).map(|(config, _)| config).unwrap_or_default();
+    let known = |before: &ShardView| ShardConfig {
+        epoch: before.epoch,
+        master: before.master.clone(),
+        serving: before.serving,
+        voters: before.voters.clone(),
+        ..ShardConfig::default()
+    };
+    let read = snapshot.record::<ShardConfig>(&paths.config()).map(|(config, _)| config);
+    let config = read.or_else(|| before.map(known)).unwrap_or_default();
     let dir = paths.members();
     let members: BTreeMap<String, Member> =
         snapshot.children::<Member>(&dir).map(|(node, member, _)| (node.to_owned(), member)).collect();
@@ -122,7 +133,8 @@ impl ClusterView {
         let (out, state) = watch::channel(Arc::new(ClusterState::default()));
         let task = tokio::spawn(async move {
             loop {
-                let now = ClusterState::read(&snapshots.borrow_and_update(), &paths);
+                let before = out.borrow().clone();
+                let now = ClusterState::read(&snapshots.borrow_and_update(), &paths, &before);
                 out.send_if_modified(|state| {
                     let changed = **state != now;
                     if changed {

@@ -1,6 +1,7 @@
 //! The real thing on loopback: three ZooKeeper servers, one shard of three Redis, three agents.
 
 mod authentic;
+mod bad_records;
 mod commands;
 mod coordination;
 mod costs;
