@@ -54,7 +54,6 @@ pub struct LockOptions {
 impl LockOptions {
     /// A lock for every three workers, 300 ms of patience; every third turn lingers for 4 s: longer than a session
     /// that was cut off early in it.
-    /// session that was cut off early in it.
     pub fn new(seed: u64, pace: Pace) -> Self {
         LockOptions {
             seed,
