@@ -18,6 +18,7 @@ pub mod group;
 pub mod lock;
 pub mod provision;
 pub mod redis_link;
+pub mod rescue;
 pub mod reshard;
 pub mod ring;
 pub mod seal;

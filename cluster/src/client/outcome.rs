@@ -17,9 +17,12 @@ use crate::{
     store::{Answer, CallError, Command},
 };
 
-/// A failed connect: nothing was sent.
+/// A failed connect or a refused login: nothing was sent.
 pub fn not_connected(e: &LinkError) -> CallError {
-    CallError::definite(e.to_string())
+    match e {
+        LinkError::Refused(e) => CallError::definite(e.code()),
+        e => CallError::definite(e.to_string()),
+    }
 }
 
 /// The connection failed after something may have been sent.

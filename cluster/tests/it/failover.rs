@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use cluster::{
     client::{Client, ClusterView},
     event::{AgentEvent, Step},
+    rescue,
     security::Transport,
     status,
     store::Store,
+    znodes::Paths,
 };
 
 use crate::rig::{Rig, client_options, secret};
@@ -221,5 +223,39 @@ fn the_shard_outlives_the_zookeeper_leader_and_then_its_own_master() {
         assert_ne!(second, route.node);
         write_until_acknowledged(&mut client, "k", "last").await;
         assert_eq!(client.read("k").await.result, Ok(Some("last".into())));
+    });
+}
+
+#[test]
+fn a_shard_that_lost_two_memories_takes_no_writes_until_it_is_reset() {
+    on_a_runtime(async {
+        let Some(mut rig) = Rig::start(4).await else { return };
+        let view = rig.view();
+        status::ready(&view, &client_options(), SOON).await.expect("the cluster takes writes");
+        assert!(view.wait_until(SOON, |s| s.shards[&4].replicas.len() == 2).await, "{:?}", view.state());
+        let mut client = Client::new(view.clone(), client_options());
+        write_until_acknowledged(&mut client, "k", "kept").await;
+        tokio::time::sleep(Duration::from_millis(500)).await; // for the replica that was not waited for
+
+        let master = view.master(4).expect("a master").node;
+        let survivor = rig.nodes.iter().map(|n| n.name.clone()).find(|name| *name != master).expect("three");
+        let lost: Vec<String> = rig.nodes.iter().map(|n| n.name.clone()).filter(|n| *n != survivor).collect();
+        let redis = rig.redis.clone();
+        for name in &lost {
+            rig.node(name).redis.take().expect("its redis").kill();
+        }
+        for name in &lost {
+            rig.node(name).start_redis(&redis);
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(4) {
+            let tried = tokio::time::timeout(Duration::from_millis(300), client.write("k", "lost")).await;
+            assert!(!matches!(tried, Ok(reply) if reply.result.is_ok()), "one of three is no majority");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let paths = Paths::default();
+        rescue::force_reset(&rig.connect, &Transport::plain(), &paths, 4).await.expect("it is reset");
+        write_until_acknowledged(&mut client, "other", "after").await;
+        assert_eq!(client.read("k").await.result, Ok(Some("kept".into())), "the survivor had it");
     });
 }

@@ -22,6 +22,7 @@ use cluster::{
     credentials::Secret,
     defence::Without,
     provision::{self, Launch, agent::Agent, certificates::Authority},
+    rescue,
     reshard::Goal,
     security::{Security, TlsFlags, Transport},
     status,
@@ -110,6 +111,11 @@ enum Verb {
         #[command(flatten)]
         moves: Moves,
     },
+    /// Let a shard that has lost too many memories go on with what is left: acknowledged writes may be gone
+    ForceReset {
+        /// Number of the shard
+        shard: u32,
+    },
     /// Read a key
     Get {
         /// The key
@@ -182,6 +188,15 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Resume { moves } => {
             runtime.block_on(reshard::change(&cluster, Goal::Resume, &[], moves.batch_slots))
         }
+        Verb::ForceReset { shard } => runtime.block_on(async {
+            let paths = Paths::default();
+            let (node, epoch) =
+                rescue::force_reset(&cluster.zookeeper, &cluster.transport, &paths, shard).await?;
+            println!(
+                "shard {shard}: {node} has the latest data that is left, and is elected in epoch {epoch}"
+            );
+            Ok(())
+        }),
         Verb::Bootstrap { dir } => runtime.block_on(write_records(&cluster, &dir)),
         Verb::Status { watch } => runtime.block_on(show_status(&cluster, watch)),
         Verb::Load { seconds, deadline_ms } => {
