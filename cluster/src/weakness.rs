@@ -23,14 +23,14 @@ pub const WEAKNESSES: &[Weakness] = &[
         name: "no-wait",
         about: "a write is acknowledged without WAIT",
         without: &[Defence::Wait],
-        fault: "the master is isolated together with the clients, then healed",
+        fault: "the master is isolated together with some of the clients, then healed",
         anomaly: "lost update",
     },
     Weakness {
         name: "wait-ignored",
         about: "WAIT is sent, but the number it returns is not looked at",
         without: &[Defence::WaitCount],
-        fault: "the master is isolated together with the clients, then healed",
+        fault: "the master is isolated together with some of the clients, then healed",
         anomaly: "lost update",
     },
     Weakness {
