@@ -26,7 +26,7 @@
 use hmac::{Hmac, KeyInit, Mac as _};
 use sha1::Sha1;
 
-use crate::credentials::Secret;
+use crate::credentials::{Secret, hex};
 
 pub mod channel;
 mod script;
@@ -141,10 +141,6 @@ fn split(mut text: &[u8]) -> Option<Vec<&[u8]>> {
 fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     text.parse().ok().filter(|number: &u64| number.to_string() == text)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes of lowercase hexadecimal: capitals would be a second way to write the same code.

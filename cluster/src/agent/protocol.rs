@@ -163,9 +163,11 @@ pub struct Protocol {
     fenced: Option<(u64, String)>,
     /// Epoch and server run that were promoted by this agent.
     promoted: Option<(u64, String)>,
-    /// Epoch whose master is doubted, and how long to wait with the next proposal.
+    /// Epoch whose master is doubted.
     suspected: Option<u64>,
+    /// Last epoch in which the own Redis was seen to follow.
     followed: u64,
+    /// How long the present election may take before the next proposal.
     patience: Duration,
     retry_after: Option<Instant>,
     /// Version of the config when something was last tried: a new one is a new chance.
@@ -462,12 +464,11 @@ impl Protocol {
     }
 
     fn decide(&self, o: &Observation, config: &Seen<ShardConfig>) -> Option<Action> {
-        let votes = self.valid_votes(o, config);
-        let waited = o.now.duration_since(config.seen_at);
-        let own_say = !self.defends(Defence::Votes);
-        if own_say {
+        if !self.defends(Defence::Votes) {
             return self.decide_alone(o, config);
         }
+        let votes = self.valid_votes(o, config);
+        let waited = o.now.duration_since(config.seen_at);
         let proposer = config.value.proposer.as_deref() == Some(self.node.as_str());
         let newest = votes.iter().map(|(_, vote)| vote.seen_at).max()?;
         if !proposer && o.now.duration_since(newest) < SPARE_PROPOSER {

@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 
 use super::{command, outcome};
 use crate::{
-    dataset,
+    credentials, dataset,
     defence::{Defence, Without},
     store::{Answer, CallError, Command},
 };
@@ -60,7 +60,7 @@ struct Script {
 
 impl Script {
     fn new(text: String) -> Self {
-        let sha = Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha = credentials::hex(&Sha1::digest(text.as_bytes()));
         Script { text, sha }
     }
 }
