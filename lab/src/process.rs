@@ -96,6 +96,8 @@ struct Life {
     /// Readable once the leader has ended.
     pidfd: Arc<OwnedFd>,
     exit: Option<Exit>,
+    /// The sessions of the tree seen so far: how descendants are known once the leader is dead.
+    sessions: HashSet<u32>,
     /// Leader reaped and no descendant left: the pid may now belong to a stranger.
     tree_gone: bool,
     starts: u32,
@@ -104,8 +106,8 @@ struct Life {
 impl Process {
     pub(crate) fn start(node: Node, program: Program) -> Result<Process> {
         let (child, pidfd) = launch(&node, &program)?;
-        let life = Life { pid: child.id(), child, pidfd, exit: None, tree_gone: false, starts: 1 };
-        Ok(Process { inner: Arc::new(Inner { node, program, life: Mutex::new(life) }) })
+        let life = Mutex::new(Life::new(child, pidfd, 1));
+        Ok(Process { inner: Arc::new(Inner { node, program, life }) })
     }
 
     /// The leader's pid as the harness sees it; changes with every restart.
@@ -144,9 +146,7 @@ impl Process {
 
     /// The pids of all living members of the tree, the leader included, as the harness sees them.
     pub fn members(&self) -> Vec<u32> {
-        let mut life = self.lock();
-        let mut sessions = HashSet::from([life.pid]);
-        life.members(&mut sessions).into_iter().filter(|m| m.alive()).map(|m| m.pid).collect()
+        self.lock().members().into_iter().filter(|m| m.alive()).map(|m| m.pid).collect()
     }
 
     /// Halts the whole tree (SIGSTOP) and returns when every thread of every member stands still: none
@@ -172,8 +172,7 @@ impl Process {
             let mut life = self.lock();
             if life.poll_exit().is_none() {
                 let _ = sys::signal(life.pid, libc::SIGTERM);
-                let mut sessions = HashSet::from([life.pid]);
-                for member in life.members(&mut sessions) {
+                for member in life.members() {
                     let _ = sys::signal(member.pid, libc::SIGCONT);
                 }
             }
@@ -187,8 +186,7 @@ impl Process {
         let mut life = self.lock();
         self.kill_tree(&mut life)?;
         let (child, pidfd) = launch(&self.inner.node, &self.inner.program)?;
-        let starts = life.starts + 1;
-        *life = Life { pid: child.id(), child, pidfd, exit: None, tree_gone: false, starts };
+        *life = Life::new(child, pidfd, life.starts + 1);
         Ok(())
     }
 
@@ -217,12 +215,11 @@ impl Process {
     fn kill_tree(&self, life: &mut Life) -> Result<()> {
         // Frozen first: nobody forks, and no link from parent to child breaks before it was seen.
         life.signal_group(libc::SIGSTOP);
-        let mut sessions = HashSet::from([life.pid]);
         let deadline = Instant::now() + SIGNAL_DEADLINE;
         let mut pause = Pause::new();
         while !life.tree_gone {
             let exited = life.poll_exit().is_some();
-            let members = life.members(&mut sessions);
+            let members = life.members();
             let alive: Vec<u32> = members.iter().filter(|m| m.alive()).map(|m| m.pid).collect();
             let late = Instant::now() > deadline;
             // PID 1 reaps orphans within moments; a zombie that stays all the same does no harm.
@@ -256,12 +253,11 @@ impl Process {
         let mut pause = Pause::new();
         let mut calm_looks = 0;
         life.signal_group(signal);
-        let mut sessions = HashSet::from([life.pid]);
         while calm_looks < 2 {
             if life.poll_exit().is_some() {
                 return Err(self.signal_error(action, life.pid, "it has already ended".to_owned()));
             }
-            let members = life.members(&mut sessions);
+            let members = life.members();
             let unsettled: Vec<u32> =
                 members.iter().filter(|m| m.alive() && !settled(m)).map(|m| m.pid).collect();
             if unsettled.is_empty() {
@@ -297,14 +293,19 @@ impl fmt::Debug for Process {
 }
 
 impl Life {
+    fn new(child: Child, pidfd: Arc<OwnedFd>, starts: u32) -> Life {
+        let pid = child.id();
+        Life { child, pid, pidfd, exit: None, sessions: HashSet::from([pid]), tree_gone: false, starts }
+    }
+
     /// Reaps the leader if it has ended.
     fn poll_exit(&mut self) -> Option<Exit> {
         if self.exit.is_none()
             && let Ok(Some(status)) = self.child.try_wait()
         {
             self.exit = Some(exit_of(status));
-            // Once reaped, the pid is free for others as soon as no member of its session is left.
-            self.tree_gone = tree::members(&mut HashSet::from([self.pid])).is_empty();
+            // Once reaped, the pid is free for others as soon as no member of its sessions is left.
+            self.tree_gone = tree::members(&mut self.sessions).is_empty();
         }
         self.exit
     }
@@ -316,8 +317,8 @@ impl Life {
         }
     }
 
-    fn members(&mut self, sessions: &mut HashSet<u32>) -> Vec<tree::Member> {
-        if self.tree_gone { Vec::new() } else { tree::members(sessions) }
+    fn members(&mut self) -> Vec<tree::Member> {
+        if self.tree_gone { Vec::new() } else { tree::members(&mut self.sessions) }
     }
 }
 

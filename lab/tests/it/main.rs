@@ -67,6 +67,7 @@ fn main() -> ExitCode {
             a_stopped_tree_stands_still_and_goes_on,
             a_tree_that_forks_all_the_time_can_be_stopped_at_any_moment,
             killing_takes_the_children_too,
+            killing_takes_a_session_that_forks_all_the_time,
             a_restart_appends_to_the_log,
             a_process_that_dies_at_start_can_be_seen,
             terminate_lets_it_end_by_itself_and_kills_it_otherwise,

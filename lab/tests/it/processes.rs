@@ -80,6 +80,22 @@ pub fn killing_takes_the_children_too() {
     assert_eq!(stranger.state(), ProcessState::Running);
 }
 
+pub fn killing_takes_a_session_that_forks_all_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_lab, nodes) = lab_of("kill-forks", 1);
+    let script = "setsid sh -c 'while :; do echo tick; /bin/true; done' & sleep 1000";
+    let forker = nodes[0].spawn(&shell(dir.path(), "forker", script)).unwrap();
+    for _ in 0..20 {
+        let before = lines(&forker);
+        eventually("it ticks", || lines(&forker) > before);
+        forker.kill().unwrap();
+        let left = lines(&forker);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(lines(&forker), left, "nobody is left to tick");
+        forker.restart().unwrap();
+    }
+}
+
 pub fn a_restart_appends_to_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let (_lab, nodes) = lab_of("restart", 1);
