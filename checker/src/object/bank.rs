@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Broken, Trouble, by_key, foreign};
+use super::{Broken, Trouble, WHOLE_STATES_SHARE, by_key, foreign, share_of};
 use crate::general::{General, Object};
 use crate::model::{Model, key_text};
 use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
@@ -93,11 +93,11 @@ impl Bank {
         {
             let reason =
                 format!("one read showed {} accounts, another one {}", first.accounts, statement.accounts);
-            return Err(Broken("missing-account", vec![first.place, statement.place], reason));
+            return Err(Broken::new("missing-account", vec![first.place, statement.place], reason));
         }
         if statement.least < 0 && !self.overdraft {
             let reason = format!("a read showed a balance of {}", statement.least);
-            return Err(Broken("negative-balance", vec![statement.place], reason));
+            return Err(Broken::new("negative-balance", vec![statement.place], reason));
         }
         let (expected, by) = match (self.total, first) {
             (Some(total), _) => (i128::from(total), None),
@@ -106,7 +106,11 @@ impl Bank {
         };
         if statement.sum != expected {
             let reason = format!("a read showed {} in all, where there are {expected}", statement.sum);
-            return Err(Broken("wrong-total", by.into_iter().chain([statement.place]).collect(), reason));
+            return Err(Broken::new(
+                "wrong-total",
+                by.into_iter().chain([statement.place]).collect(),
+                reason,
+            ));
         }
         Ok(())
     }
@@ -143,9 +147,7 @@ impl Checker for LinearizableBank {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        // A state is all balances, and costs accordingly.
-        let budget = Budget { states_max: budget.states_max / 20 };
-        General::new(self.name(), *self).check(history, &budget)
+        General::new(self.name(), *self).check(history, &share_of(budget, WHOLE_STATES_SHARE))
     }
 }
 
