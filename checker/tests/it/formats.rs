@@ -36,7 +36,7 @@ fn etcd_logs_give_the_verdicts_stated_for_them() {
     let Some(folder) = folder() else { return };
     for (file, reading, expected) in files(&folder, "etcd-log/raw/", Leniency::Lenient) {
         let reading = reading.unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(reading.format == Format::EtcdLog || reading.events.is_empty(), "{file}");
+        assert!(reading.format == Format::JepsenLog || reading.events.is_empty(), "{file}");
         for note in &reading.notes {
             // Nothing else is wrong with them.
             assert!(note.what.ends_with("it goes on as a process of its own"), "{file}: {note}");
