@@ -109,7 +109,7 @@ impl<O: Object> General<O> {
     }
 }
 
-impl<O: Object> Checker for General<O> {
+impl<O: Object + Send + Sync> Checker for General<O> {
     fn name(&self) -> &'static str {
         self.name
     }

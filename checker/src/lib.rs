@@ -94,7 +94,7 @@ impl Default for Budget {
 }
 
 /// Judges a history.
-pub trait Checker {
+pub trait Checker: Send + Sync {
     /// Short name under which the verdict is filed, e.g. `linearizable`.
     fn name(&self) -> &'static str;
 

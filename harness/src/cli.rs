@@ -114,6 +114,9 @@ pub struct RunArgs {
     /// Seconds after the last heal within which every shard must take writes again
     #[arg(long, default_value_t = 20.0, allow_negative_numbers = true)]
     pub converge: f64,
+    /// Judge the history while it is recorded, and end the load at the first violation
+    #[arg(long)]
+    pub stop_at_first: bool,
     /// Capture all packets to capture.pcapng in the run folder
     #[arg(long)]
     pub capture: bool,

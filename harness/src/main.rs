@@ -6,6 +6,7 @@ mod cli;
 mod doctor;
 mod exit;
 mod judge;
+mod lookout;
 mod plan;
 mod progress;
 mod recorder;
