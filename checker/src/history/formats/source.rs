@@ -66,8 +66,7 @@ impl Source {
                 splitter.feed(bytes, &mut |piece| forms.take(piece, &mut text, notes, &mut items));
             }
             Parser::Lines { rest, line, each } => {
-                let mut parts = bytes.split_inclusive(|&b| b == b'\n').peekable();
-                while let Some(part) = parts.next() {
+                for part in bytes.split_inclusive(|&b| b == b'\n') {
                     if !part.ends_with(b"\n") {
                         rest.extend_from_slice(part);
                         break;
