@@ -3,6 +3,7 @@
 //! One [`Event`] is one line of `history.jsonl`. The order of the lines is the order of the events; times
 //! are for people. Keys follow Jepsen's: `index`, `time`, `process`, `type`, `f`, `value`.
 
+mod convention;
 mod draw;
 mod form;
 pub mod formats;

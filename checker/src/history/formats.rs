@@ -256,31 +256,6 @@ pub fn read(bytes: &[u8], format: Option<Format>, leniency: Leniency) -> Result<
     Ok(Reading { format, events, notes })
 }
 
-/// A register's history as Knossos' `cas-register` model means it: it holds `initial` at first, and a read that
-/// returned nil tells nothing. For histories without keys.
-pub fn as_knossos_register(events: Vec<Event>, initial: Value) -> Vec<Event> {
-    let beginner = 1 + events.iter().map(|event| number(event.process)).max().unwrap_or(0);
-    let time_ns = events.first().map_or(0, |event| event.time_ns);
-    let write =
-        |kind| Event { time_ns, ..event(Process::Client(beginner), kind, "write".into(), initial.clone()) };
-    let blank = |mut event: Event| {
-        if event.kind == EventKind::Ok && event.f == "read" && event.value.is_null() {
-            event.kind = EventKind::Fail;
-        }
-        event
-    };
-    let all =
-        [write(EventKind::Invoke), write(EventKind::Ok)].into_iter().chain(events.into_iter().map(blank));
-    (0..).zip(all).map(|(index, event)| Event { index, ..event }).collect()
-}
-
-fn number(process: Process) -> u64 {
-    match process {
-        Process::Client(id) => id,
-        Process::Nemesis => 0,
-    }
-}
-
 /// A bare event.
 fn event(process: Process, kind: EventKind, f: Cow<'static, str>, value: Value) -> Event {
     Event {
