@@ -9,6 +9,7 @@ use crate::history::draw;
 use crate::linear::Deepest;
 use crate::model::Entry;
 use crate::model::register::{RegisterCall, RegisterPart, ValueId};
+use crate::plan;
 use crate::unique::{self, Hold, Proof, Unique};
 use crate::{Anomaly, Budget, History, Op};
 
@@ -47,7 +48,7 @@ impl Case<'_, '_> {
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
-        let budget = budget.states_max.min(SHRINK_STATES_MAX);
+        let budget = plan::states_max(budget).min(SHRINK_STATES_MAX);
         let shrink::Core { places: core, is_window } =
             shrink::core(&self.part.entries, self.part.values_len(), budget);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
@@ -79,7 +80,7 @@ impl Case<'_, '_> {
         format!(
             "{place}no answer within the budget of {} search states; the longest order found has {placed} of \
              {definite} definite operations{stop}",
-            budget.states_max
+            plan::states_max(budget)
         )
     }
 

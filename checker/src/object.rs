@@ -29,8 +29,9 @@ pub mod set;
 pub mod staleness;
 
 use crate::history::draw;
-use crate::model::{Partition, partitions};
-use crate::{Anomaly, History, Op, Verdict};
+use crate::keys::judge_keys;
+use crate::model::Partition;
+use crate::{Anomaly, Budget, History, KeyVerdict, Op, Verdict};
 
 /// Operations an anomaly shows at most.
 const SHOWN_MAX: usize = 12;
@@ -98,17 +99,21 @@ pub(crate) fn foreign(op: &Op, object: &str) -> Trouble {
     Trouble::Unjudged(format!("operation {} is `{}`, which {object} does not know", op.index, op.f))
 }
 
-/// Judges every key alone.
-pub(crate) fn by_key(history: &History, judge: impl Fn(&[(usize, &Op)]) -> Result<(), Trouble>) -> Verdict {
-    let verdict = |part: &Partition<'_>| {
+/// Judges every key alone, keys side by side; `engine` names the algorithm.
+pub(crate) fn by_key<J>(engine: &'static str, history: &History, budget: &Budget, judge: J) -> Vec<KeyVerdict>
+where
+    J: Fn(&[(usize, &Op)], &Budget) -> Result<(), Trouble> + Sync,
+{
+    judge_keys(history, budget, |part, share| {
         let ops: Vec<(usize, &Op)> = part.ops.iter().map(|&place| (place, &history.ops[place])).collect();
         let case = Case::new(history, part);
-        match judge(&ops) {
-            Ok(()) => Verdict::Valid,
-            Err(Trouble::Broken(Broken(name, places, reason))) => case.invalid(name, places, reason),
-            Err(Trouble::Unjudged(why)) => case.unknown(why),
-            Err(Trouble::Searched(verdict)) => verdict,
+        match judge(&ops, share) {
+            Ok(()) => (engine, Verdict::Valid),
+            Err(Trouble::Broken(Broken(name, places, reason))) => {
+                (engine, case.invalid(name, places, reason))
+            }
+            Err(Trouble::Unjudged(why)) => (engine, case.unknown(why)),
+            Err(Trouble::Searched(verdict)) => ("search", verdict),
         }
-    };
-    partitions(history).iter().map(verdict).fold(Verdict::Valid, Verdict::merge)
+    })
 }

@@ -1,5 +1,6 @@
 //! Which engine judges a register, and in what order they are asked.
 
+use crate::Budget;
 use crate::forward::{self, Forward};
 use crate::linear::{self, Deepest, Search};
 use crate::model::Entry;
@@ -27,22 +28,32 @@ pub enum Decision {
 }
 
 /// Judges one partition: by unique values where they are unique, by search otherwise.
-pub fn decide(part: &RegisterPart<'_>, states_max: u64) -> Decision {
+pub fn decide(part: &RegisterPart<'_>, budget: &Budget) -> Decision {
+    decide_by(part, budget).1
+}
+
+/// The same, after the engine that decided: `unique` or `search`.
+pub fn decide_by(part: &RegisterPart<'_>, budget: &Budget) -> (&'static str, Decision) {
     match unique::check(&part.entries, part.values_len()) {
-        Unique::Legal => Decision::Legal,
-        Unique::Illegal(proof) => Decision::Illegal(proof),
-        Unique::Undecided => by_search(part, states_max),
+        Unique::Legal => ("unique", Decision::Legal),
+        Unique::Illegal(proof) => ("unique", Decision::Illegal(proof)),
+        Unique::Undecided => ("search", by_search(part, budget)),
         Unique::NotUnique => match unique::no_writer(&part.entries, part.values_len()) {
-            Some(proof) => Decision::Illegal(proof),
-            None => by_search(part, states_max),
+            Some(proof) => ("search", Decision::Illegal(proof)),
+            None => ("search", by_search(part, budget)),
         },
     }
 }
 
+/// Search states within the budget; each costs about 100 bytes.
+pub(crate) fn states_max(budget: &Budget) -> u64 {
+    budget.states_max.min(budget.bytes_max / 100)
+}
+
 /// Judges one partition without the help of unique values.
-pub fn by_search(part: &RegisterPart<'_>, states_max: u64) -> Decision {
+pub fn by_search(part: &RegisterPart<'_>, budget: &Budget) -> Decision {
     let reduced = reduce(&part.entries, part.values_len());
-    let settled = settle(&reduced.entries, states_max);
+    let settled = settle(&reduced.entries, states_max(budget));
     let deepest = settled.deepest;
     let deepest = Deepest { stuck: deepest.stuck.map(|i| reduced.places[i]), ..deepest };
     match settled.legal {
@@ -103,14 +114,14 @@ fn depth_first(entries: &[Entry<RegisterCall>], states_max: u64) -> Settled {
 
 /// A legal order, as places in the entries, that [`replay`](crate::replay) accepts; none where [`decide`] does
 /// not say `Legal`, or where finding an order takes more than knowing that there is one.
-pub fn witness(part: &RegisterPart<'_>, states_max: u64) -> Option<Vec<usize>> {
-    unique::witness(&part.entries, part.values_len()).or_else(|| witness_by_search(part, states_max))
+pub fn witness(part: &RegisterPart<'_>, budget: &Budget) -> Option<Vec<usize>> {
+    unique::witness(&part.entries, part.values_len()).or_else(|| witness_by_search(part, budget))
 }
 
 /// The same by depth-first search alone.
-pub fn witness_by_search(part: &RegisterPart<'_>, states_max: u64) -> Option<Vec<usize>> {
+pub fn witness_by_search(part: &RegisterPart<'_>, budget: &Budget) -> Option<Vec<usize>> {
     let reduced = reduce(&part.entries, part.values_len());
-    match linear::search(&Register, &reduced.entries, states_max) {
+    match linear::search(&Register, &reduced.entries, states_max(budget)) {
         Search::Linearizable { order, .. } => Some(order.into_iter().map(|i| reduced.places[i]).collect()),
         Search::Impossible(_) | Search::OutOfBudget(_) => None,
     }

@@ -16,7 +16,7 @@ use results::summary::Liveness;
 
 /// Judges a run folder (and writes its verdict and report anew) or a bare history file.
 pub fn check(args: &CheckArgs) -> Result<Exit> {
-    let budget = Budget { states_max: args.budget_states };
+    let budget = Budget::of_states(args.budget_states);
     if args.path.is_dir() {
         let folder = RunFolder::open(&args.path)?;
         let judged = judge_again(&folder, &budget)?;

@@ -33,7 +33,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Is the history, key by key, one of a linearizable counter that starts at 0? Exact, O(n log n).
 ///
@@ -48,8 +48,12 @@ impl Checker for Counter {
         "counter"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 
