@@ -72,6 +72,7 @@ mod reduce;
 mod replay;
 mod stats;
 pub mod stream;
+pub mod txn;
 pub mod unique;
 pub mod verdict;
 

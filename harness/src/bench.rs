@@ -1,5 +1,6 @@
 //! `bench`: what our own machinery costs on this machine.
 
+mod checker;
 mod ring;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ use crate::signals::Interrupt;
 use crate::sites::Sites;
 use crate::testbed::Testbed;
 
+pub use self::checker::{CheckerArgs, checker};
 pub use ring::ring;
 
 /// The op engine against a client that acknowledges at once: generator, journal on disk, worker loop.

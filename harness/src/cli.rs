@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::CheckerArgs;
+
 /// Raises a live cluster, lets clients work on it, does it harm, and proves from the recorded history
 /// whether it kept its promises, and how long it took to recover.
 #[derive(Debug, Parser)]
@@ -39,7 +41,7 @@ pub enum Command {
         after_help = "Exit codes: 0 found in every run, 1 missed in some, 254 bad arguments, 255 a run failed."
     )]
     Weakness(WeaknessArgs),
-    /// Measure the fabric, the op engine or the ring
+    /// Measure the fabric, the op engine, the checkers or the ring
     Bench(BenchArgs),
     /// The agent beside each Redis (a run starts it by itself; see `shard-agent --help`)
     #[command(hide = true, disable_help_flag = true)]
@@ -202,6 +204,11 @@ pub enum Bench {
         #[arg(long, default_value = "results/runs")]
         store: PathBuf,
     },
+    /// Processor time and memory of the checkers, beside what they have to reach, and beside Porcupine
+    #[command(
+        after_help = "Exit codes: 0, or 1 when a verdict is wrong; a target that is missed is only told."
+    )]
+    Checker(CheckerArgs),
     /// How evenly the ring spreads keys over shards, and how many move when one is added, beside hashing modulo
     /// the number of shards; as a table, and as ring.svg and ring.png
     Ring {

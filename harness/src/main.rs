@@ -70,6 +70,7 @@ fn dispatch(command: &Command) -> Result<Exit> {
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),
+            Bench::Checker(args) => bench::checker(args),
             Bench::Ring { store } => bench::ring(store),
             Bench::Fabric { rounds, requests } => bench::fabric(*rounds, *requests),
         },

@@ -14,3 +14,4 @@ mod shared;
 mod simulated;
 mod stale;
 mod stream;
+mod txn;
