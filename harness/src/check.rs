@@ -87,7 +87,7 @@ fn format_of(name: &str) -> Result<Format> {
     match name {
         "lines" => Ok(Format::Lines),
         "edn" => Ok(Format::Edn),
-        "etcd-log" => Ok(Format::EtcdLog),
+        "jepsen-log" | "etcd-log" => Ok(Format::JepsenLog),
         _ => Err(anyhow!(UsageError(format!("--format {name}: unknown; use lines, edn or etcd-log")))),
     }
 }
