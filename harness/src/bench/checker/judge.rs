@@ -85,7 +85,7 @@ fn register_parts(history: &History, budget: &Budget, repeat: Repeat) -> Result<
     let (parts, read_in_cost) = cost(repeat, read_in);
     let parts: Vec<RegisterPart<'_>> =
         parts.into_iter().collect::<Result<_, _>>().map_err(|why| anyhow!("{why}"))?;
-    let decide = || parts.iter().map(|part| plan::decide(part, budget.states_max)).collect::<Vec<_>>();
+    let decide = || parts.iter().map(|part| plan::decide(part, budget)).collect::<Vec<_>>();
     let (_, decide_cost) = cost(repeat, decide);
     Ok(vec![(READ_IN.to_string(), read_in_cost), (DECIDE.to_string(), decide_cost)])
 }
