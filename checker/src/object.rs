@@ -9,6 +9,7 @@
 //! | [`membership`] | `join` → incarnation, `leave`, `members` → all | necessary |
 //! | [`set`] | `add`, `read` → all | exact for unique elements |
 //! | [`list`] | `append`, `read` → all | exact for unique elements |
+//! | [`text`] | `put`, `append`, `get` → all | exact; by search where repeated pieces cannot be told apart |
 //! | [`counter`] | `increment`, `read` → count | exact |
 //! | [`queue`] | `enqueue`, `dequeue` → value or null | exact for unique values, by search where indefinite dequeues matter |
 //! | [`bank`] | `open`, `transfer`, `read` → balances | necessary; by search exact |
@@ -23,15 +24,20 @@ pub mod guarded;
 pub mod list;
 pub mod membership;
 pub mod mutex;
+mod provenance;
 pub mod queue;
 pub mod session;
 pub mod set;
 pub mod staleness;
+pub mod text;
 
+use serde_json::Value;
+
+use crate::general::{General, Object};
 use crate::history::draw;
 use crate::keys::judge_keys;
-use crate::model::Partition;
-use crate::{Anomaly, Budget, History, KeyVerdict, Op, Verdict};
+use crate::model::{Partition, key_text};
+use crate::{Anomaly, Budget, Checker, History, KeyVerdict, Op, Verdict};
 
 /// Operations an anomaly shows at most.
 const SHOWN_MAX: usize = 12;
@@ -76,8 +82,56 @@ impl<'h> Case<'h> {
     }
 }
 
-/// A contradiction inside one partition: its name, the places of its operations, a sentence.
-pub(crate) struct Broken(pub(crate) &'static str, pub(crate) Vec<usize>, pub(crate) String);
+impl Case<'_> {
+    fn broken(&self, broken: Broken) -> Verdict {
+        let Broken { name, mut places, mut reason, nowhere } = broken;
+        let Some(value) = nowhere else { return self.invalid(name, places, reason) };
+        let Some(place) = provenance::elsewhere(self.history, &self.key, &value) else {
+            reason.push_str(", but nobody ever put it there");
+            return self.invalid(name, places, reason);
+        };
+        let op = &self.history.ops[place];
+        reason.push_str(&format!(
+            ", but it was only ever put to key {}, by process {}",
+            key_text(&op.key),
+            op.process
+        ));
+        places.push(place);
+        self.invalid("value-of-another-key", places, reason)
+    }
+}
+
+/// A contradiction inside one partition.
+pub(crate) struct Broken {
+    name: &'static str,
+    /// Of its operations.
+    places: Vec<usize>,
+    /// A sentence.
+    reason: String,
+    /// The value that came from nowhere, if that is what is wrong: it may be known elsewhere.
+    nowhere: Option<Value>,
+}
+
+impl Broken {
+    pub(crate) fn new(name: &'static str, places: Vec<usize>, reason: String) -> Self {
+        Broken { name, places, reason, nowhere: None }
+    }
+
+    /// The operation at `place` met `value`, as `claim` says, and nobody on this key can have put it there.
+    /// `failed` is who tried to, and certainly failed.
+    pub(crate) fn nowhere(value: &Value, place: usize, failed: Option<usize>, claim: &str) -> Self {
+        match failed {
+            Some(failed) => {
+                let reason = format!("{claim}, although putting it there had failed and nobody else did");
+                Broken::new("aborted-read", vec![failed, place], reason)
+            }
+            None => Broken {
+                nowhere: Some(value.clone()),
+                ..Broken::new("fabricated-value", vec![place], claim.to_string())
+            },
+        }
+    }
+}
 
 /// Why a partition has no clean answer.
 pub(crate) enum Trouble {
@@ -99,6 +153,22 @@ pub(crate) fn foreign(op: &Op, object: &str) -> Trouble {
     Trouble::Unjudged(format!("operation {} is `{}`, which {object} does not know", op.index, op.f))
 }
 
+/// Judges the operations of one key by search.
+pub(crate) fn searched<O: Object + Sync + Send>(
+    history: &History,
+    ops: &[(usize, &Op)],
+    name: &'static str,
+    object: O,
+    budget: &Budget,
+) -> Result<(), Trouble> {
+    let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
+    let part = History { ops, end_ns: history.end_ns, ..History::default() };
+    match General::new(name, object).check(&part, budget) {
+        Verdict::Valid => Ok(()),
+        verdict => Err(Trouble::Searched(verdict)),
+    }
+}
+
 /// Judges every key alone, keys side by side; `engine` names the algorithm.
 pub(crate) fn by_key<J>(engine: &'static str, history: &History, budget: &Budget, judge: J) -> Vec<KeyVerdict>
 where
@@ -109,9 +179,7 @@ where
         let case = Case::new(history, part);
         match judge(&ops, share) {
             Ok(()) => (engine, Verdict::Valid),
-            Err(Trouble::Broken(Broken(name, places, reason))) => {
-                (engine, case.invalid(name, places, reason))
-            }
+            Err(Trouble::Broken(broken)) => (engine, case.broken(broken)),
             Err(Trouble::Unjudged(why)) => (engine, case.unknown(why)),
             Err(Trouble::Searched(verdict)) => ("search", verdict),
         }

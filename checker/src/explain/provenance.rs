@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Case, Told, spoken};
+use super::speech::spoken;
+use super::{Case, Told};
 use crate::{Anomaly, Op, OpEnd};
 
 impl Case<'_, '_> {

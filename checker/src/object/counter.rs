@@ -38,7 +38,7 @@ use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 /// Is the history, key by key, one of a linearizable counter that starts at 0? Exact, O(n log n).
 ///
 /// Anomalies: `went-back`, a read smaller than one that had returned before it began; `lost-update`, fewer than
-/// had been acknowledged; `fabricated-value`, more than had been called; `duplicated`, two increments that returned
+/// had been acknowledged; `fabricated-value`, more than had been called; `duplicated-count`, two increments that returned
 /// the same count.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counter;
@@ -84,7 +84,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
                 Some(count) if count > 0 => counted.push((count, item)),
                 _ => {
                     let reason = format!("an increment made it {}, which is no count above 0", op.output);
-                    return Err(Broken("fabricated-value", vec![place], reason).into());
+                    return Err(Broken::new("fabricated-value", vec![place], reason).into());
                 }
             },
             ("increment", _) => increments.push(item),
@@ -116,7 +116,7 @@ fn no_count_twice(counted: &mut [(u64, Item)]) -> Result<(), Broken> {
         None => Ok(()),
         Some(pair) => {
             let reason = format!("two increments made it {}", pair[0].0);
-            Err(Broken("duplicated", vec![pair[0].1.place, pair[1].1.place], reason))
+            Err(Broken::new("duplicated-count", vec![pair[0].1.place, pair[1].1.place], reason))
         }
     }
 }
@@ -132,7 +132,7 @@ fn levels(mut reads: Vec<(u64, Item)>) -> Result<Vec<Level>, Broken> {
         let last = reads[reads.len() - 1].1;
         if let Some(late) = last_called.filter(|late| first.ret < late.call) {
             let reason = format!("{value} had been seen, and what began later saw less");
-            return Err(Broken("went-back", vec![first.place, late.place], reason));
+            return Err(Broken::new("went-back", vec![first.place, late.place], reason));
         }
         last_called = last_called.into_iter().chain([last]).max_by_key(|item| item.call);
         levels.push(Level { value, first_back: first, last_called: last });
@@ -174,7 +174,7 @@ fn fill(levels: &[Level], increments: &[Item], counted: &[(u64, Item)]) -> Resul
                     "{} was seen, but no more than {count} increments can have come before",
                     level.value
                 );
-                return Err(Broken("fabricated-value", vec![level.first_back.place], reason));
+                return Err(Broken::new("fabricated-value", vec![level.first_back.place], reason));
             }
             count += 1;
         }
@@ -189,7 +189,7 @@ fn fill(levels: &[Level], increments: &[Item], counted: &[(u64, Item)]) -> Resul
 
 fn lost(level: &Level, place: usize) -> Broken {
     let reason = format!("{} was seen, although more increments had been acknowledged before", level.value);
-    Broken("lost-update", vec![place, level.last_called.place], reason)
+    Broken::new("lost-update", vec![place, level.last_called.place], reason)
 }
 
 fn running(values: impl Iterator<Item = u64>, of: fn(u64, u64) -> u64) -> Vec<u64> {

@@ -89,7 +89,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
                     "process {} {verb} version {version}, although it had met version {known} before",
                     op.process
                 );
-                return Err(Broken(name, vec![by, place], reason).into());
+                return Err(Broken::new(name, vec![by, place], reason).into());
             }
         }
         let highest = if is_write { &mut session.written } else { &mut session.read };

@@ -85,7 +85,7 @@ impl Checker for MonotonicReads {
             None => Ok(()),
             Some(&(newer, older)) => {
                 let reason = "a client read an older value than it had read before".to_string();
-                Err(Broken("monotonic-reads", vec![newer, older], reason).into())
+                Err(Broken::new("monotonic-reads", vec![newer, older], reason).into())
             }
         })
     }
@@ -173,16 +173,12 @@ impl<'h> Part<'h> {
             match (self.writes.get(value), self.failed.get(value)) {
                 (Some(&(writer, write)), _) if read.ret < write.call => {
                     let reason = format!("{value} was read before anybody had begun to write it");
-                    return Err(Broken("future-read", vec![writer, place], reason));
+                    return Err(Broken::new("future-read", vec![writer, place], reason));
                 }
                 (Some(_), _) => {}
-                (None, Some(&writer)) => {
-                    let reason = format!("{value} was read, although writing it had failed");
-                    return Err(Broken("aborted-read", vec![writer, place], reason));
-                }
-                (None, None) => {
-                    let reason = format!("{value} was read, but nobody wrote it");
-                    return Err(Broken("fabricated-value", vec![place], reason));
+                (None, failed) => {
+                    let claim = format!("{value} was read by process {}", read.process);
+                    return Err(Broken::nowhere(value, place, failed.copied(), &claim));
                 }
             }
         }
@@ -228,7 +224,7 @@ impl<'h> Part<'h> {
             read.output, write.input
         );
         let older = old.into_iter().chain(shown.filter(|_| old.is_some()));
-        Broken("stale-read", older.chain([writer, place]).collect(), reason)
+        Broken::new("stale-read", older.chain([writer, place]).collect(), reason)
     }
 
     /// Reads that went back: the read that had shown something newer, and the one that did not.

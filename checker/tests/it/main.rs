@@ -14,4 +14,5 @@ mod shared;
 mod simulated;
 mod stale;
 mod stream;
+mod text;
 mod txn;
