@@ -27,7 +27,7 @@ pub enum Command {
     Run(RunArgs),
     /// Print what `run` with the same flags would do: spec, schedule and first inputs, without doing it
     Plan(RunArgs),
-    /// Judge a run folder or a history file again
+    /// Judge run folders again, or histories of other tools
     #[command(after_help = EXIT_CODES)]
     Check(CheckArgs),
     /// Draw a run folder's plots and report again
@@ -155,23 +155,45 @@ pub struct WeaknessArgs {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A run folder, or a history: a file, or `-` for standard input
-    pub path: PathBuf,
-    /// Workload whose checkers judge a history file (a run folder knows its own)
-    #[arg(long, default_value = "register")]
-    pub workload: String,
-    /// Seconds that a read in a history file of `replica-reads` may be behind
-    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
-    pub staleness_s: f64,
-    /// Form of a history file: `lines` (JSON), `edn` (Jepsen, Knossos) or `etcd-log` [default: detected]
-    #[arg(long)]
+    /// Histories: files, `-` for standard input, run folders, or folders of all these. gzip and zstd are unpacked
+    #[arg(required = true, value_name = "FILE")]
+    pub paths: Vec<PathBuf>,
+    /// What histories are of (see `shardstorm list`; a run folder knows its own) [default: by their operations]
+    #[arg(long, visible_alias = "workload", value_name = "NAME")]
+    pub model: Option<String>,
+    /// Form of the files: `lines`, `json`, `edn`, `jepsen-log` or `thread-log` [default: detected]
+    #[arg(long, value_name = "NAME")]
     pub format: Option<String>,
-    /// Turn what should not be in a history file into notes, and judge the rest
+    /// Turn what should not be in a history into notes, and judge the rest
     #[arg(long)]
     pub lenient: bool,
-    /// Most search states per key before the answer is unknown
-    #[arg(long, default_value_t = checker::Budget::default().states_max)]
-    pub budget_states: u64,
+    /// What registers hold at first, as JSON; a read of nil then tells nothing [default: null]
+    #[arg(long, value_name = "VALUE")]
+    pub initial: Option<String>,
+    /// Values are pairs of a key and its value (Jepsen's `independent`) [default: where all look like it]
+    #[arg(long)]
+    pub independent: bool,
+    /// What transactions promise, from `read-uncommitted` to `strict-serializable` [default: the latter]
+    #[arg(long, value_name = "MODEL")]
+    pub consistency: Option<String>,
+    /// Seconds that a read may be behind in `replica-reads`
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
+    pub staleness_s: f64,
+    /// Most memory that searches may hold before the answer is unknown
+    #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = crate::check::bytes)]
+    pub budget_memory: u64,
+    /// Longest time that judging one file may take before the answer is unknown, like `60s` [default: no end]
+    #[arg(long, value_name = "TIME", value_parser = crate::check::duration)]
+    pub budget_time: Option<std::time::Duration>,
+    /// Most search states per key before the answer is unknown [default: no end]
+    #[arg(long, value_name = "STATES")]
+    pub budget_states: Option<u64>,
+    /// Key by key: what decided, an order that explains a yes, the operations that prove a no, drawn
+    #[arg(long)]
+    pub explain: bool,
+    /// A JSON object for each file, on a line (its fields: docs/histories.md)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `report`.

@@ -93,7 +93,9 @@ fn read_from(source: Box<dyn Read>, format: Option<Format>, leniency: Leniency) 
     loop {
         match unpacked.read(&mut piece) {
             Ok(0) => break,
-            Ok(length) => reader.feed(&piece[..length], &mut take).map_err(|error| mend(&error.to_string(), leniency))?,
+            Ok(length) => reader
+                .feed(&piece[..length], &mut take)
+                .map_err(|error| mend(&error.to_string(), leniency))?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if leniency == Leniency::Lenient => {
                 broken = Some(format!("{}; the rest is left out", unpacked.describe(&error)));
@@ -208,7 +210,10 @@ impl Frames {
                     self.idle = false;
                     return Ok(true);
                 }
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
                     let length = u64::from(length);
                     let skipped = io::copy(&mut (&mut self.source).take(length), &mut io::sink())?;
                     if skipped < length {
@@ -258,7 +263,8 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str = "{:process 0 :type :invoke :f :read :value nil}\n{:process 0 :type :ok :f :read :value nil}\n";
+    const TEXT: &str =
+        "{:process 0 :type :invoke :f :read :value nil}\n{:process 0 :type :ok :f :read :value nil}\n";
 
     fn gzip(text: &str) -> Vec<u8> {
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -298,10 +304,15 @@ mod tests {
         for packed in [gzip(&long), zstd(&long), [zstd(TEXT), zstd(&long)].concat()] {
             for cut in [packed.len() - 1, packed.len() * 2 / 3, packed.len() - 5] {
                 let cut = packed[..cut].to_vec();
-                let why = from(cut.clone(), Leniency::Strict).map(|contents| contents.events).expect_err("cut");
+                let why =
+                    from(cut.clone(), Leniency::Strict).map(|contents| contents.events).expect_err("cut");
                 assert!(why.contains("breaks off") && why.contains("--lenient"), "{why}");
                 let contents = from(cut, Leniency::Lenient).expect("the rest");
-                assert!(contents.notes.iter().any(|note| note.what.contains("breaks off")), "{:?}", contents.notes);
+                assert!(
+                    contents.notes.iter().any(|note| note.what.contains("breaks off")),
+                    "{:?}",
+                    contents.notes
+                );
                 assert!(contents.events > 0);
             }
         }
