@@ -72,15 +72,17 @@ mod reduce;
 mod replay;
 mod stats;
 pub mod stream;
+mod undecided;
 pub mod unique;
 pub mod verdict;
 
-pub use budget::{Budget, Stop};
+pub use budget::{Budget, EndedBy, Stop};
 pub use coverage::Coverage;
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};
 pub use linearizable::{Linearizable, check_key};
 pub use replay::replay;
 pub use stats::{Counts, FaultCounts, Stats};
+pub use undecided::Undecided;
 pub use verdict::{Anomaly, KeyVerdict, Verdict};
 
 /// Judges a history.
