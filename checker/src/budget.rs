@@ -74,6 +74,73 @@ impl Stop {
     }
 }
 
+/// What ended a search before it had an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// [`Budget::states_max`].
+    States,
+    /// [`Budget::bytes_max`].
+    Bytes,
+    /// [`Budget::stop`].
+    Stop,
+    /// More operations open at one time than the engine can follow.
+    Width,
+}
+
+/// Counts what one search spends, and ends it at the budget.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    states: u64,
+    states_max: u64,
+    fixed: u64,
+    bytes_peak: u64,
+    bytes_max: u64,
+    stop: Stop,
+}
+
+impl Meter {
+    pub(crate) fn new(budget: &Budget) -> Self {
+        Meter {
+            states: 0,
+            states_max: budget.states_max,
+            fixed: 0,
+            bytes_peak: 0,
+            bytes_max: budget.bytes_max,
+            stop: budget.stop.clone(),
+        }
+    }
+
+    /// So many states more were visited.
+    pub(crate) fn visits(&mut self, states: u64) -> Result<(), EndedBy> {
+        self.states += states;
+        match () {
+            () if self.states > self.states_max => Err(EndedBy::States),
+            () if self.stop.is_raised() => Err(EndedBy::Stop),
+            () => Ok(()),
+        }
+    }
+
+    /// So many bytes are held all the time.
+    pub(crate) fn holds(&mut self, bytes: u64) -> Result<(), EndedBy> {
+        self.fixed = bytes;
+        self.holds_besides(0)
+    }
+
+    /// So many bytes are held now, besides those that are held all the time.
+    pub(crate) fn holds_besides(&mut self, bytes: u64) -> Result<(), EndedBy> {
+        self.bytes_peak = self.bytes_peak.max(self.fixed + bytes);
+        if self.bytes_peak > self.bytes_max { Err(EndedBy::Bytes) } else { Ok(()) }
+    }
+
+    pub(crate) fn states(&self) -> u64 {
+        self.states
+    }
+
+    pub(crate) fn bytes_peak(&self) -> u64 {
+        self.bytes_peak
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,9 +8,8 @@ use crate::history::draw;
 use crate::linear::Deepest;
 use crate::model::Entry;
 use crate::model::register::{RegisterCall, RegisterPart};
-use crate::plan;
 use crate::unique::{self, Hold, Proof, Unique};
-use crate::{Anomaly, Budget, History, Op};
+use crate::{Anomaly, Budget, History, Op, Undecided};
 
 /// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
 const OPS_MAX: usize = 24;
@@ -55,7 +54,7 @@ impl Case<'_, '_> {
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
-        let budget = plan::states_max(budget).min(SHRINK_STATES_MAX);
+        let budget = budget.states_max.min(SHRINK_STATES_MAX);
         let shrink::Core { places: core, is_window } =
             shrink::core(&self.part.entries, self.part.values_len(), budget);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
@@ -75,20 +74,9 @@ impl Case<'_, '_> {
     }
 
     /// Why there is no answer.
-    pub(crate) fn undecided(&self, deepest: Deepest, budget: &Budget) -> String {
+    pub(crate) fn undecided(&self, undecided: &Undecided) -> String {
         let place = if self.key.is_empty() { String::new() } else { format!("key {}: ", self.key) };
-        let Deepest { placed, definite, stuck, .. } = deepest;
-        let stop = match stuck {
-            Some(entry) => {
-                format!("; it stopped before operation {}, the {}", self.op(entry).index, self.subject(entry))
-            }
-            None => String::new(),
-        };
-        format!(
-            "{place}no answer within the budget of {} search states; the longest order found has {placed} of \
-             {definite} definite operations{stop}",
-            plan::states_max(budget)
-        )
+        format!("{place}{undecided}")
     }
 
     fn two_cas(&self, first: usize, second: usize) -> Told {

@@ -48,7 +48,6 @@ use crate::keys::judge_keys;
 use crate::linear::{self, Search};
 use crate::model::{Entry, Model, Partition};
 use crate::object::Case;
-use crate::plan;
 use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Operations shown of a contradiction found by search.
@@ -83,7 +82,7 @@ impl<O: Object> General<O> {
             Ok(entries) => entries,
             Err(why) => return case.unknown(why),
         };
-        let states_max = plan::states_max(budget);
+        let states_max = budget.states_max.min(budget.bytes_max / 100);
         match linear::search(&self.object, &entries, states_max) {
             Search::Linearizable { .. } => Verdict::Valid,
             Search::OutOfBudget(deepest) => case.unknown(format!(

@@ -73,15 +73,17 @@ mod replay;
 mod stats;
 pub mod stream;
 pub mod txn;
+mod undecided;
 pub mod unique;
 pub mod verdict;
 
-pub use budget::{Budget, Stop};
+pub use budget::{Budget, EndedBy, Stop};
 pub use coverage::Coverage;
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};
 pub use linearizable::{Linearizable, check_key};
 pub use replay::replay;
 pub use stats::{Counts, FaultCounts, Stats};
+pub use undecided::Undecided;
 pub use verdict::{Anomaly, KeyVerdict, Verdict};
 
 /// Judges a history.

@@ -44,7 +44,7 @@ fn judge_key(history: &History, partition: &Partition<'_>, budget: &Budget) -> (
         Decision::Legal => Verdict::Valid,
         Decision::Illegal(proof) => Verdict::Invalid { anomalies: vec![case.proven(&proof)] },
         Decision::Exhausted(deepest) => Verdict::Invalid { anomalies: vec![case.searched(deepest, budget)] },
-        Decision::Unknown(deepest) => Verdict::unknown(case.undecided(deepest, budget)),
+        Decision::Unknown(undecided) => Verdict::unknown(case.undecided(&undecided)),
     };
     (engine, verdict)
 }
