@@ -6,24 +6,31 @@
 //! | [`mutex`] | `acquire`, `release` | exact |
 //! | [`fence`] | `acquire` → token, `claim` and `guarded` with it | exact as to tokens |
 //! | [`guarded`] | `claim` → value, `guarded` value, `read` → value | necessary |
+//! | [`lease`] | `elect`, `renew`, `resign`, `leader` → `{leader, epoch}` | exact as to what was told |
 //! | [`membership`] | `join` → incarnation, `leave`, `members` → all | necessary |
 //! | [`set`] | `add`, `read` → all | exact for unique elements |
+//! | [`elements`] | `add`, `remove`, `contains`, `read` → all | exact for each element; for whole reads by search |
 //! | [`list`] | `append`, `read` → all | exact for unique elements |
 //! | [`text`] | `put`, `append`, `get` → all | exact; by search where repeated pieces cannot be told apart |
-//! | [`counter`] | `increment`, `read` → count | exact |
+//! | [`counter`] | `increment`, `add`, `decrement`, `fetch_add` → before, `read` → count | exact; by search for other amounts than one |
 //! | [`queue`] | `enqueue`, `dequeue` → value or null | exact for unique values, by search where indefinite dequeues matter |
+//! | [`delivery`] | `enqueue`, `dequeue`, `drain` → all | exact for a queue that may repeat and reorder |
 //! | [`bank`] | `open`, `transfer`, `read` → balances | necessary; by search exact |
 //! | [`staleness`] | `write`, `read` that may be behind | exact as to what is known to be overwritten |
 //! | [`session`] | `write`, `read` → version | exact for given versions |
 
 pub mod bank;
 pub mod counter;
+pub mod delivery;
+pub mod elements;
 pub mod fence;
 mod grow;
 pub mod guarded;
+pub mod lease;
 pub mod list;
 pub mod membership;
 pub mod mutex;
+mod order;
 mod provenance;
 pub mod queue;
 pub mod session;
@@ -66,6 +73,7 @@ impl<'h> Case<'h> {
         places: impl IntoIterator<Item = usize>,
         reason: impl Into<String>,
     ) -> Verdict {
+        debug_assert!(crate::anomalies::meaning(name).is_some(), "{name} is not in the table of anomalies");
         let mut places: Vec<usize> = places.into_iter().take(SHOWN_MAX).collect();
         places.sort_unstable();
         places.dedup();
