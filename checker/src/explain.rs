@@ -11,7 +11,7 @@ use crate::linear::Deepest;
 use crate::model::Entry;
 use crate::model::register::{RegisterCall, RegisterPart};
 use crate::unique::{self, Hold, Proof, Unique};
-use crate::{Anomaly, Budget, History, Op};
+use crate::{Anomaly, Budget, History, Op, Undecided};
 
 /// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
 const OPS_MAX: usize = 24;
@@ -81,20 +81,9 @@ impl Case<'_, '_> {
     }
 
     /// Why there is no answer.
-    pub(crate) fn undecided(&self, deepest: Deepest, budget: &Budget) -> String {
+    pub(crate) fn undecided(&self, undecided: &Undecided) -> String {
         let place = if self.key.is_empty() { String::new() } else { format!("key {}: ", self.key) };
-        let Deepest { placed, definite, stuck, .. } = deepest;
-        let stop = match stuck {
-            Some(entry) => {
-                format!("; it stopped before operation {}, the {}", self.op(entry).index, self.subject(entry))
-            }
-            None => String::new(),
-        };
-        format!(
-            "{place}no answer within the budget of {} search states; the longest order found has {placed} of \
-             {definite} definite operations{stop}",
-            budget.states_max
-        )
+        format!("{place}{undecided}")
     }
 
     fn two_cas(&self, first: usize, second: usize) -> Told {

@@ -42,8 +42,9 @@ use serde_json::Value;
 
 use crate::general::{General, Object};
 use crate::history::draw;
-use crate::model::{Partition, key_text, partitions};
-use crate::{Anomaly, Budget, Checker, History, Op, Verdict};
+use crate::keys::judge_keys;
+use crate::model::{Partition, key_text};
+use crate::{Anomaly, Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Operations an anomaly shows at most.
 const SHOWN_MAX: usize = 12;
@@ -86,6 +87,36 @@ impl<'h> Case<'h> {
                 drawing: draw(&ops),
             }],
         }
+    }
+}
+
+/// Most operations of an anomaly where those are among them that put in what its reads show.
+const SUPPORTED_MAX: usize = 8;
+
+impl Broken {
+    /// With those operations that put in what its own ones show, where they are few: without them its reads would
+    /// prove nothing but that they show something.
+    fn supported(mut self, ops: &[(usize, &Op)]) -> Self {
+        let reads = ops.iter().filter(|(place, op)| self.places.contains(place) && op.end == OpEnd::Ok);
+        let shown: Vec<&Value> =
+            reads.filter(|(_, op)| op.f == "read" || op.f == "get").map(|(_, op)| &op.output).collect();
+        let is_shown = |put: &Value| {
+            shown.iter().any(|shown| match (shown, put) {
+                (Value::Array(all), put) => all.contains(put),
+                (Value::String(text), Value::String(piece)) => text.contains(&**piece),
+                _ => false,
+            })
+        };
+        let is_put = |op: &Op| matches!(&*op.f, "add" | "append" | "put") && op.end != OpEnd::Fail;
+        let support = ops
+            .iter()
+            .filter(|(place, op)| is_put(op) && !self.places.contains(place) && is_shown(&op.input));
+        let room = SUPPORTED_MAX.saturating_sub(self.places.len());
+        let support: Vec<usize> = support.map(|&(place, _)| place).take(room + 1).collect();
+        if support.len() <= room {
+            self.places.extend(support);
+        }
+        self
     }
 }
 
@@ -160,16 +191,8 @@ pub(crate) fn foreign(op: &Op, object: &str) -> Trouble {
     Trouble::Unjudged(format!("operation {} is `{}`, which {object} does not know", op.index, op.f))
 }
 
-/// `1/share` of the budget: for searches whose every state costs as much as many others.
-pub(crate) fn share_of(budget: &Budget, share: u64) -> Budget {
-    Budget { states_max: budget.states_max / share }
-}
-
-/// How much more than others the states of a search cost that are whole texts, queues or sets.
-const WHOLE_STATES_SHARE: u64 = 20;
-
 /// Judges the operations of one key by search.
-pub(crate) fn searched<O: Object>(
+pub(crate) fn searched<O: Object + Sync + Send>(
     history: &History,
     ops: &[(usize, &Op)],
     name: &'static str,
@@ -178,23 +201,25 @@ pub(crate) fn searched<O: Object>(
 ) -> Result<(), Trouble> {
     let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
     let part = History { ops, end_ns: history.end_ns, ..History::default() };
-    match General::new(name, object).check(&part, &share_of(budget, WHOLE_STATES_SHARE)) {
+    match General::new(name, object).check(&part, budget) {
         Verdict::Valid => Ok(()),
         verdict => Err(Trouble::Searched(verdict)),
     }
 }
 
-/// Judges every key alone.
-pub(crate) fn by_key(history: &History, judge: impl Fn(&[(usize, &Op)]) -> Result<(), Trouble>) -> Verdict {
-    let verdict = |part: &Partition<'_>| {
+/// Judges every key alone, keys side by side; `engine` names the algorithm.
+pub(crate) fn by_key<J>(engine: &'static str, history: &History, budget: &Budget, judge: J) -> Vec<KeyVerdict>
+where
+    J: Fn(&[(usize, &Op)], &Budget) -> Result<(), Trouble> + Sync,
+{
+    judge_keys(history, budget, |part, share| {
         let ops: Vec<(usize, &Op)> = part.ops.iter().map(|&place| (place, &history.ops[place])).collect();
         let case = Case::new(history, part);
-        match judge(&ops) {
-            Ok(()) => Verdict::Valid,
-            Err(Trouble::Broken(broken)) => case.broken(broken),
-            Err(Trouble::Unjudged(why)) => case.unknown(why),
-            Err(Trouble::Searched(verdict)) => verdict,
+        match judge(&ops, share) {
+            Ok(()) => (engine, Verdict::Valid),
+            Err(Trouble::Broken(broken)) => (engine, case.broken(broken.supported(&ops))),
+            Err(Trouble::Unjudged(why)) => (engine, case.unknown(why)),
+            Err(Trouble::Searched(verdict)) => ("search", verdict),
         }
-    };
-    partitions(history).iter().map(verdict).fold(Verdict::Valid, Verdict::merge)
+    })
 }

@@ -34,10 +34,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Broken, Trouble, WHOLE_STATES_SHARE, by_key, foreign, share_of};
+use super::{Broken, Trouble, by_key, foreign};
 use crate::general::{General, Object};
 use crate::model::{Model, key_text};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Does every read, key by key, show the same total? O(all that was read). A necessary condition of
 /// serialisability and of snapshot isolation, not a sufficient one.
@@ -57,8 +57,12 @@ impl Checker for Bank {
         "bank"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, |ops| self.judge(ops))
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| self.judge(ops))
     }
 }
 
@@ -147,7 +151,11 @@ impl Checker for LinearizableBank {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        General::new(self.name(), *self).check(history, &share_of(budget, WHOLE_STATES_SHARE))
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        General::new(self.name(), *self).check_keys(history, budget)
     }
 }
 

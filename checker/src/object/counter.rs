@@ -43,7 +43,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 
 /// Is the history, key by key, one of a linearizable counter that starts at 0? Exact and O(n log n) for increments
 /// by one, and where every change returned what it changed; within the budget by search for other amounts.
@@ -60,9 +60,15 @@ impl Checker for Counter {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        by_key(history, |ops| match ops.iter().all(|(_, op)| matches!(&*op.f, "increment" | "read")) {
-            true => judge(ops),
-            false => deltas::judge(history, ops, budget),
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, budget| {
+            match ops.iter().all(|(_, op)| matches!(&*op.f, "increment" | "read")) {
+                true => judge(ops),
+                false => deltas::judge(history, ops, budget),
+            }
         })
     }
 }

@@ -37,7 +37,7 @@ use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
 use crate::model::{Partition, key_text, partitions};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Does every value come out, key by key, and nothing else? Exact for that promise, O(n log n).
 ///
@@ -54,8 +54,12 @@ impl Checker for AtLeastOnceQueue {
         if self.once { "exactly-once-queue" } else { "at-least-once-queue" }
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, |ops| {
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| {
             let part = Part::new(ops)?;
             part.expected()?;
             if self.once {

@@ -37,13 +37,13 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
-use super::{Broken, Trouble, WHOLE_STATES_SHARE, by_key, foreign, share_of};
+use super::{Broken, Trouble, by_key, foreign, searched};
 use crate::explain;
-use crate::general::{General, Object};
+use crate::general::Object;
 use crate::model::register::{NULL, RegisterCall, RegisterPart, ValueId};
 use crate::model::{Entry, Model, key_text};
 use crate::plan::{self, Decision};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 pub use fate::{SetTally, tally};
 
 /// Is every element, key by key, one of a linearizable set that starts empty? Exact for `add`, `remove` and
@@ -62,7 +62,11 @@ impl Checker for ElementSet {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        by_key(history, |ops| judge(history, ops, budget))
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, budget| judge(history, ops, budget))
     }
 }
 
@@ -211,10 +215,10 @@ fn judge_element(history: &History, element: &Value, told: &[Mention<'_>], budge
         RegisterPart { entries: entries.collect(), values: vec![&Value::Null, element], failed: Vec::new() };
     let key = told.first().map_or(String::new(), |mention| key_text(&mention.op.key));
     let case = explain::Case { history, part: &register, key };
-    let mut anomaly = match plan::decide(&register, budget.states_max) {
+    let mut anomaly = match plan::decide(&register, budget) {
         Decision::Legal => return Verdict::Valid,
-        Decision::Unknown(deepest) => {
-            return Verdict::unknown(format!("element {element}: {}", case.undecided(deepest, budget)));
+        Decision::Unknown(undecided) => {
+            return Verdict::unknown(format!("element {element}: {}", case.undecided(&undecided)));
         }
         Decision::Illegal(proof) => case.proven(&proof),
         Decision::Exhausted(deepest) => case.searched(deepest, budget),
@@ -240,12 +244,17 @@ impl Checker for LinearizableSet {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        let each = ElementSet.check(history, budget);
-        let is_whole = |op: &Op| op.f == "read" && op.end == OpEnd::Ok;
-        if each != Verdict::Valid || !history.ops.iter().any(is_whole) {
-            return each;
-        }
-        General::new(self.name(), Whole).check(history, &share_of(budget, WHOLE_STATES_SHARE))
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, budget| {
+            judge(history, ops, budget)?;
+            match ops.iter().any(|(_, op)| op.f == "read" && op.end == OpEnd::Ok) {
+                true => searched(history, ops, self.name(), Whole, budget),
+                false => Ok(()),
+            }
+        })
     }
 }
 

@@ -36,7 +36,7 @@ use rustc_hash::FxHashMap;
 
 use super::order::{Ordered, first_back};
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Do tokens grow, and does the store never go back, key by key? O(n log n).
 ///
@@ -50,8 +50,12 @@ impl Checker for FencedLock {
         "fenced-lock"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

@@ -32,7 +32,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Is the value, key by key, the number of accepted writes? Necessary conditions, O(n log n): no two accepted
 /// writes of one value, no value that goes back, no value that nobody wrote.
@@ -46,8 +46,12 @@ impl Checker for GuardedCounter {
         "guarded-counter"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

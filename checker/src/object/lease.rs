@@ -42,7 +42,7 @@ use serde_json::Value;
 use super::order::{Ordered, first_back};
 use super::{Broken, Trouble, by_key, foreign};
 use crate::explain::spoken;
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Is there, key by key, at most one leader at a time, as far as was told? Exact as to what was told; O(n log n).
 ///
@@ -58,8 +58,12 @@ impl Checker for Leases {
         "leases"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

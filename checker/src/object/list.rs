@@ -30,7 +30,7 @@ use serde_json::Value;
 
 use super::grow::{Growing, Item, Stage};
 use super::{Broken, Trouble, by_key};
-use crate::{Budget, Checker, History, Op, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, Verdict};
 
 /// Is the history, key by key, one of linearizable lists? Exact; takes time in proportion to all that was read.
 ///
@@ -45,8 +45,12 @@ impl Checker for AppendList {
         "append-list"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

@@ -35,7 +35,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Does every list show whom it must and nobody whom it must not, group by group? Necessary conditions;
 /// O(lists × incarnations).
@@ -51,8 +51,12 @@ impl Checker for Membership {
         "membership"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

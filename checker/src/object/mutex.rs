@@ -35,7 +35,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 
 /// Is there, key by key, never more than one holder? O(n log n).
 ///
@@ -48,8 +48,12 @@ impl Checker for Mutex {
         "mutex"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

@@ -39,7 +39,7 @@ use serde_json::Value;
 use super::{Broken, Trouble, by_key, foreign, searched};
 use crate::general::Object;
 use crate::model::Model;
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 use unknown::Counted;
 
 /// Is the history, key by key, one of a linearizable queue that starts empty? Exact; O(n log n) but for rare cases
@@ -57,7 +57,11 @@ impl Checker for Queue {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        by_key(history, |ops| {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, budget| {
             let part = Part::new(ops)?;
             part.orders_of_taken()?;
             let rest = part.what_was_left().and_then(|()| part.empties());

@@ -36,7 +36,7 @@ mod values;
 use rustc_hash::FxHashMap;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 pub use values::ValueSessions;
 
 /// Does every process, key by key, get the four session guarantees? Exact for given versions, O(n).
@@ -51,8 +51,12 @@ impl Checker for Sessions {
         "sessions"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 

@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
 use crate::model::partitions;
-use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 
 /// Is no read, key by key, further behind than the bound? Exact as to what is known to be overwritten, and in
 /// O(n log n); it does not ask for one order of all operations.
@@ -50,8 +50,12 @@ impl Checker for BoundedStaleness {
         "bounded-staleness"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, |ops| {
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| {
             let part = Part::new(ops)?;
             part.written()?;
             part.fresh(self.bound_ns)?;
@@ -72,8 +76,12 @@ impl Checker for MonotonicReads {
         "monotonic-reads"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, |ops| match Part::new(ops)?.went_back().first() {
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| match Part::new(ops)?.went_back().first() {
             None => Ok(()),
             Some(&(newer, older)) => {
                 let reason = "a client read an older value than it had read before".to_string();

@@ -40,7 +40,7 @@ use super::{Trouble, by_key, foreign, searched};
 use crate::general::Object;
 use crate::model::Model;
 use crate::unique::{self, Unique};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Is the history, key by key, one of linearizable texts? Exact; takes time in proportion to all that was read,
 /// O(n log n) beyond that, but for repeated pieces of which nobody can tell who appended which.
@@ -59,7 +59,11 @@ impl Checker for Text {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        by_key(history, |ops| judge(history, ops, budget))
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key("text", history, budget, |ops, share| judge(history, ops, share))
     }
 }
 

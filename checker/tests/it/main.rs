@@ -19,3 +19,4 @@ mod simulated;
 mod stale;
 mod stream;
 mod text;
+mod txn;

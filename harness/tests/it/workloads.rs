@@ -80,9 +80,22 @@ impl Canary {
                 !summary.failovers.is_empty() && summary.failovers.iter().any(|f| f.first_ack_ns.is_some())
             );
             assert_eq!(shardstorm(&["check", folder.path().to_str().unwrap()]).code, 0);
+            self.judge_beginnings(&std::fs::read_to_string(folder.history()).unwrap());
             return;
         }
         panic!("{}: {} was not found with any seed", self.workload, self.bug);
+    }
+
+    /// Every beginning of a history that keeps a promise keeps it: `--stop-at-first` judges beginnings.
+    fn judge_beginnings(&self, history: &str) {
+        let lines: Vec<&str> = history.split_inclusive('\n').collect();
+        let store = Store::new();
+        let path = store.path().join("beginning.jsonl");
+        for tenths in [1, 3, 5, 7, 9] {
+            std::fs::write(&path, lines[..lines.len() * tenths / 10].concat()).unwrap();
+            let judged = shardstorm(&["check", path.to_str().unwrap(), "--workload", self.workload]);
+            assert_eq!(judged.code, 0, "{} at {tenths}/10: {}", self.workload, judged.said());
+        }
     }
 }
 

@@ -129,9 +129,11 @@ fn in_given_order(history: &History, part: &Part<'_>, budget: &Budget) -> Result
     let register = RegisterPart { entries, values: said.iter().collect(), failed: Vec::new() };
     let key = part.sights.first().map_or(String::new(), |sight| key_text(&sight.op.key));
     let case = explain::Case { history, part: &register, key };
-    let mut anomaly = match plan::decide(&register, budget.states_max) {
+    let mut anomaly = match plan::decide(&register, budget) {
         Decision::Legal => return Ok(()),
-        Decision::Unknown(deepest) => return Err(Trouble::Unjudged(case.undecided(deepest, budget))),
+        Decision::Unknown(undecided) => {
+            return Err(Trouble::Searched(Verdict::unknown(case.undecided(&undecided))));
+        }
         Decision::Illegal(proof) => case.proven(&proof),
         Decision::Exhausted(deepest) => case.searched(deepest, budget),
     };

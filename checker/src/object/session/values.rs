@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::object::staleness::Part;
 use crate::object::{Broken, by_key};
-use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 
 /// Does every process, key by key, get the four session guarantees? `write` writes unique values, `read` returns
 /// them, from whatever replica. One value is older than another if it was certainly in place before the write of the
@@ -42,8 +42,12 @@ impl Checker for ValueSessions {
         "value-sessions"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, |ops| {
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| {
             let part = Part::new(ops)?;
             part.written()?;
             Ok(judge(&part, ops)?)

@@ -1,0 +1,394 @@
+//! The order of each list's elements, as the reads show it, and what is wrong with the reads themselves.
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use super::super::Trouble;
+use super::super::findings::Findings;
+use super::super::read_in::{Act, Step, Txns};
+use crate::OpEnd;
+
+/// One append.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Append {
+    pub(super) code: u64,
+    pub(super) txn: u32,
+    /// Is it its transaction's last to this list?
+    pub(super) is_last: bool,
+    /// Does the longest read show it?
+    pub(super) is_seen: bool,
+}
+
+/// Nobody appended the element in this place.
+const NOBODY: u32 = u32::MAX;
+
+/// All lists.
+pub(super) struct Lists<'h> {
+    /// By key, within a key by code.
+    appends: Vec<Append>,
+    /// Where each key's begin; one more at the end.
+    starts: Vec<u32>,
+    /// The elements of each key's longest read, as places in `appends`.
+    order: Vec<u32>,
+    order_starts: Vec<u32>,
+    longest: Vec<Option<(u32, &'h [Value])>>,
+    /// For lists of which two reads disagree: how long they agree.
+    cut: FxHashMap<u32, u32>,
+    /// Lists to which an element was appended twice: nothing follows from their reads.
+    ambiguous: FxHashMap<u32, u64>,
+    /// Lists with appends that took effect and that no read shows.
+    has_unseen: Vec<bool>,
+    /// Which transactions took effect for certain: acknowledged, or seen by one that was.
+    pub(super) committed: Vec<bool>,
+}
+
+/// The elements of a read: nil is the empty list. None when it is no list.
+pub(super) fn elements(read: &Value) -> Option<&[Value]> {
+    match read {
+        Value::Null => Some(&[]),
+        Value::Array(elements) => Some(elements),
+        _ => None,
+    }
+}
+
+impl<'h> Lists<'h> {
+    pub(super) fn new(txns: &Txns<'h>, findings: &mut Findings) -> Self {
+        let (appends, starts) = gather(txns);
+        let mut lists = Lists {
+            appends,
+            starts,
+            order: Vec::new(),
+            order_starts: vec![0],
+            longest: vec![None; txns.keys.len()],
+            cut: FxHashMap::default(),
+            ambiguous: FxHashMap::default(),
+            has_unseen: Vec::new(),
+            committed: txns.history.ops.iter().map(|op| op.end == OpEnd::Ok).collect(),
+        };
+        lists.sort(txns, findings);
+        lists.choose_longest(txns, findings);
+        let odd = lists.put_in_order(txns);
+        lists.compare(txns, &odd, findings);
+        lists.has_unseen =
+            (0..txns.keys.len() as u32).map(|key| lists.unseen(key).next().is_some()).collect();
+        lists
+    }
+
+    /// Sorts each list's appends by code; of equal ones those that failed give way.
+    fn sort(&mut self, txns: &Txns<'h>, findings: &mut Findings) {
+        for key in 0..txns.keys.len() {
+            let range = self.starts[key] as usize..self.starts[key + 1] as usize;
+            let own = &mut self.appends[range];
+            if own.is_sorted_by(|one, other| one.code < other.code) {
+                continue;
+            }
+            let failed = |append: &Append| txns.end(append.txn) == OpEnd::Fail;
+            own.sort_by_key(|append| (append.code, failed(append), append.txn));
+            let twice = own.windows(2).find(|pair| pair[0].code == pair[1].code && !failed(&pair[1]));
+            if let Some(pair) = twice {
+                let (key, code) = (key as u32, pair[0].code);
+                self.ambiguous.insert(key, code);
+                let [one, other] = [pair[0].txn, pair[1].txn].map(|txn| txns.history.ops[txn as usize].index);
+                findings.undecided.push(format!(
+                    "{} was appended to {} twice, by operations {one} and {other}: nobody can tell which of the two is read",
+                    txns.codes.text(code),
+                    txns.key_text(key),
+                ));
+            }
+        }
+    }
+
+    fn choose_longest(&mut self, txns: &Txns<'h>, findings: &mut Findings) {
+        for txn in txns.acknowledged() {
+            for step in txns.steps(txn) {
+                let Act::Read(value) = step.act else { continue };
+                let Some(read) = elements(value) else {
+                    let index = txns.history.ops[txn as usize].index;
+                    findings
+                        .undecided
+                        .push(format!("operation {index}: it read {value}, which is not a list"));
+                    self.ambiguous.insert(step.key, 0);
+                    continue;
+                };
+                let longest = &mut self.longest[step.key as usize];
+                if longest.is_none_or(|(_, known)| known.len() < read.len()) {
+                    *longest = Some((txn, read));
+                }
+            }
+        }
+    }
+
+    /// Finds the appends behind the longest reads. Returns, by key, the first place with something odd.
+    fn put_in_order(&mut self, txns: &Txns<'h>) -> FxHashMap<u32, u32> {
+        let mut odd = FxHashMap::default();
+        for key in 0..txns.keys.len() as u32 {
+            let read = self.longest[key as usize].map_or(&[][..], |(_, read)| read);
+            for (place, value) in (0u32..).zip(read) {
+                let found = self.find(txns, key, value);
+                if found.is_none_or(|at| {
+                    self.appends[at].is_seen || txns.end(self.appends[at].txn) == OpEnd::Fail
+                }) {
+                    odd.entry(key).or_insert(place);
+                }
+                let Some(at) = found else {
+                    self.order.push(NOBODY);
+                    continue;
+                };
+                self.order.push(at as u32);
+                self.appends[at].is_seen = true;
+                self.observe(txns, key, at);
+            }
+            self.order_starts.push(self.order.len() as u32);
+        }
+        odd
+    }
+
+    /// An indefinite transaction whose append was read took effect.
+    fn observe(&mut self, txns: &Txns<'h>, key: u32, at: usize) {
+        let txn = self.appends[at].txn;
+        if txns.end(txn) == OpEnd::Info && !self.ambiguous.contains_key(&key) {
+            self.committed[txn as usize] = true;
+        }
+    }
+
+    /// Holds every read against the longest one of its key.
+    fn compare(&mut self, txns: &Txns<'h>, odd: &FxHashMap<u32, u32>, findings: &mut Findings) {
+        let codes: Vec<u64> = self
+            .order
+            .iter()
+            .map(|&at| if at == NOBODY { u64::MAX } else { self.appends[at as usize].code })
+            .collect();
+        for txn in txns.acknowledged() {
+            for &Step { key, act } in txns.steps(txn) {
+                let Act::Read(value) = act else { continue };
+                let (Some(read), Some((_, longest))) = (elements(value), self.longest[key as usize]) else {
+                    continue;
+                };
+                let first = self.order_starts[key as usize] as usize;
+                let agrees = |(place, value): (usize, &Value)| match codes[first + place] {
+                    u64::MAX => *value == longest[place],
+                    code => txns.codes.find(value) == Some(code),
+                };
+                let differs = match std::ptr::eq(read, longest) {
+                    true => None,
+                    false => read.iter().enumerate().position(|at| !agrees(at)),
+                };
+                if let Some(place) = differs {
+                    self.disagree(txns, txn, key, place, read, findings);
+                }
+                let is_odd =
+                    !odd.is_empty() && odd.get(&key).is_some_and(|&place| (place as usize) < read.len());
+                if differs.is_some() || is_odd {
+                    self.look_closely(txns, txn, key, read, findings);
+                }
+            }
+        }
+    }
+
+    fn disagree(
+        &mut self,
+        txns: &Txns<'h>,
+        txn: u32,
+        key: u32,
+        place: usize,
+        read: &[Value],
+        findings: &mut Findings,
+    ) {
+        let cut = self.cut.entry(key).or_insert(u32::MAX);
+        *cut = (*cut).min(place as u32);
+        if self.ambiguous.contains_key(&key) {
+            return;
+        }
+        let Some((by, longest)) = self.longest[key as usize] else { return };
+        findings.note(txns, Trouble::IncompatibleOrder, key, &[txn, by], || {
+            let index = |txn: u32| txns.history.ops[txn as usize].index;
+            format!(
+                "operation {} read {} in place {} of {}, operation {} read {} there",
+                index(txn),
+                read[place],
+                place + 1,
+                txns.key_text(key),
+                index(by),
+                longest[place],
+            )
+        });
+    }
+
+    /// Each element of a read that is not as it should be.
+    fn look_closely(&mut self, txns: &Txns<'h>, txn: u32, key: u32, read: &[Value], findings: &mut Findings) {
+        if self.ambiguous.contains_key(&key) {
+            return;
+        }
+        let name = txns.key_text(key);
+        let index = |txn: u32| txns.history.ops[txn as usize].index;
+        let mut seen: FxHashMap<usize, ()> = FxHashMap::default();
+        let mut aborted: Option<Append> = None;
+        let (mut told_aborted, mut told_dirty) = (false, false);
+        for value in read {
+            let Some(at) = self.find(txns, key, value) else {
+                findings.note(txns, Trouble::FabricatedValue, key, &[txn], || {
+                    format!("operation {} read {value} in {name}, which nobody appended", index(txn))
+                });
+                continue;
+            };
+            self.observe(txns, key, at);
+            let append = self.appends[at];
+            if seen.insert(at, ()).is_some() {
+                findings.note(txns, Trouble::DuplicateElement, key, &[append.txn, txn], || {
+                    format!("operation {} read {value} in {name} twice, which was appended once", index(txn))
+                });
+            }
+            if txns.end(append.txn) == OpEnd::Fail {
+                aborted = Some(append);
+                if !std::mem::replace(&mut told_aborted, true) {
+                    findings.note(txns, Trouble::AbortedRead, key, &[append.txn, txn], || {
+                        let failed = index(append.txn);
+                        format!("operation {} read {value} in {name}, which operation {failed} appended, but that had failed", index(txn))
+                    });
+                }
+            } else if let Some(aborted) = aborted
+                && !std::mem::replace(&mut told_dirty, true)
+            {
+                findings.note(txns, Trouble::DirtyUpdate, key, &[aborted.txn, append.txn, txn], || {
+                    format!(
+                        "operation {} appended {value} to {name} on top of {}, which operation {} had appended, but that had failed",
+                        index(append.txn),
+                        txns.codes.text(aborted.code),
+                        index(aborted.txn),
+                    )
+                });
+            }
+        }
+    }
+
+    /// The place in `appends` of what was read.
+    fn find(&self, txns: &Txns<'h>, key: u32, value: &Value) -> Option<usize> {
+        self.find_code(key, txns.codes.find(value)?)
+    }
+
+    fn find_code(&self, key: u32, code: u64) -> Option<usize> {
+        let start = self.starts[key as usize] as usize;
+        let own = self.of(key);
+        // Where elements are counted up, each lies where the first one says.
+        let step = own.get(1).map_or(1, |second| second.code - own[0].code).max(1);
+        let guess = (code.wrapping_sub(own.first()?.code) / step) as usize;
+        let is_there = |at: usize| own.get(at).is_some_and(|append| append.code == code);
+        if is_there(guess) && !is_there(guess.wrapping_sub(1)) {
+            return Some(start + guess);
+        }
+        let at = own.partition_point(|append| append.code < code);
+        (own.get(at)?.code == code).then_some(start + at)
+    }
+
+    fn of(&self, key: u32) -> &[Append] {
+        &self.appends[self.starts[key as usize] as usize..self.starts[key as usize + 1] as usize]
+    }
+}
+
+/// What follows from the order.
+impl<'h> Lists<'h> {
+    /// Does anything follow from the reads of this list?
+    pub(super) fn is_clear(&self, key: u32) -> bool {
+        self.ambiguous.is_empty() || !self.ambiguous.contains_key(&key)
+    }
+
+    /// How many elements have a known order.
+    pub(super) fn known(&self, key: u32) -> u32 {
+        let all = self.order_starts[key as usize + 1] - self.order_starts[key as usize];
+        if self.cut.is_empty() { all } else { self.cut.get(&key).map_or(all, |&cut| cut.min(all)) }
+    }
+
+    /// Do all reads of this list agree?
+    pub(super) fn agrees(&self, key: u32) -> bool {
+        self.cut.is_empty() || !self.cut.contains_key(&key)
+    }
+
+    /// The append behind a place in the order, if there is one, of a transaction that did not fail.
+    pub(super) fn element(&self, key: u32, place: u32) -> Option<&Append> {
+        let at = *self.order[self.order_starts[key as usize] as usize..].get(place as usize)?;
+        let append = (place < self.known(key)).then(|| self.appends.get(at as usize))??;
+        self.committed[append.txn as usize].then_some(append)
+    }
+
+    /// The first element with a known writer from `place` on.
+    pub(super) fn next(&self, key: u32, place: u32) -> Option<&Append> {
+        (place..self.known(key)).find_map(|place| self.element(key, place))
+    }
+
+    /// The writer of a value that was read, wherever it stands.
+    pub(super) fn writer(&self, txns: &Txns<'h>, key: u32, value: &Value) -> Option<&Append> {
+        let append = &self.appends[self.find(txns, key, value)?];
+        self.committed[append.txn as usize].then_some(append)
+    }
+
+    /// Are there any of [`Lists::unseen`]?
+    pub(super) fn has_unseen(&self, key: u32) -> bool {
+        self.has_unseen[key as usize]
+    }
+
+    /// Appends that took effect, but that no read shows: they came after all that reads show.
+    pub(super) fn unseen(&self, key: u32) -> impl Iterator<Item = &Append> {
+        self.of(key).iter().filter(|append| !append.is_seen && self.committed[append.txn as usize])
+    }
+
+    /// The value of the first append of `txn` from place `length` on, or else an unseen one of its.
+    pub(super) fn first_of(&self, key: u32, length: u32, txn: u32) -> u64 {
+        let seen = (length..self.known(key)).filter_map(|place| self.element(key, place));
+        let mut all = seen.chain(self.unseen(key)).filter(|append| append.txn == txn);
+        all.next().map_or(0, |append| append.code)
+    }
+
+    /// Values that two transactions appended one right after the other.
+    pub(super) fn successive(&self, key: u32, one: u32, other: u32) -> (u64, u64) {
+        let mut before: Option<&Append> = None;
+        for append in (0..self.known(key)).filter_map(|place| self.element(key, place)) {
+            if let Some(before) = before
+                && (before.txn, append.txn) == (one, other)
+            {
+                return (before.code, append.code);
+            }
+            before = Some(append);
+        }
+        (before.map_or(0, |append| append.code), self.first_of(key, self.known(key), other))
+    }
+
+    /// The first `length` elements, as people read them; the last few of many.
+    pub(super) fn shown(&self, key: u32, length: u32) -> String {
+        const SHOWN_MAX: usize = 8;
+        let Some((_, longest)) = self.longest[key as usize] else { return "[]".to_string() };
+        let read = &longest[..longest.len().min(length as usize)];
+        let cut = if read.len() > SHOWN_MAX { "…, " } else { "" };
+        let last: Vec<String> =
+            read[read.len().saturating_sub(SHOWN_MAX)..].iter().map(Value::to_string).collect();
+        format!("[{cut}{}]", last.join(", "))
+    }
+}
+
+/// All appends, by key, with where each key's begin.
+fn gather(txns: &Txns<'_>) -> (Vec<Append>, Vec<u32>) {
+    let mut starts = vec![0u32; txns.keys.len() + 2];
+    let all = 0..txns.len() as u32;
+    for txn in all.clone() {
+        for step in txns.steps(txn) {
+            starts[step.key as usize + 2] += u32::from(matches!(step.act, Act::Write(_)));
+        }
+    }
+    for i in 2..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+    let total = starts[starts.len() - 1] as usize;
+    let mut appends = vec![Append { code: 0, txn: 0, is_last: false, is_seen: false }; total];
+    for txn in all {
+        let steps = txns.steps(txn);
+        for (i, step) in steps.iter().enumerate() {
+            let Act::Write(code) = step.act else { continue };
+            let again = |later: &Step<'_>| later.key == step.key && matches!(later.act, Act::Write(_));
+            let is_last = !steps[i + 1..].iter().any(again);
+            let at = &mut starts[step.key as usize + 1];
+            appends[*at as usize] = Append { code, txn, is_last, is_seen: false };
+            *at += 1;
+        }
+    }
+    starts.pop();
+    (appends, starts)
+}
