@@ -44,7 +44,7 @@ use crate::general::{General, Object};
 use crate::history::draw;
 use crate::keys::judge_keys;
 use crate::model::{Partition, key_text};
-use crate::{Anomaly, Budget, Checker, History, KeyVerdict, Op, Verdict};
+use crate::{Anomaly, Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Operations an anomaly shows at most.
 const SHOWN_MAX: usize = 12;
@@ -87,6 +87,36 @@ impl<'h> Case<'h> {
                 drawing: draw(&ops),
             }],
         }
+    }
+}
+
+/// Most operations of an anomaly where those are among them that put in what its reads show.
+const SUPPORTED_MAX: usize = 8;
+
+impl Broken {
+    /// With those operations that put in what its own ones show, where they are few: without them its reads would
+    /// prove nothing but that they show something.
+    fn supported(mut self, ops: &[(usize, &Op)]) -> Self {
+        let reads = ops.iter().filter(|(place, op)| self.places.contains(place) && op.end == OpEnd::Ok);
+        let shown: Vec<&Value> =
+            reads.filter(|(_, op)| op.f == "read" || op.f == "get").map(|(_, op)| &op.output).collect();
+        let is_shown = |put: &Value| {
+            shown.iter().any(|shown| match (shown, put) {
+                (Value::Array(all), put) => all.contains(put),
+                (Value::String(text), Value::String(piece)) => text.contains(&**piece),
+                _ => false,
+            })
+        };
+        let is_put = |op: &Op| matches!(&*op.f, "add" | "append" | "put") && op.end != OpEnd::Fail;
+        let support = ops
+            .iter()
+            .filter(|(place, op)| is_put(op) && !self.places.contains(place) && is_shown(&op.input));
+        let room = SUPPORTED_MAX.saturating_sub(self.places.len());
+        let support: Vec<usize> = support.map(|&(place, _)| place).take(room + 1).collect();
+        if support.len() <= room {
+            self.places.extend(support);
+        }
+        self
     }
 }
 
@@ -187,7 +217,7 @@ where
         let case = Case::new(history, part);
         match judge(&ops, share) {
             Ok(()) => (engine, Verdict::Valid),
-            Err(Trouble::Broken(broken)) => (engine, case.broken(broken)),
+            Err(Trouble::Broken(broken)) => (engine, case.broken(broken.supported(&ops))),
             Err(Trouble::Unjudged(why)) => (engine, case.unknown(why)),
             Err(Trouble::Searched(verdict)) => ("search", verdict),
         }

@@ -64,10 +64,10 @@ impl Checker for Counter {
     }
 
     fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
-        by_key(self.name(), history, budget, |ops, share| {
+        by_key(self.name(), history, budget, |ops, budget| {
             match ops.iter().all(|(_, op)| matches!(&*op.f, "increment" | "read")) {
                 true => judge(ops),
-                false => deltas::judge(history, ops, share),
+                false => deltas::judge(history, ops, budget),
             }
         })
     }

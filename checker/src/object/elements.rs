@@ -37,9 +37,9 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
-use super::{Broken, Trouble, by_key, foreign};
+use super::{Broken, Trouble, by_key, foreign, searched};
 use crate::explain;
-use crate::general::{General, Object};
+use crate::general::Object;
 use crate::model::register::{NULL, RegisterCall, RegisterPart, ValueId};
 use crate::model::{Entry, Model, key_text};
 use crate::plan::{self, Decision};
@@ -66,7 +66,7 @@ impl Checker for ElementSet {
     }
 
     fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
-        by_key(self.name(), history, budget, |ops, share| judge(history, ops, share))
+        by_key(self.name(), history, budget, |ops, budget| judge(history, ops, budget))
     }
 }
 
@@ -244,12 +244,17 @@ impl Checker for LinearizableSet {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        let each = ElementSet.check(history, budget);
-        let is_whole = |op: &Op| op.f == "read" && op.end == OpEnd::Ok;
-        if each != Verdict::Valid || !history.ops.iter().any(is_whole) {
-            return each;
-        }
-        General::new(self.name(), Whole).check(history, budget)
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, budget| {
+            judge(history, ops, budget)?;
+            match ops.iter().any(|(_, op)| op.f == "read" && op.end == OpEnd::Ok) {
+                true => searched(history, ops, self.name(), Whole, budget),
+                false => Ok(()),
+            }
+        })
     }
 }
 

@@ -131,7 +131,9 @@ fn in_given_order(history: &History, part: &Part<'_>, budget: &Budget) -> Result
     let case = explain::Case { history, part: &register, key };
     let mut anomaly = match plan::decide(&register, budget) {
         Decision::Legal => return Ok(()),
-        Decision::Unknown(undecided) => return Err(Trouble::Unjudged(case.undecided(&undecided))),
+        Decision::Unknown(undecided) => {
+            return Err(Trouble::Searched(Verdict::unknown(case.undecided(&undecided))));
+        }
         Decision::Illegal(proof) => case.proven(&proof),
         Decision::Exhausted(deepest) => case.searched(deepest, budget),
     };
