@@ -4,6 +4,8 @@ mod provenance;
 mod shrink;
 mod speech;
 
+pub(crate) use speech::spoken;
+
 use crate::history::draw;
 use crate::linear::Deepest;
 use crate::model::Entry;
@@ -71,6 +73,11 @@ impl Case<'_, '_> {
             told.1.insert_str(0, "whatever the register held before, ");
         }
         self.build(told, shown.into_iter().map(|i| self.part.entries[i].op).collect())
+    }
+
+    /// What was found out otherwise, from places in `History::ops`.
+    pub(crate) fn told(&self, name: &'static str, places: Vec<usize>, reason: String) -> Anomaly {
+        self.build((name, reason), places)
     }
 
     /// Why there is no answer.
@@ -211,6 +218,11 @@ impl Case<'_, '_> {
 
     /// An anomaly from places in `History::ops`.
     fn build(&self, told: Told, mut places: Vec<usize>) -> Anomaly {
+        debug_assert!(
+            crate::anomalies::meaning(told.0).is_some(),
+            "{} is not in the table of anomalies",
+            told.0
+        );
         places.sort_unstable();
         places.dedup();
         let ops: Vec<&Op> = places.iter().map(|&i| &self.history.ops[i]).collect();

@@ -6,24 +6,31 @@
 //! | [`mutex`] | `acquire`, `release` | exact |
 //! | [`fence`] | `acquire` → token, `claim` and `guarded` with it | exact as to tokens |
 //! | [`guarded`] | `claim` → value, `guarded` value, `read` → value | necessary |
+//! | [`lease`] | `elect`, `renew`, `resign`, `leader` → `{leader, epoch}` | exact as to what was told |
 //! | [`membership`] | `join` → incarnation, `leave`, `members` → all | necessary |
 //! | [`set`] | `add`, `read` → all | exact for unique elements |
+//! | [`elements`] | `add`, `remove`, `contains`, `read` → all | exact for each element; for whole reads by search |
 //! | [`list`] | `append`, `read` → all | exact for unique elements |
 //! | [`text`] | `put`, `append`, `get` → all | exact; by search where repeated pieces cannot be told apart |
-//! | [`counter`] | `increment`, `read` → count | exact |
+//! | [`counter`] | `increment`, `add`, `decrement`, `fetch_add` → before, `read` → count | exact; by search for other amounts than one |
 //! | [`queue`] | `enqueue`, `dequeue` → value or null | exact for unique values, by search where indefinite dequeues matter |
+//! | [`delivery`] | `enqueue`, `dequeue`, `drain` → all | exact for a queue that may repeat and reorder |
 //! | [`bank`] | `open`, `transfer`, `read` → balances | necessary; by search exact |
 //! | [`staleness`] | `write`, `read` that may be behind | exact as to what is known to be overwritten |
 //! | [`session`] | `write`, `read` → version | exact for given versions |
 
 pub mod bank;
 pub mod counter;
+pub mod delivery;
+pub mod elements;
 pub mod fence;
 mod grow;
 pub mod guarded;
+pub mod lease;
 pub mod list;
 pub mod membership;
 pub mod mutex;
+mod order;
 mod provenance;
 pub mod queue;
 pub mod session;
@@ -37,7 +44,7 @@ use crate::general::{General, Object};
 use crate::history::draw;
 use crate::keys::judge_keys;
 use crate::model::{Partition, key_text};
-use crate::{Anomaly, Budget, Checker, History, KeyVerdict, Op, Verdict};
+use crate::{Anomaly, Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Operations an anomaly shows at most.
 const SHOWN_MAX: usize = 12;
@@ -66,6 +73,7 @@ impl<'h> Case<'h> {
         places: impl IntoIterator<Item = usize>,
         reason: impl Into<String>,
     ) -> Verdict {
+        debug_assert!(crate::anomalies::meaning(name).is_some(), "{name} is not in the table of anomalies");
         let mut places: Vec<usize> = places.into_iter().take(SHOWN_MAX).collect();
         places.sort_unstable();
         places.dedup();
@@ -79,6 +87,36 @@ impl<'h> Case<'h> {
                 drawing: draw(&ops),
             }],
         }
+    }
+}
+
+/// Most operations of an anomaly where those are among them that put in what its reads show.
+const SUPPORTED_MAX: usize = 8;
+
+impl Broken {
+    /// With those operations that put in what its own ones show, where they are few: without them its reads would
+    /// prove nothing but that they show something.
+    fn supported(mut self, ops: &[(usize, &Op)]) -> Self {
+        let reads = ops.iter().filter(|(place, op)| self.places.contains(place) && op.end == OpEnd::Ok);
+        let shown: Vec<&Value> =
+            reads.filter(|(_, op)| op.f == "read" || op.f == "get").map(|(_, op)| &op.output).collect();
+        let is_shown = |put: &Value| {
+            shown.iter().any(|shown| match (shown, put) {
+                (Value::Array(all), put) => all.contains(put),
+                (Value::String(text), Value::String(piece)) => text.contains(&**piece),
+                _ => false,
+            })
+        };
+        let is_put = |op: &Op| matches!(&*op.f, "add" | "append" | "put") && op.end != OpEnd::Fail;
+        let support = ops
+            .iter()
+            .filter(|(place, op)| is_put(op) && !self.places.contains(place) && is_shown(&op.input));
+        let room = SUPPORTED_MAX.saturating_sub(self.places.len());
+        let support: Vec<usize> = support.map(|&(place, _)| place).take(room + 1).collect();
+        if support.len() <= room {
+            self.places.extend(support);
+        }
+        self
     }
 }
 
@@ -179,7 +217,7 @@ where
         let case = Case::new(history, part);
         match judge(&ops, share) {
             Ok(()) => (engine, Verdict::Valid),
-            Err(Trouble::Broken(broken)) => (engine, case.broken(broken)),
+            Err(Trouble::Broken(broken)) => (engine, case.broken(broken.supported(&ops))),
             Err(Trouble::Unjudged(why)) => (engine, case.unknown(why)),
             Err(Trouble::Searched(verdict)) => ("search", verdict),
         }

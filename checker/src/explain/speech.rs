@@ -33,6 +33,10 @@ impl Case<'_, '_> {
         match &*op.f {
             "get" => return format!("get of {} by process {process}", text(&op.output)),
             "put" | "append" => return format!("{} of {} by process {process}", op.f, text(&op.input)),
+            "fetch_add" => {
+                let (delta, before) = (spoken(&op.input), spoken(&op.output));
+                return format!("fetch-and-add of {delta} to {before} by process {process}");
+            }
             "add" | "remove" | "contains" => {
                 return format!("{} of {} by process {process}", op.f, spoken(&op.input));
             }
@@ -55,9 +59,10 @@ impl Case<'_, '_> {
     }
 
     pub(super) fn noun(&self, entry: usize) -> &str {
-        match (&*self.op(entry).f, self.call(entry)) {
-            ("cas", _) => "compare-and-set",
-            (f, _) => f,
+        match &*self.op(entry).f {
+            "cas" => "compare-and-set",
+            "fetch_add" => "fetch-and-add",
+            f => f,
         }
     }
 
@@ -111,7 +116,7 @@ impl Case<'_, '_> {
 }
 
 /// A value as people say it: text without quotes.
-pub(super) fn spoken(value: &Value) -> String {
+pub(crate) fn spoken(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -34,6 +34,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::order::{Ordered, first_back};
 use super::{Broken, Trouble, by_key, foreign};
 use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
@@ -123,23 +124,8 @@ fn first_grants(grants: &[Use]) -> Result<FxHashMap<i64, Use>, Broken> {
 
 /// No operation that was called after another one's return has a smaller token.
 fn in_order(uses: &[Use], broken: impl Fn(Use, Use) -> Broken) -> Result<(), Broken> {
-    let mut by_return = uses.to_vec();
-    by_return.sort_by_key(|used| used.ret);
-    let mut by_call = uses.to_vec();
-    by_call.sort_by_key(|used| used.call);
-    let mut returned = by_return.into_iter().peekable();
-    let mut highest: Option<Use> = None;
-    for new in by_call {
-        while let Some(old) = returned.next_if(|old| old.ret < new.call) {
-            if highest.is_none_or(|highest| highest.token < old.token) {
-                highest = Some(old);
-            }
-        }
-        if let Some(old) = highest
-            && new.token < old.token
-        {
-            return Err(broken(old, new));
-        }
+    match first_back(uses, |used| Ordered { rank: used.token, call: used.call, ret: used.ret }) {
+        None => Ok(()),
+        Some((&old, &new)) => Err(broken(old, new)),
     }
-    Ok(())
 }

@@ -114,19 +114,19 @@ pub fn monotonic_reads(history: &History) -> ReadsBack {
     all
 }
 
-struct Part<'h> {
+pub(super) struct Part<'h> {
     /// Who wrote each value, if not certainly in vain.
-    writes: FxHashMap<&'h Value, (usize, &'h Op)>,
+    pub(super) writes: FxHashMap<&'h Value, (usize, &'h Op)>,
     /// Who certainly did so in vain.
     failed: FxHashMap<&'h Value, usize>,
     /// In order of invocation.
-    reads: Vec<(usize, &'h Op)>,
+    pub(super) reads: Vec<(usize, &'h Op)>,
     /// Where in the history each value is first known to be in place: an acknowledgement or the return of a read.
-    known: FxHashMap<&'h Value, (u64, usize)>,
+    pub(super) known: FxHashMap<&'h Value, (u64, usize)>,
 }
 
 impl<'h> Part<'h> {
-    fn new(ops: &[(usize, &'h Op)]) -> Result<Self, Trouble> {
+    pub(super) fn new(ops: &[(usize, &'h Op)]) -> Result<Self, Trouble> {
         let mut part = Part {
             writes: FxHashMap::default(),
             failed: FxHashMap::default(),
@@ -162,12 +162,12 @@ impl<'h> Part<'h> {
     }
 
     /// Was `value` certainly in place before `write` was called? The initial value always was.
-    fn is_older(&self, value: &Value, write: &Op) -> bool {
+    pub(super) fn is_older(&self, value: &Value, write: &Op) -> bool {
         value.is_null() || self.known.get(value).is_some_and(|&(position, _)| position < write.call)
     }
 
     /// Somebody had begun to write whatever was read.
-    fn written(&self) -> Result<(), Broken> {
+    pub(super) fn written(&self) -> Result<(), Broken> {
         for &(place, read) in self.reads.iter().filter(|(_, read)| !read.output.is_null()) {
             let value = &read.output;
             match (self.writes.get(value), self.failed.get(value)) {

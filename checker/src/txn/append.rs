@@ -9,25 +9,26 @@ use super::read_in::Txns;
 use super::shortest::Step;
 use super::{cycles, interrupted};
 use crate::History;
-use order::Lists;
+use order::{Lists, Pasts};
 
 /// Everything that is wrong with a history of `append` and `r` steps; `stop` is asked now and then.
 pub(super) fn judge(history: &History, stop: &dyn Fn() -> bool) -> Findings {
     let mut findings = Findings::default();
-    let txns = match Txns::new(history, "append") {
+    let mut pasts = Pasts::default();
+    let txns = match Txns::new(history, "append", |codes, txn, key, value| pasts.read(codes, txn, key, value))
+    {
         Ok(txns) => txns,
         Err(why) => {
             findings.undecided.push(why);
             return findings;
         }
     };
-    let lists = Lists::new(&txns, &mut findings);
+    let lists = Lists::new(&txns, pasts, &mut findings);
     if stop() {
         return interrupted(findings);
     }
     let edges = edges::edges(&txns, &lists, &mut findings);
-    let graph = Graph::new(history, &lists.committed, edges);
-    match cycles::find(&graph, stop) {
+    match cycles::find(Graph::new(&txns, &lists.committed, edges), stop) {
         Some(cycles) => {
             findings.take(&txns, cycles, |step, names| lists.clause(&txns, step, names));
             findings
@@ -36,7 +37,7 @@ pub(super) fn judge(history: &History, stop: &dyn Fn() -> bool) -> Findings {
     }
 }
 
-impl Lists<'_> {
+impl Lists {
     /// What makes a dependency, in words.
     fn clause(&self, txns: &Txns<'_>, step: &Step, names: &Names<'_>) -> String {
         let key = step.key.unwrap_or_default();
@@ -53,7 +54,7 @@ impl Lists<'_> {
             Why::Rw => {
                 let length = self.view(txns, step.from, key).unwrap_or(0);
                 let next = self.first_of(key, length, step.to);
-                let read = self.shown(key, length);
+                let read = self.shown(txns, key, length);
                 format!("{one} read {list} as {read}, without {}, which {other} appended", text(next))
             }
             _ => {

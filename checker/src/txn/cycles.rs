@@ -73,13 +73,20 @@ impl Level {
 type Grid = [[Components; 3]; 4];
 
 /// All cycles of a graph; none when `stop` said so.
-pub(super) fn find(graph: &Graph, stop: &dyn Fn() -> bool) -> Option<Cycles> {
-    let mut grid = Grid::default();
-    let everything = Plain { graph, most: Why::Rw, order: Order::RealTime };
-    grid[3][2] = components(&everything, everything.late_first(), |_, _| true, stop)?;
-    if grid[3][2].len() == 0 {
-        return Some(Cycles::default());
+pub(super) fn find(graph: Graph<'_>, stop: &dyn Fn() -> bool) -> Option<Cycles> {
+    let everything = Plain { graph: &graph, most: Why::Rw, order: Order::RealTime };
+    let all = components(&everything, everything.late_first(), |_, _| true, stop)?;
+    match all.len() {
+        0 => Some(Cycles::default()),
+        _ => classify(&graph.with_sessions(), all, stop),
     }
+}
+
+/// From the components of everything, those of each kind.
+fn classify(graph: &Graph<'_>, all: Components, stop: &dyn Fn() -> bool) -> Option<Cycles> {
+    let mut grid = Grid::default();
+    grid[3][2] = all;
+    let everything = Plain { graph, most: Why::Rw, order: Order::RealTime };
     for order in (0..3).rev() {
         if order < 2 {
             let scope = scope(&everything, &grid[3][order + 1]);
@@ -109,7 +116,7 @@ fn scope<V: View>(view: &V, found: &Components) -> Vec<u32> {
 }
 
 /// The same for components of [`Snapshots`]. A lesser cycle passes through the snapshots of all its transactions.
-fn scope_of_snapshots(graph: &Graph, order: Order, found: &Components) -> Vec<u32> {
+fn scope_of_snapshots(graph: &Graph<'_>, order: Order, found: &Components) -> Vec<u32> {
     let view = Snapshots { graph, order };
     let mut scope = vec![0; Plain { graph, most: Why::Rw, order }.len() as usize];
     for (number, members) in (1..).zip(found.iter()) {
@@ -125,7 +132,7 @@ fn scope_of_snapshots(graph: &Graph, order: Order, found: &Components) -> Vec<u3
 
 /// The components of one of the graphs inside those of a larger one.
 fn within(
-    graph: &Graph,
+    graph: &Graph<'_>,
     level: Level,
     order: Order,
     scope: &[u32],
@@ -149,7 +156,7 @@ fn within(
 struct Marks(Vec<bool>);
 
 impl Marks {
-    fn new(graph: &Graph) -> Self {
+    fn new(graph: &Graph<'_>) -> Self {
         Marks(vec![false; 2 * graph.rows() as usize])
     }
 
@@ -172,7 +179,7 @@ impl Marks {
 }
 
 /// From the least graph to the largest, each component that holds no lesser one.
-fn tell(graph: &Graph, grid: &Grid, stop: &dyn Fn() -> bool) -> Option<Cycles> {
+fn tell(graph: &Graph<'_>, grid: &Grid, stop: &dyn Fn() -> bool) -> Option<Cycles> {
     let mut cycles = Cycles::default();
     let mut search = Search::new(graph);
     for order in 0..3 {

@@ -9,6 +9,7 @@
 use rustc_hash::FxHashMap;
 
 use super::Order;
+use super::read_in::Txns;
 use crate::{History, Process};
 
 /// What an edge says.
@@ -106,8 +107,9 @@ impl Hop {
 }
 
 /// The whole graph.
-#[derive(Debug)]
-pub(super) struct Graph {
+pub(super) struct Graph<'t> {
+    committed: &'t [bool],
+    txns_of: &'t Txns<'t>,
     pub(super) txns: u32,
     crowds: u32,
     /// Where the edges of each transaction and crowd begin; one more at the end.
@@ -115,7 +117,7 @@ pub(super) struct Graph {
     /// Targets, with the kind in the two highest bits.
     targets: Vec<u32>,
     keys: Vec<u32>,
-    /// The next committed transaction of the same process.
+    /// The next committed transaction of the same process; empty until asked for.
     next_in_process: Vec<u32>,
     /// The first barrier after a transaction's return.
     barrier_after: Vec<u32>,
@@ -123,10 +125,10 @@ pub(super) struct Graph {
     called_from: Vec<u32>,
 }
 
-impl Graph {
+impl<'t> Graph<'t> {
     /// Sorts the edges in; `committed` says which transactions took effect for certain.
-    pub(super) fn new(history: &History, committed: &[bool], edges: Edges) -> Self {
-        let txns = history.ops.len();
+    pub(super) fn new(txns_of: &'t Txns<'t>, committed: &'t [bool], edges: Edges) -> Self {
+        let txns = txns_of.len();
         let rows = txns + edges.crowds as usize;
         let mut starts = vec![0u32; rows + 2];
         for [from, ..] in &edges.list {
@@ -144,18 +146,24 @@ impl Graph {
         }
         starts.pop();
         drop(edges.list);
-        let (barrier_after, called_from) = barriers(history);
-        let next_in_process = sessions(history, committed);
+        let (barrier_after, called_from) = barriers(txns_of);
         Graph {
+            committed,
+            txns_of,
             txns: txns as u32,
             crowds: edges.crowds,
             starts,
             targets,
             keys,
-            next_in_process,
+            next_in_process: Vec::new(),
             barrier_after,
             called_from,
         }
+    }
+
+    /// The same with the order of each process.
+    pub(super) fn with_sessions(self) -> Self {
+        Graph { next_in_process: sessions(self.txns_of.history, self.committed), ..self }
     }
 
     fn barriers(&self) -> u32 {
@@ -206,7 +214,7 @@ impl Graph {
         }
         let (to, why) = match order {
             Order::Free => return None,
-            Order::Session => (self.next_in_process[txn as usize], Why::Process),
+            Order::Session => (*self.next_in_process.get(txn as usize)?, Why::Process),
             Order::RealTime => (self.barrier_after[txn as usize], Why::RealTime),
         };
         let base = if order == Order::RealTime { base } else { 0 };
@@ -229,20 +237,17 @@ impl Graph {
 }
 
 /// For each transaction the first barrier after its return, for each barrier the first call after it.
-fn barriers(history: &History) -> (Vec<u32>, Vec<u32>) {
-    let mut returns: Vec<(u64, u32)> = (0u32..)
-        .zip(&history.ops)
-        .filter(|(_, op)| op.end == crate::OpEnd::Ok)
-        .map(|(txn, op)| (op.ret, txn))
-        .collect();
+fn barriers(txns: &Txns<'_>) -> (Vec<u32>, Vec<u32>) {
+    let mut returns: Vec<(u64, u32)> =
+        txns.acknowledged().map(|txn| (txns.spans[txn as usize].1, txn)).collect();
     returns.sort_unstable();
-    let mut barrier_after = vec![NONE; history.ops.len()];
+    let mut barrier_after = vec![NONE; txns.len()];
     let mut called_from = Vec::new();
     let mut next = 0;
-    for (txn, op) in (0u32..).zip(&history.ops) {
+    for (txn, &(call, _)) in (0u32..).zip(&txns.spans) {
         let before = next;
         while let Some(&(ret, returned)) = returns.get(next)
-            && ret < op.call
+            && ret < call
         {
             barrier_after[returned as usize] = called_from.len() as u32;
             next += 1;
@@ -251,7 +256,7 @@ fn barriers(history: &History) -> (Vec<u32>, Vec<u32>) {
             called_from.push(txn);
         }
     }
-    called_from.push(history.ops.len() as u32);
+    called_from.push(txns.len() as u32);
     (barrier_after, called_from)
 }
 
@@ -286,9 +291,9 @@ pub(super) trait View {
 }
 
 /// Every vertex once; dependencies up to `most` and one order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Plain<'g> {
-    pub(super) graph: &'g Graph,
+    pub(super) graph: &'g Graph<'g>,
     pub(super) most: Why,
     pub(super) order: Order,
 }
@@ -327,9 +332,9 @@ impl View for Plain<'_> {
 /// Every transaction twice, as the instant of its snapshot (2 v) and of its commit (2 v + 1): what it depends on had
 /// committed before its snapshot, what replaced its reads committed after it. A cycle here is one in which no two rw
 /// follow each other, which is what snapshot isolation forbids (Cerone and Gotsman 2016).
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Snapshots<'g> {
-    pub(super) graph: &'g Graph,
+    pub(super) graph: &'g Graph<'g>,
     pub(super) order: Order,
 }
 

@@ -17,8 +17,8 @@ pub(super) struct Step<'h> {
 pub(super) enum Act<'h> {
     /// Writes or appends the value with this code.
     Write(u64),
-    /// Returned this.
-    Read(&'h Value),
+    /// Returned this: the elements of a list, or one value.
+    Read(&'h [Value]),
 }
 
 /// The codes of values: integers of 62 bits as themselves, whatever else by the order in which it came.
@@ -31,7 +31,8 @@ pub(super) struct Codes<'h> {
 const PLAIN_MAX: i64 = 1 << 61;
 
 impl<'h> Codes<'h> {
-    /// The code of a value that is written.
+    /// The code of a value.
+    #[inline]
     pub(super) fn intern(&mut self, value: &'h Value) -> u64 {
         if let Some(code) = plain(value) {
             return code;
@@ -43,7 +44,7 @@ impl<'h> Codes<'h> {
         })
     }
 
-    /// The code of a value that is read; none if it was never written.
+    /// The code of a value; none if it was never interned.
     #[inline]
     pub(super) fn find(&self, value: &Value) -> Option<u64> {
         plain(value).or_else(|| self.others.get(value).copied())
@@ -67,6 +68,9 @@ fn plain(value: &Value) -> Option<u64> {
 /// The history as tables. A transaction is named by its place in `History::ops`.
 pub(super) struct Txns<'h> {
     pub(super) history: &'h History,
+    /// How each transaction ended, and where it was called and returned: the history's own lines are long.
+    ends: Vec<OpEnd>,
+    pub(super) spans: Vec<(u64, u64)>,
     /// Where each transaction's steps begin; one more at the end.
     starts: Vec<u32>,
     steps: Vec<Step<'h>>,
@@ -76,23 +80,32 @@ pub(super) struct Txns<'h> {
 }
 
 impl<'h> Txns<'h> {
-    /// Reads a history in; `write` names the steps that write: `append` or `w`.
+    /// Reads a history in; `write` names the steps that write: `append` or `w`. `on_read` is given what each
+    /// acknowledged transaction read under which key, while it is at hand, and says what to keep of it.
     ///
     /// The error is a sentence that names the operation which is not a transaction.
-    pub(super) fn new(history: &'h History, write: &str) -> Result<Self, String> {
+    pub(super) fn new(
+        history: &'h History,
+        write: &str,
+        mut on_read: impl FnMut(&mut Codes<'h>, u32, u32, &'h Value) -> Result<&'h [Value], String>,
+    ) -> Result<Self, String> {
         if history.ops.len() >= 1 << 29 {
             return Err(format!("more than {} transactions at once", 1 << 29));
         }
         let mut txns = Txns {
             history,
+            ends: Vec::with_capacity(history.ops.len()),
+            spans: Vec::with_capacity(history.ops.len()),
             starts: Vec::with_capacity(history.ops.len() + 1),
             steps: Vec::with_capacity(history.ops.len() * 2),
             keys: Vec::new(),
             codes: Codes::default(),
         };
-        let mut numbers = FxHashMap::default();
-        for op in &history.ops {
+        let mut numbers: FxHashMap<u64, u32> = FxHashMap::default();
+        for (txn, op) in (0u32..).zip(&history.ops) {
             txns.starts.push(txns.steps.len() as u32);
+            txns.ends.push(op.end);
+            txns.spans.push((op.call, op.ret));
             let committed = op.end == OpEnd::Ok;
             let told = if committed { &op.output } else { &op.input };
             let steps = told.as_array().ok_or_else(|| {
@@ -100,38 +113,41 @@ impl<'h> Txns<'h> {
                 format!("operation {}: its {what} {told} is not a list of steps", op.index)
             })?;
             for step in steps {
-                txns.step(step, write, committed, &mut numbers)
-                    .map_err(|why| format!("operation {}: {why}", op.index))?;
+                let key_and_act = txns.step(step, write, &mut numbers).and_then(|(key, value)| match value {
+                    (true, value) => Ok(Some(Step { key, act: Act::Write(txns.codes.intern(value)) })),
+                    (false, _) if !committed => Ok(None),
+                    (false, value) => {
+                        let act = Act::Read(on_read(&mut txns.codes, txn, key, value)?);
+                        Ok(Some(Step { key, act }))
+                    }
+                });
+                txns.steps.extend(key_and_act.map_err(|why| format!("operation {}: {why}", op.index))?);
             }
         }
         txns.starts.push(txns.steps.len() as u32);
         Ok(txns)
     }
 
+    /// Takes a step apart: its key, does it write, its value.
     fn step(
         &mut self,
         step: &'h Value,
         write: &str,
-        committed: bool,
         numbers: &mut FxHashMap<u64, u32>,
-    ) -> Result<(), String> {
+    ) -> Result<(u32, (bool, &'h Value)), String> {
         let Some([Value::String(name), key, value]) = step.as_array().map(Vec::as_slice) else {
             return Err(format!("{step} is not a step like [\"{write}\", key, value]"));
         };
+        let writes = name == write;
+        if !writes && name != "r" {
+            return Err(format!("its step {step} is neither `{write}` nor `r`"));
+        }
         let code = self.codes.intern(key);
-        let key = *numbers.entry(code).or_insert_with(|| {
+        let number = *numbers.entry(code).or_insert_with(|| {
             self.keys.push(key);
             self.keys.len() as u32 - 1
         });
-        if name == write {
-            let act = Act::Write(self.codes.intern(value));
-            self.steps.push(Step { key, act });
-        } else if name != "r" {
-            return Err(format!("its step {step} is neither `{write}` nor `r`"));
-        } else if committed {
-            self.steps.push(Step { key, act: Act::Read(value) });
-        }
-        Ok(())
+        Ok((number, (writes, value)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -144,7 +160,7 @@ impl<'h> Txns<'h> {
     }
 
     pub(super) fn end(&self, txn: u32) -> OpEnd {
-        self.history.ops[txn as usize].end
+        self.ends[txn as usize]
     }
 
     /// Those that were acknowledged.

@@ -37,7 +37,7 @@ fn cost(before: Cost, why: Why) -> Cost {
 const SETTLED_MAX: u64 = 1 << 20;
 
 pub(super) struct Search<'g> {
-    graph: &'g Graph,
+    graph: &'g Graph<'g>,
     settled: u64,
 }
 
@@ -49,7 +49,7 @@ struct Reached {
 }
 
 impl<'g> Search<'g> {
-    pub(super) fn new(graph: &'g Graph) -> Self {
+    pub(super) fn new(graph: &'g Graph<'g>) -> Self {
         Search { graph, settled: 0 }
     }
 

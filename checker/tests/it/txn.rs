@@ -1,5 +1,9 @@
 //! Transactions: stated verdicts, an exhaustive oracle, simulated databases with and without bugs.
 
+mod database;
+mod oracle;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use checker::history::formats::{Format, Leniency, read};
@@ -7,6 +11,7 @@ use checker::txn::{self, Findings};
 use checker::{Budget, History};
 
 use crate::shared;
+use database::{Engine, Shape};
 
 /// Some of Elle's examples leave out `:process` and `:f`; there each call is a client's own.
 fn complete(text: &str) -> String {
@@ -44,4 +49,104 @@ fn the_examples_of_elle_are_judged_as_stated() {
     let skew = findings_of(&folder.join("elle-list-append/si-without-g-single.edn"));
     assert_eq!(verdict(&skew, "repeatable-read"), "invalid", "{:?}", names(&skew));
     assert!(names(&skew).contains(&"G2-item"));
+}
+
+/// Histories that are held against the oracle, each way.
+fn rounds() -> u64 {
+    std::env::var("CHECKER_TXN_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+}
+
+fn verdict(findings: &Findings, model: &str) -> &'static str {
+    findings.verdict(model.parse().expect("a model")).word()
+}
+
+fn told(history: &History, findings: &Findings) -> String {
+    let ops: Vec<_> = history.ops.iter().collect();
+    format!("{}\n{:#?}", checker::history::draw(&ops), findings)
+}
+
+const ENGINES: [Engine; 6] =
+    [Engine::Serial, Engine::Uncommitted, Engine::Snapshot, Engine::Overwriting, Engine::Stale, Engine::Fork];
+
+/// A small history of a random database, sometimes with made-up reads.
+fn small(seed: u64, registers: bool) -> Shape {
+    let engine = ENGINES[(seed % 6) as usize];
+    let wrong = if seed / 6 % 2 == 0 { 0 } else { 15 };
+    Shape {
+        txns: 3 + (seed / 12 % 3) as usize,
+        clients: 3,
+        keys: 1 + (seed / 36 % 3) as usize,
+        steps_max: 3,
+        fail: 10,
+        info: 15,
+        wrong,
+        registers,
+        last_look: seed / 108 % 4 != 0,
+        engine,
+    }
+}
+
+#[test]
+fn small_histories_of_lists_are_judged_as_by_trying_every_order() {
+    let mut verdicts = [[0u64; 2]; 2];
+    for seed in 0..rounds() {
+        let history = database::history(small(seed, false), seed);
+        let findings = txn::list_append(&history, &Budget::default());
+        assert!(findings.undecided.is_empty() || small(seed, false).wrong > 0, "{seed}: {findings:?}");
+        for (strict, model) in [(false, "serializable"), (true, "strict-serializable")] {
+            let expected = oracle::serializable(&history, false, strict);
+            verdicts[usize::from(strict)][usize::from(expected)] += 1;
+            let word = if expected { "valid" } else { "invalid" };
+            assert_eq!(verdict(&findings, model), word, "{seed} {model}\n{}", told(&history, &findings));
+        }
+    }
+    assert!(verdicts.iter().flatten().all(|&count| count * 20 > rounds()), "{verdicts:?}");
+}
+
+/// All kinds found in some histories of a database.
+fn kinds(shape: Shape, seeds: u64, judge: impl Fn(&History) -> Findings) -> BTreeSet<&'static str> {
+    (0..seeds)
+        .flat_map(|seed| judge(&database::history(shape, seed)).counts.into_keys())
+        .map(|trouble| trouble.name())
+        .collect()
+}
+
+fn lists(history: &History) -> Findings {
+    txn::list_append(history, &Budget::default())
+}
+
+#[test]
+fn a_serial_database_of_lists_is_strictly_serializable() {
+    for seed in 0..60 {
+        let clients = 1 + (seed % 20) as usize;
+        let history = database::history(Shape { clients, ..Shape::of(Engine::Serial) }, seed);
+        let findings = lists(&history);
+        assert_eq!(findings, Findings::default(), "{seed}\n{}", told(&history, &findings));
+    }
+}
+
+#[test]
+fn snapshots_without_more_skew_writes_and_nothing_else() {
+    let found = kinds(Shape::of(Engine::Snapshot), 40, lists);
+    assert!(found.contains("G2-item"), "{found:?}");
+    for seed in 0..40 {
+        let findings = lists(&database::history(Shape::of(Engine::Snapshot), seed));
+        assert_eq!(verdict(&findings, "strong-snapshot-isolation"), "valid", "{findings:#?}");
+    }
+}
+
+#[test]
+fn each_weakness_of_a_database_of_lists_has_its_name() {
+    let found = |engine| kinds(Shape::of(engine), 20, lists);
+    let overwriting = found(Engine::Overwriting);
+    assert!(overwriting.contains("lost-update") && overwriting.contains("G-single"), "{overwriting:?}");
+    let uncommitted = found(Engine::Uncommitted);
+    for name in ["G0", "G1a", "G1b", "G1c"] {
+        assert!(uncommitted.contains(name), "{name}: {uncommitted:?}");
+    }
+    let stale = found(Engine::Stale);
+    assert!(stale.contains("G-single-realtime"), "{stale:?}");
+    assert!(stale.iter().all(|name| name.ends_with("-realtime") || name.ends_with("-process")), "{stale:?}");
+    let fork = found(Engine::Fork);
+    assert!(fork.contains("G-nonadjacent"), "{fork:?}");
 }

@@ -136,7 +136,7 @@ fn a_bare_history_is_judged_by_the_workload_it_is_said_to_be_of() {
     std::fs::write(&file, overtaken).unwrap();
     let path = file.to_str().unwrap();
     let done = shardstorm(&["check", "--workload", "queue", path]);
-    assert!(done.code == 1 && done.stdout.contains("lost-update"), "{}", done.said());
+    assert!(done.code == 1 && done.stdout.contains("lost-value"), "{}", done.said());
     let found = shardstorm(&["check", path]);
     assert!(found.code == 1 && found.stdout.contains("judged as queue"), "{}", found.said());
     let register = shardstorm(&["check", "--model", "register", path]);

@@ -1,12 +1,13 @@
 //! Dependencies, transaction by transaction, and what a transaction does not see of itself.
 
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::super::Trouble;
 use super::super::findings::Findings;
 use super::super::graph::{Edges, Why};
 use super::super::read_in::{Act, Step, Txns};
-use super::order::{Lists, elements};
+use super::order::{Append, Lists};
 
 /// What the steps of one transaction on one list say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,14 +31,13 @@ fn view<'h>(txns: &Txns<'h>, steps: &[Step<'h>]) -> View<'h> {
     // What it read last, and the steps since.
     let mut base: Option<(&[Value], usize)> = None;
     for (i, step) in steps.iter().enumerate() {
-        let value = match step.act {
+        let read = match step.act {
             Act::Write(_) => {
                 view.writes = true;
                 continue;
             }
-            Act::Read(value) => value,
+            Act::Read(read) => read,
         };
-        let Some(read) = elements(value) else { return View { external: None, ..view } };
         let since = base.map_or(0, |(_, at)| at);
         let own = steps[since..i].iter().filter_map(|step| match step.act {
             Act::Write(code) => Some(code),
@@ -53,10 +53,9 @@ fn view<'h>(txns: &Txns<'h>, steps: &[Step<'h>]) -> View<'h> {
             Some((before, _)) => view.contradicts |= before != outer,
             None => {
                 view.external = Some(outer);
-                view.foresees = outer.last().is_some_and(|last| {
-                    steps[i..]
-                        .iter()
-                        .any(|step| matches!(step.act, Act::Write(code) if code_is(txns, last, code)))
+                view.foresees = steps[i..].iter().any(|step| match (step.act, outer.last()) {
+                    (Act::Write(code), Some(last)) => code_is(txns, last, code),
+                    _ => false,
                 });
             }
         }
@@ -65,9 +64,9 @@ fn view<'h>(txns: &Txns<'h>, steps: &[Step<'h>]) -> View<'h> {
     view
 }
 
-impl<'h> Lists<'h> {
+impl Lists {
     /// The length of the list that a transaction saw, without its own appends.
-    pub(super) fn view(&self, txns: &Txns<'h>, txn: u32, key: u32) -> Option<u32> {
+    pub(super) fn view(&self, txns: &Txns<'_>, txn: u32, key: u32) -> Option<u32> {
         let mut scratch = Vec::new();
         let own = txns.by_key(txn, &mut scratch);
         let of_key = own.chunk_by(|one, other| one.key == other.key).find(|steps| steps[0].key == key)?;
@@ -76,9 +75,11 @@ impl<'h> Lists<'h> {
 }
 
 /// All dependencies between transactions that took effect.
-pub(super) fn edges(txns: &Txns<'_>, lists: &Lists<'_>, findings: &mut Findings) -> Edges {
+pub(super) fn edges(txns: &Txns<'_>, lists: &Lists, findings: &mut Findings) -> Edges {
     let mut sweep = Sweep { txns, lists, edges: Edges::default(), late: Vec::new(), blind: Vec::new() };
-    sweep.writes();
+    for key in (0..txns.keys.len() as u32).filter(|&key| lists.is_clear(key)) {
+        sweep.writes(key, findings);
+    }
     let mut scratch = Vec::new();
     for txn in txns.acknowledged() {
         for steps in txns.by_key(txn, &mut scratch).chunk_by(|one, other| one.key == other.key) {
@@ -94,7 +95,7 @@ pub(super) fn edges(txns: &Txns<'_>, lists: &Lists<'_>, findings: &mut Findings)
 
 struct Sweep<'s, 'h> {
     txns: &'s Txns<'h>,
-    lists: &'s Lists<'h>,
+    lists: &'s Lists,
     edges: Edges,
     /// Who saw all of a list though there are appends that nobody saw: key, transaction.
     late: Vec<(u32, u32)>,
@@ -103,18 +104,52 @@ struct Sweep<'s, 'h> {
 }
 
 impl Sweep<'_, '_> {
-    /// Along each list, from each writer to the next.
-    fn writes(&mut self) {
-        for key in (0..self.txns.keys.len() as u32).filter(|&key| self.lists.is_clear(key)) {
-            let elements = (0..self.lists.known(key)).filter_map(|place| self.lists.element(key, place));
-            let mut before = None;
-            for append in elements {
-                if let Some(before) = before {
-                    self.edges.push(before, Why::Ww, append.txn, key);
-                }
-                before = Some(append.txn);
+    /// Along a list, from each writer to the next.
+    fn writes(&mut self, key: u32, findings: &mut Findings) {
+        let lists = self.lists;
+        let elements = (0..lists.known(key)).filter_map(|place| Some((place, lists.element(key, place)?)));
+        let mut before: Option<&Append> = None;
+        let mut places: Option<FxHashMap<u64, u32>> = None;
+        for (place, append) in elements {
+            let follows = before
+                .is_some_and(|before| before.txn == append.txn && before.nth.saturating_add(1) == append.nth);
+            if append.nth > 0 && !follows {
+                let places = places.get_or_insert_with(|| lists.places(key));
+                self.own_order(key, place, append, places, findings);
             }
+            if let Some(before) = before {
+                self.edges.push(before.txn, Why::Ww, append.txn, key);
+            }
+            before = Some(append);
         }
+    }
+
+    /// A transaction's appends to one list stand in its order, each after all that it appended before.
+    fn own_order(
+        &self,
+        key: u32,
+        place: u32,
+        append: &Append,
+        places: &FxHashMap<u64, u32>,
+        findings: &mut Findings,
+    ) {
+        let txns = self.txns;
+        let steps = txns.steps(append.txn).iter().filter(|step| step.key == key);
+        let earlier = steps.filter_map(|step| match step.act {
+            Act::Write(code) => Some(code),
+            Act::Read(_) => None,
+        });
+        let stands_before = |code: &u64| places.get(code).is_some_and(|&before| before < place);
+        let mut earlier = earlier.take_while(|&code| code != append.code);
+        let Some(missing) = earlier.find(|code| !stands_before(code)) else { return };
+        findings.note(txns, Trouble::IncompatibleOrder, key, &[append.txn], || {
+            let [first, then] = [missing, append.code].map(|code| txns.codes.text(code));
+            format!(
+                "operation {} appended {first} and then {then} to {}, where {then} was read without {first} before it",
+                txns.history.ops[append.txn as usize].index,
+                txns.key_text(key),
+            )
+        });
     }
 
     /// What one transaction's reads of one list say.
@@ -140,8 +175,15 @@ impl Sweep<'_, '_> {
         }
         let Some(external) = seen.external else { return };
         let length = external.len() as u32;
-        if let Some(last) = external.last() {
-            self.source(txn, key, last, findings);
+        if let Some(place) = length.checked_sub(1) {
+            // Where all reads agree, the order says who it was, and the values need not be looked at again.
+            let writer = match lists.agrees(key) {
+                true => lists.element(key, place),
+                false => external.last().and_then(|last| lists.writer(txns, key, last)),
+            };
+            if let Some(&writer) = writer {
+                self.source(txn, key, writer, findings);
+            }
         }
         // A read that disagrees with another one says nothing on what comes next.
         if length > lists.known(key) {
@@ -159,17 +201,17 @@ impl Sweep<'_, '_> {
     }
 
     /// Whoever appended the last element that was read.
-    fn source(&mut self, txn: u32, key: u32, last: &Value, findings: &mut Findings) {
-        let (txns, lists) = (self.txns, self.lists);
-        let Some(&append) = lists.writer(txns, key, last) else { return };
+    fn source(&mut self, txn: u32, key: u32, append: Append, findings: &mut Findings) {
+        let txns = self.txns;
         self.edges.push(append.txn, Why::Wr, txn, key);
         if append.txn != txn && !append.is_last {
             findings.note(txns, Trouble::IntermediateRead, key, &[append.txn, txn], || {
                 let index = |txn: u32| txns.history.ops[txn as usize].index;
                 format!(
-                    "operation {} read {} up to {last}, after which operation {} appended more in the same transaction",
+                    "operation {} read {} up to {}, after which operation {} appended more in the same transaction",
                     index(txn),
                     txns.key_text(key),
+                    txns.codes.text(append.code),
                     index(append.txn),
                 )
             });
@@ -193,7 +235,7 @@ impl Sweep<'_, '_> {
                 format!(
                     "operations {one} and {other} both read {} as {} and appended to it, as if the other one were not",
                     txns.key_text(key),
-                    lists.shown(key, length),
+                    lists.shown(txns, key, length),
                 )
             });
         }

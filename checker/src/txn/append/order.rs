@@ -1,11 +1,11 @@
 //! The order of each list's elements, as the reads show it, and what is wrong with the reads themselves.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::super::Trouble;
 use super::super::findings::Findings;
-use super::super::read_in::{Act, Step, Txns};
+use super::super::read_in::{Act, Codes, Txns};
 use crate::OpEnd;
 
 /// One append.
@@ -13,6 +13,8 @@ use crate::OpEnd;
 pub(super) struct Append {
     pub(super) code: u64,
     pub(super) txn: u32,
+    /// How many its transaction appended to this list before; no more than that type holds.
+    pub(super) nth: u16,
     /// Is it its transaction's last to this list?
     pub(super) is_last: bool,
     /// Does the longest read show it?
@@ -22,60 +24,103 @@ pub(super) struct Append {
 /// Nobody appended the element in this place.
 const NOBODY: u32 = u32::MAX;
 
+/// What the reads of a list have shown so far.
+#[derive(Debug, Default)]
+struct Shown {
+    /// The longest past that reads agree on, as codes.
+    codes: Vec<u64>,
+    /// Who read all of it first.
+    by: u32,
+}
+
+/// The pasts of all lists, put together while the history is read in.
+#[derive(Debug, Default)]
+pub(super) struct Pasts {
+    lists: Vec<Shown>,
+    /// Reads that show something else: who, key, place.
+    misfits: Vec<(u32, u32, u32)>,
+}
+
+impl Pasts {
+    /// Holds a read against those before it; what is longer adds to what is known.
+    pub(super) fn read<'h>(
+        &mut self,
+        codes: &mut Codes<'h>,
+        txn: u32,
+        key: u32,
+        value: &'h Value,
+    ) -> Result<&'h [Value], String> {
+        let elements = match value {
+            // What was never written is nil.
+            Value::Null => &[][..],
+            Value::Array(elements) => elements,
+            other => return Err(format!("it read {other}, which is not a list")),
+        };
+        if self.lists.len() <= key as usize {
+            self.lists.resize_with(key as usize + 1, Shown::default);
+        }
+        let past = &mut self.lists[key as usize];
+        let known = past.codes.len().min(elements.len());
+        for (place, (value, code)) in (0..).zip(elements.iter().zip(&past.codes)) {
+            if codes.intern(value) != *code {
+                self.misfits.push((txn, key, place));
+                return Ok(elements);
+            }
+        }
+        if elements.len() > known {
+            past.codes.extend(elements[known..].iter().map(|value| codes.intern(value)));
+            past.by = txn;
+        }
+        Ok(elements)
+    }
+}
+
 /// All lists.
-pub(super) struct Lists<'h> {
+pub(super) struct Lists {
     /// By key, within a key by code.
     appends: Vec<Append>,
     /// Where each key's begin; one more at the end.
     starts: Vec<u32>,
-    /// The elements of each key's longest read, as places in `appends`.
+    pasts: Pasts,
+    /// The elements of each key's past, as places in `appends`.
     order: Vec<u32>,
     order_starts: Vec<u32>,
-    longest: Vec<Option<(u32, &'h [Value])>>,
     /// For lists of which two reads disagree: how long they agree.
     cut: FxHashMap<u32, u32>,
     /// Lists to which an element was appended twice: nothing follows from their reads.
-    ambiguous: FxHashMap<u32, u64>,
+    ambiguous: FxHashSet<u32>,
     /// Lists with appends that took effect and that no read shows.
     has_unseen: Vec<bool>,
     /// Which transactions took effect for certain: acknowledged, or seen by one that was.
     pub(super) committed: Vec<bool>,
 }
 
-/// The elements of a read: nil is the empty list. None when it is no list.
-pub(super) fn elements(read: &Value) -> Option<&[Value]> {
-    match read {
-        Value::Null => Some(&[]),
-        Value::Array(elements) => Some(elements),
-        _ => None,
-    }
-}
-
-impl<'h> Lists<'h> {
-    pub(super) fn new(txns: &Txns<'h>, findings: &mut Findings) -> Self {
+impl Lists {
+    pub(super) fn new(txns: &Txns<'_>, mut pasts: Pasts, findings: &mut Findings) -> Self {
+        pasts.lists.resize_with(txns.keys.len(), Shown::default);
         let (appends, starts) = gather(txns);
         let mut lists = Lists {
             appends,
             starts,
+            pasts,
             order: Vec::new(),
             order_starts: vec![0],
-            longest: vec![None; txns.keys.len()],
             cut: FxHashMap::default(),
-            ambiguous: FxHashMap::default(),
+            ambiguous: FxHashSet::default(),
             has_unseen: Vec::new(),
-            committed: txns.history.ops.iter().map(|op| op.end == OpEnd::Ok).collect(),
+            committed: (0..txns.len() as u32).map(|txn| txns.end(txn) == OpEnd::Ok).collect(),
         };
         lists.sort(txns, findings);
-        lists.choose_longest(txns, findings);
         let odd = lists.put_in_order(txns);
-        lists.compare(txns, &odd, findings);
+        lists.misfits(txns, findings);
+        lists.odd_reads(txns, &odd, findings);
         lists.has_unseen =
             (0..txns.keys.len() as u32).map(|key| lists.unseen(key).next().is_some()).collect();
         lists
     }
 
     /// Sorts each list's appends by code; of equal ones those that failed give way.
-    fn sort(&mut self, txns: &Txns<'h>, findings: &mut Findings) {
+    fn sort(&mut self, txns: &Txns<'_>, findings: &mut Findings) {
         for key in 0..txns.keys.len() {
             let range = self.starts[key] as usize..self.starts[key + 1] as usize;
             let own = &mut self.appends[range];
@@ -87,7 +132,7 @@ impl<'h> Lists<'h> {
             let twice = own.windows(2).find(|pair| pair[0].code == pair[1].code && !failed(&pair[1]));
             if let Some(pair) = twice {
                 let (key, code) = (key as u32, pair[0].code);
-                self.ambiguous.insert(key, code);
+                self.ambiguous.insert(key);
                 let [one, other] = [pair[0].txn, pair[1].txn].map(|txn| txns.history.ops[txn as usize].index);
                 findings.undecided.push(format!(
                     "{} was appended to {} twice, by operations {one} and {other}: nobody can tell which of the two is read",
@@ -98,45 +143,22 @@ impl<'h> Lists<'h> {
         }
     }
 
-    fn choose_longest(&mut self, txns: &Txns<'h>, findings: &mut Findings) {
-        for txn in txns.acknowledged() {
-            for step in txns.steps(txn) {
-                let Act::Read(value) = step.act else { continue };
-                let Some(read) = elements(value) else {
-                    let index = txns.history.ops[txn as usize].index;
-                    findings
-                        .undecided
-                        .push(format!("operation {index}: it read {value}, which is not a list"));
-                    self.ambiguous.insert(step.key, 0);
-                    continue;
-                };
-                let longest = &mut self.longest[step.key as usize];
-                if longest.is_none_or(|(_, known)| known.len() < read.len()) {
-                    *longest = Some((txn, read));
-                }
-            }
-        }
-    }
-
-    /// Finds the appends behind the longest reads. Returns, by key, the first place with something odd.
-    fn put_in_order(&mut self, txns: &Txns<'h>) -> FxHashMap<u32, u32> {
+    /// Finds the appends behind what was read. Returns, by key, the first place with something odd.
+    fn put_in_order(&mut self, txns: &Txns<'_>) -> FxHashMap<u32, u32> {
         let mut odd = FxHashMap::default();
         for key in 0..txns.keys.len() as u32 {
-            let read = self.longest[key as usize].map_or(&[][..], |(_, read)| read);
-            for (place, value) in (0u32..).zip(read) {
-                let found = self.find(txns, key, value);
-                if found.is_none_or(|at| {
-                    self.appends[at].is_seen || txns.end(self.appends[at].txn) == OpEnd::Fail
-                }) {
-                    odd.entry(key).or_insert(place);
+            for place in 0..self.pasts.lists[key as usize].codes.len() {
+                let found = self.find(key, self.pasts.lists[key as usize].codes[place]);
+                let is_odd =
+                    |at: usize| self.appends[at].is_seen || txns.end(self.appends[at].txn) == OpEnd::Fail;
+                if found.is_none_or(is_odd) {
+                    odd.entry(key).or_insert(place as u32);
                 }
-                let Some(at) = found else {
-                    self.order.push(NOBODY);
-                    continue;
-                };
-                self.order.push(at as u32);
-                self.appends[at].is_seen = true;
-                self.observe(txns, key, at);
+                self.order.push(found.map_or(NOBODY, |at| at as u32));
+                if let Some(at) = found {
+                    self.appends[at].is_seen = true;
+                    self.observe(txns, key, at);
+                }
             }
             self.order_starts.push(self.order.len() as u32);
         }
@@ -144,79 +166,55 @@ impl<'h> Lists<'h> {
     }
 
     /// An indefinite transaction whose append was read took effect.
-    fn observe(&mut self, txns: &Txns<'h>, key: u32, at: usize) {
+    fn observe(&mut self, txns: &Txns<'_>, key: u32, at: usize) {
         let txn = self.appends[at].txn;
-        if txns.end(txn) == OpEnd::Info && !self.ambiguous.contains_key(&key) {
+        if txns.end(txn) == OpEnd::Info && !self.ambiguous.contains(&key) {
             self.committed[txn as usize] = true;
         }
     }
 
-    /// Holds every read against the longest one of its key.
-    fn compare(&mut self, txns: &Txns<'h>, odd: &FxHashMap<u32, u32>, findings: &mut Findings) {
-        let codes: Vec<u64> = self
-            .order
-            .iter()
-            .map(|&at| if at == NOBODY { u64::MAX } else { self.appends[at as usize].code })
-            .collect();
+    /// Reads that disagree with others before them.
+    fn misfits(&mut self, txns: &Txns<'_>, findings: &mut Findings) {
+        for (txn, key, place) in std::mem::take(&mut self.pasts.misfits) {
+            let cut = self.cut.entry(key).or_insert(u32::MAX);
+            *cut = (*cut).min(place);
+            let past = &self.pasts.lists[key as usize];
+            if self.ambiguous.contains(&key) {
+                continue;
+            }
+            findings.note(txns, Trouble::IncompatibleOrder, key, &[txn, past.by], || {
+                let index = |txn: u32| txns.history.ops[txn as usize].index;
+                format!(
+                    "operations {} and {} read {} differently from place {} on, where the second one read {}",
+                    index(txn),
+                    index(past.by),
+                    txns.key_text(key),
+                    place + 1,
+                    txns.codes.text(past.codes[place as usize]),
+                )
+            });
+        }
+    }
+
+    /// Looks closely at reads that show something odd, and at those of lists whose reads disagree.
+    fn odd_reads(&mut self, txns: &Txns<'_>, odd: &FxHashMap<u32, u32>, findings: &mut Findings) {
+        if odd.is_empty() && self.cut.is_empty() {
+            return;
+        }
         for txn in txns.acknowledged() {
-            for &Step { key, act } in txns.steps(txn) {
-                let Act::Read(value) = act else { continue };
-                let (Some(read), Some((_, longest))) = (elements(value), self.longest[key as usize]) else {
-                    continue;
-                };
-                let first = self.order_starts[key as usize] as usize;
-                let agrees = |(place, value): (usize, &Value)| match codes[first + place] {
-                    u64::MAX => *value == longest[place],
-                    code => txns.codes.find(value) == Some(code),
-                };
-                let differs = match std::ptr::eq(read, longest) {
-                    true => None,
-                    false => read.iter().enumerate().position(|at| !agrees(at)),
-                };
-                if let Some(place) = differs {
-                    self.disagree(txns, txn, key, place, read, findings);
-                }
-                let is_odd =
-                    !odd.is_empty() && odd.get(&key).is_some_and(|&place| (place as usize) < read.len());
-                if differs.is_some() || is_odd {
-                    self.look_closely(txns, txn, key, read, findings);
+            for step in txns.steps(txn) {
+                let Act::Read(read) = step.act else { continue };
+                let is_odd = odd.get(&step.key).is_some_and(|&place| (place as usize) < read.len());
+                if is_odd || self.cut.contains_key(&step.key) {
+                    self.look_closely(txns, txn, step.key, read, findings);
                 }
             }
         }
     }
 
-    fn disagree(
-        &mut self,
-        txns: &Txns<'h>,
-        txn: u32,
-        key: u32,
-        place: usize,
-        read: &[Value],
-        findings: &mut Findings,
-    ) {
-        let cut = self.cut.entry(key).or_insert(u32::MAX);
-        *cut = (*cut).min(place as u32);
-        if self.ambiguous.contains_key(&key) {
-            return;
-        }
-        let Some((by, longest)) = self.longest[key as usize] else { return };
-        findings.note(txns, Trouble::IncompatibleOrder, key, &[txn, by], || {
-            let index = |txn: u32| txns.history.ops[txn as usize].index;
-            format!(
-                "operation {} read {} in place {} of {}, operation {} read {} there",
-                index(txn),
-                read[place],
-                place + 1,
-                txns.key_text(key),
-                index(by),
-                longest[place],
-            )
-        });
-    }
-
     /// Each element of a read that is not as it should be.
-    fn look_closely(&mut self, txns: &Txns<'h>, txn: u32, key: u32, read: &[Value], findings: &mut Findings) {
-        if self.ambiguous.contains_key(&key) {
+    fn look_closely(&mut self, txns: &Txns<'_>, txn: u32, key: u32, read: &[Value], findings: &mut Findings) {
+        if self.ambiguous.contains(&key) {
             return;
         }
         let name = txns.key_text(key);
@@ -225,7 +223,7 @@ impl<'h> Lists<'h> {
         let mut aborted: Option<Append> = None;
         let (mut told_aborted, mut told_dirty) = (false, false);
         for value in read {
-            let Some(at) = self.find(txns, key, value) else {
+            let Some(at) = self.place(txns, key, value) else {
                 findings.note(txns, Trouble::FabricatedValue, key, &[txn], || {
                     format!("operation {} read {value} in {name}, which nobody appended", index(txn))
                 });
@@ -262,11 +260,12 @@ impl<'h> Lists<'h> {
     }
 
     /// The place in `appends` of what was read.
-    fn find(&self, txns: &Txns<'h>, key: u32, value: &Value) -> Option<usize> {
-        self.find_code(key, txns.codes.find(value)?)
+    fn place(&self, txns: &Txns<'_>, key: u32, value: &Value) -> Option<usize> {
+        self.find(key, txns.codes.find(value)?)
     }
 
-    fn find_code(&self, key: u32, code: u64) -> Option<usize> {
+    /// The place in `appends` of an element of a list.
+    fn find(&self, key: u32, code: u64) -> Option<usize> {
         let start = self.starts[key as usize] as usize;
         let own = self.of(key);
         // Where elements are counted up, each lies where the first one says.
@@ -286,10 +285,10 @@ impl<'h> Lists<'h> {
 }
 
 /// What follows from the order.
-impl<'h> Lists<'h> {
+impl Lists {
     /// Does anything follow from the reads of this list?
     pub(super) fn is_clear(&self, key: u32) -> bool {
-        self.ambiguous.is_empty() || !self.ambiguous.contains_key(&key)
+        self.ambiguous.is_empty() || !self.ambiguous.contains(&key)
     }
 
     /// How many elements have a known order.
@@ -310,14 +309,20 @@ impl<'h> Lists<'h> {
         self.committed[append.txn as usize].then_some(append)
     }
 
+    /// Where each element with a known writer stands, by its code.
+    pub(super) fn places(&self, key: u32) -> FxHashMap<u64, u32> {
+        let places = (0..self.known(key)).rev();
+        places.filter_map(|place| Some((self.element(key, place)?.code, place))).collect()
+    }
+
     /// The first element with a known writer from `place` on.
     pub(super) fn next(&self, key: u32, place: u32) -> Option<&Append> {
         (place..self.known(key)).find_map(|place| self.element(key, place))
     }
 
     /// The writer of a value that was read, wherever it stands.
-    pub(super) fn writer(&self, txns: &Txns<'h>, key: u32, value: &Value) -> Option<&Append> {
-        let append = &self.appends[self.find(txns, key, value)?];
+    pub(super) fn writer(&self, txns: &Txns<'_>, key: u32, value: &Value) -> Option<&Append> {
+        let append = &self.appends[self.place(txns, key, value)?];
         self.committed[append.txn as usize].then_some(append)
     }
 
@@ -353,13 +358,13 @@ impl<'h> Lists<'h> {
     }
 
     /// The first `length` elements, as people read them; the last few of many.
-    pub(super) fn shown(&self, key: u32, length: u32) -> String {
+    pub(super) fn shown(&self, txns: &Txns<'_>, key: u32, length: u32) -> String {
         const SHOWN_MAX: usize = 8;
-        let Some((_, longest)) = self.longest[key as usize] else { return "[]".to_string() };
-        let read = &longest[..longest.len().min(length as usize)];
+        let codes = &self.pasts.lists[key as usize].codes;
+        let read = &codes[..codes.len().min(length as usize)];
         let cut = if read.len() > SHOWN_MAX { "…, " } else { "" };
-        let last: Vec<String> =
-            read[read.len().saturating_sub(SHOWN_MAX)..].iter().map(Value::to_string).collect();
+        let last = &read[read.len().saturating_sub(SHOWN_MAX)..];
+        let last: Vec<String> = last.iter().map(|&code| txns.codes.text(code)).collect();
         format!("[{cut}{}]", last.join(", "))
     }
 }
@@ -377,16 +382,21 @@ fn gather(txns: &Txns<'_>) -> (Vec<Append>, Vec<u32>) {
         starts[i] += starts[i - 1];
     }
     let total = starts[starts.len() - 1] as usize;
-    let mut appends = vec![Append { code: 0, txn: 0, is_last: false, is_seen: false }; total];
+    let mut appends = vec![Append { code: 0, txn: 0, nth: 0, is_last: false, is_seen: false }; total];
+    let mut scratch = Vec::new();
     for txn in all {
-        let steps = txns.steps(txn);
-        for (i, step) in steps.iter().enumerate() {
-            let Act::Write(code) = step.act else { continue };
-            let again = |later: &Step<'_>| later.key == step.key && matches!(later.act, Act::Write(_));
-            let is_last = !steps[i + 1..].iter().any(again);
-            let at = &mut starts[step.key as usize + 1];
-            appends[*at as usize] = Append { code, txn, is_last, is_seen: false };
-            *at += 1;
+        for steps in txns.by_key(txn, &mut scratch).chunk_by(|one, other| one.key == other.key) {
+            let at = &mut starts[steps[0].key as usize + 1];
+            let first = *at as usize;
+            for step in steps {
+                let Act::Write(code) = step.act else { continue };
+                let nth = (*at as usize - first).min(usize::from(u16::MAX)) as u16;
+                appends[*at as usize] = Append { code, txn, nth, is_last: false, is_seen: false };
+                *at += 1;
+            }
+            if let Some(last) = appends[first..*at as usize].last_mut() {
+                last.is_last = true;
+            }
         }
     }
     starts.pop();
