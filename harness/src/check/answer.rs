@@ -299,12 +299,13 @@ impl KeyAnswer {
 
 /// An operation in a witness.
 fn spoken(op: &Op) -> String {
+    let f = if op.end == OpEnd::Fail { format!("refused {}", op.f) } else { op.f.to_string() };
     let seen = match (op.end, &*op.f) {
-        (OpEnd::Ok, "read") => &op.output,
-        _ => &op.input,
+        (OpEnd::Ok, "read") => format!(" {}", op.output),
+        _ if op.input.is_null() => String::new(),
+        _ => format!(" {}", op.input),
     };
-    let seen = if seen.is_null() && op.f != "read" { String::new() } else { format!(" {seen}") };
-    format!("{} {}{seen} by {}", op.index, op.f, op.process)
+    format!("{} {f}{seen} by {}", op.index, op.process)
 }
 
 /// All answers about a history.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use checker::general::General;
 use checker::model::multi_register::MultiRegister;
-use checker::object::{mutex, session};
+use checker::object::{mutex, session, text};
 use checker::txn::{ConsistencyModel, ListAppend};
 use checker::{Checker, History};
 use serde_json::{Value, json};
@@ -64,6 +64,7 @@ pub const MODELS: &[Model] = &[
     Model { name: "list-append", about: "transactions that append unique elements to lists and read them; Elle's anomalies", functions: &["txn:append", "txn:r"], initial: Fixed, checkers: Own(|options| Box::new(ListAppend { model: options.consistency })) },
     Model { name: "set", about: "add unique elements, read all; linearizable per key", functions: &["add", "read"], initial: Fixed, checkers: OfWorkload("set") },
     Model { name: "append", about: "append unique elements to lists, read them whole; linearizable per key", functions: &["append", "read"], initial: Fixed, checkers: OfWorkload("append") },
+    Model { name: "text", about: "put, append and get of texts, as in Porcupine's key-value suite; linearizable per key", functions: &["get", "put", "append"], initial: Fixed, checkers: Own(|_| Box::new(text::Text)) },
     Model { name: "counter", about: "increment, read the count; linearizable per key", functions: &["increment", "read"], initial: Fixed, checkers: OfWorkload("counter") },
     Model { name: "queue", about: "enqueue unique values, dequeue the oldest; linearizable per key", functions: &["enqueue", "dequeue"], initial: Fixed, checkers: OfWorkload("queue") },
     Model { name: "bank", about: "open accounts, transfer, read all balances; linearizable, money stays the same", functions: &["open", "transfer", "read"], initial: Fixed, checkers: OfWorkload("bank") },
@@ -98,7 +99,6 @@ pub fn fitting(history: &History) -> Result<&'static Model, String> {
     let seen = functions(history);
     let fits = |model: &&Model| seen.iter().all(|f| model.functions.contains(&f.as_str()));
     MODELS.iter().find(fits).ok_or_else(|| {
-        let seen: Vec<_> = seen.into_iter().collect();
         format!(
             "no model fits the functions {}; name one with --model (`shardstorm list` has them all)",
             seen.join(", ")
@@ -107,21 +107,18 @@ pub fn fitting(history: &History) -> Result<&'static Model, String> {
 }
 
 /// What the operations are called; a transaction by its parts: `txn:append`.
-fn functions(history: &History) -> BTreeSet<String> {
+fn functions(history: &History) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for op in &history.ops {
         match op.input.as_array() {
             Some(parts) if op.f == "txn" => {
-                for part in parts {
-                    let f = part.get(0).and_then(Value::as_str).unwrap_or("?");
-                    seen.insert(format!("txn:{f}"));
-                }
+                let names = parts.iter().map(|part| part.get(0).and_then(Value::as_str).unwrap_or("?"));
+                seen.extend(names.map(|f| (true, f)));
             }
-            _ if seen.contains(&*op.f) => {}
-            _ => drop(seen.insert(op.f.to_string())),
+            _ => drop(seen.insert((false, &*op.f))),
         }
     }
-    seen
+    seen.into_iter().map(|(in_txn, f)| if in_txn { format!("txn:{f}") } else { f.to_string() }).collect()
 }
 
 impl Model {
@@ -183,6 +180,7 @@ mod tests {
             ("p0 |-acquire()-| |-release()-|", "mutex"),
             ("p0 |-acquire()=1-| |-claim(1)-|", "lock"),
             ("p0 |-add(1)-|", "set"),
+            ("p0 |-append(a)-| |-get()=a-|", "text"),
         ];
         for (drawing, model) in cases {
             let history = sketch::history(drawing).expect("well drawn");

@@ -197,7 +197,7 @@ fn check_reads_other_tools_histories_and_is_lenient_when_asked() {
     assert!(lenient.code == 1 && lenient.stderr.contains("note"), "{}", lenient.said());
     let unknown = shardstorm(&["check", "--format", "xml", edn.to_str().unwrap()]);
     assert!(
-        unknown.code == 254 && unknown.stderr.contains("use lines, edn or etcd-log"),
+        unknown.code == 254 && unknown.stderr.contains("use one of lines, json, edn"),
         "{}",
         unknown.said()
     );

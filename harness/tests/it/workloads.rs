@@ -137,7 +137,9 @@ fn a_bare_history_is_judged_by_the_workload_it_is_said_to_be_of() {
     let path = file.to_str().unwrap();
     let done = shardstorm(&["check", "--workload", "queue", path]);
     assert!(done.code == 1 && done.stdout.contains("lost-value"), "{}", done.said());
-    let register = shardstorm(&["check", path]);
+    let found = shardstorm(&["check", path]);
+    assert!(found.code == 1 && found.stdout.contains("judged as queue"), "{}", found.said());
+    let register = shardstorm(&["check", "--model", "register", path]);
     assert!(register.code == 2 && register.stdout.contains("enqueue"), "{}", register.said());
     let unknown = shardstorm(&["check", "--workload", "song", path]);
     assert!(unknown.code == 254 && unknown.stderr.contains("replica-reads"), "{}", unknown.said());
