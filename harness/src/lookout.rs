@@ -49,6 +49,7 @@ impl Halt {
 /// A thread that judges what it hears of; it ends at the first violation, or when nobody is left to tell it more.
 #[derive(Debug)]
 pub struct Lookout {
+    budget: Budget,
     thread: JoinHandle<Result<()>>,
 }
 
@@ -61,16 +62,18 @@ impl Lookout {
         recorder: Recorder,
     ) -> Result<(Lookout, Recorder)> {
         let (ear, events) = channel();
-        let mut eyes = Eyes::of(workload, op_timeout.as_nanos() as u64);
+        let budget = Budget::default();
+        let mut eyes = Eyes::of(workload, op_timeout.as_nanos() as u64, budget.clone());
         let thread = std::thread::Builder::new()
             .name("lookout".into())
             .spawn(move || eyes.look(&events, &halt))
             .context("failed to start the thread that judges")?;
-        Ok((Lookout { thread }, recorder.heard_by(ear)))
+        Ok((Lookout { budget, thread }, recorder.heard_by(ear)))
     }
 
-    /// Waits for its end; the error says why it could not judge to the end.
+    /// Ends it; the error says why it could not judge to the end. The whole history is judged after the run anyway.
     pub fn join(self) -> Result<()> {
+        self.budget.stop.raise();
         self.thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that judges has panicked")))
     }
 }
@@ -87,17 +90,19 @@ enum Eyes {
 struct Again {
     history: HistoryBuilder,
     checkers: Vec<Box<dyn Checker>>,
+    budget: Budget,
     events: usize,
     due: usize,
 }
 
 impl Eyes {
-    fn of<W: Workload>(workload: &W, op_timeout_ns: u64) -> Eyes {
+    fn of<W: Workload>(workload: &W, op_timeout_ns: u64, budget: Budget) -> Eyes {
         match workload.watch(op_timeout_ns + LAG_SLACK_NS) {
             Some(watch) => Eyes::Stream(Box::new(watch)),
             None => Eyes::Again(Again {
                 history: HistoryBuilder::new(),
                 checkers: workload.checkers(),
+                budget,
                 events: 0,
                 due: GROWTH_EVENTS,
             }),
@@ -141,7 +146,7 @@ impl Again {
             return Ok(None);
         }
         self.due = self.events + GROWTH_EVENTS.max(self.events / 4);
-        let verdicts = self.checkers.iter().map(|c| c.check(self.history.so_far(), &Budget::default()));
+        let verdicts = self.checkers.iter().map(|c| c.check(self.history.so_far(), &self.budget));
         match verdicts.fold(Verdict::Valid, Verdict::merge) {
             Verdict::Invalid { anomalies } => Ok(anomalies.into_iter().next()),
             Verdict::Valid | Verdict::Unknown { .. } => Ok(None),
