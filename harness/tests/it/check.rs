@@ -319,7 +319,7 @@ fn stated_verdicts_come_out_of_the_command_line() {
     for (prefix, flags) in [
         ("etcd-log/", &["--lenient"][..]),
         ("knossos-cas/raw/", &["--lenient", "--model", "knossos-register"]),
-        ("knossos-cas/", &[]),
+        ("knossos-cas/", &["--lenient"]),
         ("knossos-multi/raw/", &["--initial", "0"]),
         ("knossos-multi/", &[]),
         ("kv-append/", &[]),
