@@ -8,6 +8,7 @@ mod level;
 mod read_in;
 mod scc;
 mod shortest;
+mod writes;
 
 pub use findings::{Finding, Findings};
 pub use level::{ConsistencyModel, Isolation, ModelError, Order, Shape, Trouble};
