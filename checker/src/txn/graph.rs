@@ -98,11 +98,10 @@ pub(super) struct Hop {
     edge: u32,
 }
 
-#[cfg(test)]
 impl Hop {
-    /// A hop along no stored edge.
-    pub(super) fn of(to: u32, why: Why) -> Self {
-        Hop { to, why, edge: NONE }
+    /// A hop in a graph of another kind, where only the target counts.
+    pub(super) fn along(to: u32) -> Self {
+        Hop { to, why: Why::Onward, edge: NONE }
     }
 }
 

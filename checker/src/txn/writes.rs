@@ -25,7 +25,7 @@ pub(super) struct Writes {
     pub(super) all: Vec<Write>,
     /// Where each key's begin; one more at the end.
     starts: Vec<u32>,
-    /// Keys to which a value was written twice.
+    /// Keys to which a value was written twice, and others that are left out.
     ambiguous: FxHashSet<u32>,
 }
 
@@ -88,6 +88,11 @@ impl Writes {
     /// Where a key's writes are.
     pub(super) fn range(&self, key: u32) -> Range<usize> {
         self.starts[key as usize] as usize..self.starts[key as usize + 1] as usize
+    }
+
+    /// Leaves a key out: nothing follows from its reads.
+    pub(super) fn set_aside(&mut self, key: u32) {
+        self.ambiguous.insert(key);
     }
 
     /// Was no value written twice? Otherwise nothing follows from the reads of this key.
