@@ -2,15 +2,16 @@
 
 mod provenance;
 mod shrink;
+mod speech;
 
-use serde_json::Value;
+pub(crate) use speech::spoken;
 
 use crate::history::draw;
 use crate::linear::Deepest;
 use crate::model::Entry;
-use crate::model::register::{RegisterCall, RegisterPart, ValueId};
+use crate::model::register::{RegisterCall, RegisterPart};
 use crate::unique::{self, Hold, Proof, Unique};
-use crate::{Anomaly, Budget, History, Op};
+use crate::{Anomaly, Budget, History, Op, Undecided};
 
 /// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
 const OPS_MAX: usize = 24;
@@ -31,7 +32,12 @@ type Told = (&'static str, String);
 impl Case<'_, '_> {
     /// A proof from unique values.
     pub(crate) fn proven(&self, proof: &Proof) -> Anomaly {
-        let told = match proof {
+        self.proven_by(proof, &[])
+    }
+
+    /// A proof from unique values, with those entries that show what indirectly followed from them.
+    pub(crate) fn proven_by(&self, proof: &Proof, witnesses: &[usize]) -> Anomaly {
+        let mut told = match proof {
             Proof::NoWriter { entry, support } => return self.no_writer(*entry, support),
             Proof::TwoCas { first, second, .. } => self.two_cas(*first, *second),
             Proof::CasCycle { entries, .. } => self.cas_cycle(entries),
@@ -39,9 +45,12 @@ impl Case<'_, '_> {
             Proof::Denied { entry, hold } => self.denied(*entry, hold),
             Proof::Torn { older, newer } => self.torn(older, newer),
         };
+        if let Some(&witness) = witnesses.first() {
+            told.1.push_str(&format!(", as the {} shows", self.subject(witness)));
+        }
         let entries = proof.entries();
         let entries = if entries.len() > OPS_MAX { proof.bare_entries() } else { entries };
-        self.build(told, entries.into_iter().map(|i| self.part.entries[i].op).collect())
+        self.build(told, entries.iter().chain(witnesses).map(|&i| self.part.entries[i].op).collect())
     }
 
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
@@ -66,21 +75,15 @@ impl Case<'_, '_> {
         self.build(told, shown.into_iter().map(|i| self.part.entries[i].op).collect())
     }
 
+    /// What was found out otherwise, from places in `History::ops`.
+    pub(crate) fn told(&self, name: &'static str, places: Vec<usize>, reason: String) -> Anomaly {
+        self.build((name, reason), places)
+    }
+
     /// Why there is no answer.
-    pub(crate) fn undecided(&self, deepest: Deepest, budget: &Budget) -> String {
+    pub(crate) fn undecided(&self, undecided: &Undecided) -> String {
         let place = if self.key.is_empty() { String::new() } else { format!("key {}: ", self.key) };
-        let Deepest { placed, definite, stuck, .. } = deepest;
-        let stop = match stuck {
-            Some(entry) => {
-                format!("; it stopped before operation {}, the {}", self.op(entry).index, self.subject(entry))
-            }
-            None => String::new(),
-        };
-        format!(
-            "{place}no answer within the budget of {} search states; the longest order found has {placed} of \
-             {definite} definite operations{stop}",
-            budget.states_max
-        )
+        format!("{place}{undecided}")
     }
 
     fn two_cas(&self, first: usize, second: usize) -> Told {
@@ -137,7 +140,12 @@ impl Case<'_, '_> {
             ));
         }
         let is_update = matches!(self.call(witness), RegisterCall::Cas(..));
-        (if newer.is_unseen || is_update { "lost-update" } else { "stale-read" }, reason)
+        let name = match newer.is_unseen || is_update {
+            true if self.is_append(known) => "lost-element",
+            true => "lost-update",
+            false => "stale-read",
+        };
+        (name, reason)
     }
 
     fn denied(&self, entry: usize, hold: &Hold) -> Told {
@@ -210,6 +218,11 @@ impl Case<'_, '_> {
 
     /// An anomaly from places in `History::ops`.
     fn build(&self, told: Told, mut places: Vec<usize>) -> Anomaly {
+        debug_assert!(
+            crate::anomalies::meaning(told.0).is_some(),
+            "{} is not in the table of anomalies",
+            told.0
+        );
         places.sort_unstable();
         places.dedup();
         let ops: Vec<&Op> = places.iter().map(|&i| &self.history.ops[i]).collect();
@@ -220,76 +233,5 @@ impl Case<'_, '_> {
             reason: told.1,
             drawing: draw(&ops),
         }
-    }
-}
-
-/// How operations are spoken of.
-impl Case<'_, '_> {
-    fn op(&self, entry: usize) -> &Op {
-        &self.history.ops[self.part.entries[entry].op]
-    }
-
-    fn call(&self, entry: usize) -> RegisterCall {
-        self.part.entries[entry].call
-    }
-
-    fn value(&self, value: ValueId) -> String {
-        spoken(self.part.values[value as usize])
-    }
-
-    /// The operation as a noun.
-    fn subject(&self, entry: usize) -> String {
-        let process = self.op(entry).process;
-        match self.call(entry) {
-            RegisterCall::Read(value) => format!("read of {} by process {process}", self.value(value)),
-            RegisterCall::Write(value) => format!("write of {} by process {process}", self.value(value)),
-            RegisterCall::Cas(expected, new) => {
-                let (expected, new) = (self.value(expected), self.value(new));
-                format!("compare-and-set from {expected} to {new} by process {process}")
-            }
-            RegisterCall::Differs(expected) => {
-                format!("compare-and-set from {} by process {process}", self.value(expected))
-            }
-        }
-    }
-
-    fn noun(&self, entry: usize) -> &'static str {
-        match self.call(entry) {
-            RegisterCall::Read(_) => "read",
-            RegisterCall::Write(_) => "write",
-            RegisterCall::Cas(..) | RegisterCall::Differs(_) => "compare-and-set",
-        }
-    }
-
-    /// What it says, in the past.
-    fn claim(&self, entry: usize) -> String {
-        match self.call(entry) {
-            RegisterCall::Read(value) => {
-                format!("read by process {} returned {}", self.op(entry).process, self.value(value))
-            }
-            _ => format!("the {} took effect", self.subject(entry)),
-        }
-    }
-
-    /// What was known once it had returned.
-    fn outcome(&self, entry: usize) -> String {
-        match self.call(entry) {
-            RegisterCall::Read(value) => {
-                format!(
-                    "{} had already been returned to process {}",
-                    self.value(value),
-                    self.op(entry).process
-                )
-            }
-            _ => format!("the {} had returned", self.subject(entry)),
-        }
-    }
-}
-
-/// A value as people say it: text without quotes.
-fn spoken(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }

@@ -44,10 +44,11 @@
 //! assert_eq!(verdict("p0 |-draw()=1-|  |-draw()-?\np1                   |-draw()=3-|"), "valid");
 //! ```
 
+use crate::keys::judge_keys;
 use crate::linear::{self, Search};
-use crate::model::{Entry, Model, Partition, partitions};
+use crate::model::{Entry, Model, Partition};
 use crate::object::Case;
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Operations shown of a contradiction found by search.
 const SHOWN_MAX: usize = 12;
@@ -81,15 +82,16 @@ impl<O: Object> General<O> {
             Ok(entries) => entries,
             Err(why) => return case.unknown(why),
         };
-        match linear::search(&self.object, &entries, budget.states_max) {
+        let states_max = budget.states_max.min(budget.bytes_max / 100);
+        match linear::search(&self.object, &entries, states_max) {
             Search::Linearizable { .. } => Verdict::Valid,
             Search::OutOfBudget(deepest) => case.unknown(format!(
                 "no answer within the budget of {} search states; the longest order found has {} of {} definite \
                  operations",
-                budget.states_max, deepest.placed, deepest.definite
+                states_max, deepest.placed, deepest.definite
             )),
             Search::Impossible(_) => {
-                let prefix = shortest_prefix(&self.object, &entries, budget.states_max);
+                let prefix = shortest_prefix(&self.object, &entries, states_max);
                 let mut shown: Vec<&Entry<O::Call>> = prefix.iter().collect();
                 shown.sort_by_key(|entry| (entry.ret, entry.inv));
                 let shown = shown.split_off(shown.len().saturating_sub(SHOWN_MAX));
@@ -109,14 +111,17 @@ impl<O: Object> General<O> {
     }
 }
 
-impl<O: Object> Checker for General<O> {
+impl<O: Object + Send + Sync> Checker for General<O> {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        let parts = partitions(history);
-        parts.iter().map(|part| self.check_key(history, part, budget)).fold(Verdict::Valid, Verdict::merge)
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        judge_keys(history, budget, |part, share| ("search", self.check_key(history, part, share)))
     }
 }
 

@@ -43,24 +43,16 @@
 //! Beyond registers there are [`object`]s with checks of their own, and [`general`] for any model you write.
 //!
 //! # What it answers
-//! | anomaly | meaning |
-//! |---|---|
-//! | `fabricated-value` | a value was seen that nobody wrote |
-//! | `aborted-read` | the value of an operation that had failed was seen |
-//! | `value-of-another-key` | a value was seen that was only written elsewhere |
-//! | `stale-read` | a value was seen after a newer one was known |
-//! | `lost-update` | an acknowledged write left no trace where it had to, or was overwritten unseen |
-//! | `split-cas` | two compare-and-sets replaced one and the same value |
-//! | `cas-cycle` | compare-and-sets each built on another one's value, with no beginning |
-//! | `future-read` | a value was seen before its write was called |
-//! | `false-mismatch` | a compare-and-set was refused though its expected value was there all the while |
-//! | `non-linearizable` | none of these, and yet no order exists |
+//! [`anomalies::ALL`] has the names of all that can be wrong, and what they mean.
 
+pub mod anomalies;
+mod budget;
 mod coverage;
 mod explain;
 pub mod forward;
 pub mod general;
 pub mod history;
+mod keys;
 pub mod linear;
 mod linearizable;
 pub mod model;
@@ -71,34 +63,31 @@ mod replay;
 mod stats;
 pub mod stream;
 pub mod txn;
+mod undecided;
 pub mod unique;
 pub mod verdict;
 
+pub use budget::{Budget, EndedBy, Stop};
 pub use coverage::Coverage;
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};
 pub use linearizable::{Linearizable, check_key};
 pub use replay::replay;
 pub use stats::{Counts, FaultCounts, Stats};
-pub use verdict::{Anomaly, Verdict};
-
-/// How much a checker may spend before it has to answer [`Verdict::Unknown`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Most search states one partition (key) may visit.
-    pub states_max: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Budget { states_max: 20_000_000 }
-    }
-}
+pub use undecided::Undecided;
+pub use verdict::{Anomaly, KeyVerdict, Verdict};
 
 /// Judges a history.
-pub trait Checker {
+pub trait Checker: Send + Sync {
     /// Short name under which the verdict is filed, e.g. `linearizable`.
     fn name(&self) -> &'static str;
 
     /// The verdict on `history`; never panics on a well-formed history, never runs past `budget`.
     fn check(&self, history: &History, budget: &Budget) -> Verdict;
+
+    /// The verdict on each key, in the order of keys; their worst is what [`check`](Self::check) says. A checker
+    /// that does not tell keys apart answers with one, without a name.
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        let verdict = self.check(history, budget);
+        vec![KeyVerdict { key: String::new(), ops: history.ops.len(), engine: self.name(), verdict }]
+    }
 }

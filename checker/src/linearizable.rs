@@ -1,9 +1,10 @@
 //! The checker of the register workload: every key on its own, keys in order.
 
+use crate::keys::judge_keys;
+use crate::model::Partition;
 use crate::model::register::RegisterPart;
-use crate::model::{Partition, partitions};
 use crate::plan::{self, Decision};
-use crate::{Budget, Checker, History, Verdict, explain};
+use crate::{Budget, Checker, History, KeyVerdict, Verdict, explain};
 
 /// Is the history, key by key, one of linearizable registers?
 ///
@@ -18,24 +19,32 @@ impl Checker for Linearizable {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        partitions(history)
-            .iter()
-            .map(|partition| check_key(history, partition, budget))
-            .fold(Verdict::Valid, Verdict::merge)
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        judge_keys(history, budget, |partition, share| judge_key(history, partition, share))
     }
 }
 
 /// The verdict on one key.
 pub fn check_key(history: &History, partition: &Partition<'_>, budget: &Budget) -> Verdict {
+    judge_key(history, partition, budget).1
+}
+
+/// The engine that answered for a key, and its answer.
+fn judge_key(history: &History, partition: &Partition<'_>, budget: &Budget) -> (&'static str, Verdict) {
     let part = match RegisterPart::new(history, &partition.ops) {
         Ok(part) => part,
-        Err(error) => return Verdict::unknown(error.to_string()),
+        Err(error) => return ("none", Verdict::unknown(error.to_string())),
     };
     let case = explain::Case { history, part: &part, key: partition.key_text() };
-    match plan::decide(&part, budget.states_max) {
+    let (engine, decision) = plan::decide_by(&part, budget);
+    let verdict = match decision {
         Decision::Legal => Verdict::Valid,
         Decision::Illegal(proof) => Verdict::Invalid { anomalies: vec![case.proven(&proof)] },
         Decision::Exhausted(deepest) => Verdict::Invalid { anomalies: vec![case.searched(deepest, budget)] },
-        Decision::Unknown(deepest) => Verdict::unknown(case.undecided(deepest, budget)),
-    }
+        Decision::Unknown(undecided) => Verdict::unknown(case.undecided(&undecided)),
+    };
+    (engine, verdict)
 }

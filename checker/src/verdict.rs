@@ -35,6 +35,26 @@ pub struct Anomaly {
     pub drawing: String,
 }
 
+/// What was found about one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyVerdict {
+    /// The key, as anomalies name it; empty when there is none.
+    pub key: String,
+    /// Operations on it.
+    pub ops: usize,
+    /// What answered: `unique`, `search`, or the name of a checker with an algorithm of its own.
+    pub engine: &'static str,
+    /// The answer.
+    pub verdict: Verdict,
+}
+
+impl KeyVerdict {
+    /// The worst of all; [`Verdict::Valid`] of none.
+    pub fn merged(keys: Vec<KeyVerdict>) -> Verdict {
+        keys.into_iter().map(|key| key.verdict).fold(Verdict::Valid, Verdict::merge)
+    }
+}
+
 impl Verdict {
     /// An unknown verdict with one reason.
     pub fn unknown(why: impl Into<String>) -> Self {

@@ -37,7 +37,7 @@ use serde_json::Value;
 use super::{Broken, Trouble, by_key, foreign};
 use crate::general::{General, Object};
 use crate::model::{Model, key_text};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Does every read, key by key, show the same total? O(all that was read). A necessary condition of
 /// serialisability and of snapshot isolation, not a sufficient one.
@@ -57,8 +57,12 @@ impl Checker for Bank {
         "bank"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, |ops| self.judge(ops))
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| self.judge(ops))
     }
 }
 
@@ -93,11 +97,11 @@ impl Bank {
         {
             let reason =
                 format!("one read showed {} accounts, another one {}", first.accounts, statement.accounts);
-            return Err(Broken("missing-account", vec![first.place, statement.place], reason));
+            return Err(Broken::new("missing-account", vec![first.place, statement.place], reason));
         }
         if statement.least < 0 && !self.overdraft {
             let reason = format!("a read showed a balance of {}", statement.least);
-            return Err(Broken("negative-balance", vec![statement.place], reason));
+            return Err(Broken::new("negative-balance", vec![statement.place], reason));
         }
         let (expected, by) = match (self.total, first) {
             (Some(total), _) => (i128::from(total), None),
@@ -106,7 +110,11 @@ impl Bank {
         };
         if statement.sum != expected {
             let reason = format!("a read showed {} in all, where there are {expected}", statement.sum);
-            return Err(Broken("wrong-total", by.into_iter().chain([statement.place]).collect(), reason));
+            return Err(Broken::new(
+                "wrong-total",
+                by.into_iter().chain([statement.place]).collect(),
+                reason,
+            ));
         }
         Ok(())
     }
@@ -143,9 +151,11 @@ impl Checker for LinearizableBank {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        // A state is all balances, and costs accordingly.
-        let budget = Budget { states_max: budget.states_max / 20 };
-        General::new(self.name(), *self).check(history, &budget)
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        General::new(self.name(), *self).check_keys(history, budget)
     }
 }
 

@@ -32,7 +32,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Is the value, key by key, the number of accepted writes? Necessary conditions, O(n log n): no two accepted
 /// writes of one value, no value that goes back, no value that nobody wrote.
@@ -46,8 +46,12 @@ impl Checker for GuardedCounter {
         "guarded-counter"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 
@@ -86,7 +90,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     for sight in sights.iter().filter(|sight| sight.value != 0) {
         if tries.get(&sight.value).is_none_or(|&call| call > sight.ret) {
             let reason = format!("{} was read, which nobody had written by then", sight.value);
-            return Err(Broken("phantom-update", vec![sight.place], reason).into());
+            return Err(Broken::new("phantom-update", vec![sight.place], reason).into());
         }
     }
     Ok(())
@@ -105,7 +109,7 @@ fn no_value_twice(sights: &[Sight]) -> Result<(), Broken> {
                 "two accepted writes both made it {}: one of them did not count the other",
                 write.value
             );
-            return Err(Broken("lost-update", vec![other.place, write.place], reason));
+            return Err(Broken::new("lost-update", vec![other.place, write.place], reason));
         }
     }
     Ok(())
@@ -130,7 +134,7 @@ fn never_back(sights: &[Sight]) -> Result<(), Broken> {
         {
             let verb = if new.is_write { "written" } else { "read" };
             let reason = format!("{} was {verb} after it had been {}", new.value, old.value);
-            return Err(Broken("lost-update", vec![old.place, new.place], reason));
+            return Err(Broken::new("lost-update", vec![old.place, new.place], reason));
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
 /// Does every list show whom it must and nobody whom it must not, group by group? Necessary conditions;
 /// O(lists × incarnations).
@@ -51,8 +51,12 @@ impl Checker for Membership {
         "membership"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 
@@ -130,7 +134,7 @@ fn list<'h>(op: &'h Op, span: Span) -> Result<List<'h>, Trouble> {
         let part = |n: usize| member.get(n).unwrap_or(&Value::Null);
         let (id, incarnation) = (id(op, part(0))?, incarnation(op, part(1))?);
         if !ids.insert(id) {
-            return Err(Broken("member-twice", vec![span.place], format!("{id} is shown twice")).into());
+            return Err(Broken::new("member-twice", vec![span.place], format!("{id} is shown twice")).into());
         }
         shown.insert((id, incarnation));
     }
@@ -158,7 +162,11 @@ fn nobody_missing(id: &str, life: &Life, lists: &[List]) -> Result<(), Broken> {
                 "{id} was in the group as {incarnation} all the time between two answers to its join, but a list \
                  that was asked for and given in that time does not show it"
             );
-            return Err(Broken("member-missing", vec![first.place, last.place, list.span.place], reason));
+            return Err(Broken::new(
+                "member-missing",
+                vec![first.place, last.place, list.span.place],
+                reason,
+            ));
         }
     }
     Ok(())
@@ -171,7 +179,7 @@ fn no_ghost(id: &str, incarnation: i64, life: Option<&Life>, list: &List) -> Res
     };
     if !called_after(0) {
         let reason = format!("{id} is shown, which has not called join by then");
-        return Err(Broken("ghost-member", vec![list.span.place], reason));
+        return Err(Broken::new("ghost-member", vec![list.span.place], reason));
     }
     let Some(life) = life else { return Ok(()) };
     let left = life.leaves.iter().filter(|leave| leave.ret < list.span.call).max_by_key(|leave| leave.ret);
@@ -179,12 +187,12 @@ fn no_ghost(id: &str, incarnation: i64, life: Option<&Life>, list: &List) -> Res
         && !called_after(leave.call)
     {
         let reason = format!("{id} is shown as {incarnation} after it has left");
-        return Err(Broken("ghost-member", vec![leave.place, list.span.place], reason));
+        return Err(Broken::new("ghost-member", vec![leave.place, list.span.place], reason));
     }
     let replaced = life.joins.iter().find(|(join, later)| join.ret < list.span.call && *later > incarnation);
     if let Some((join, later)) = replaced {
         let reason = format!("{id} is shown as {incarnation} after it was in the group as {later}");
-        return Err(Broken("member-resurrected", vec![join.place, list.span.place], reason));
+        return Err(Broken::new("member-resurrected", vec![join.place, list.span.place], reason));
     }
     Ok(())
 }
@@ -212,7 +220,7 @@ fn nobody_resurrected(lives: &BTreeMap<&str, Life>, lists: &[List]) -> Result<()
             let (id, incarnation) = member;
             let reason = format!("{id} is shown as {incarnation} after a list no longer showed it");
             let places = vec![first.place, absent.span.place, back.span.place];
-            return Err(Broken("member-resurrected", places, reason));
+            return Err(Broken::new("member-resurrected", places, reason));
         }
     }
     Ok(())

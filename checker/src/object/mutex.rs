@@ -35,7 +35,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, Op, OpEnd, Process, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 
 /// Is there, key by key, never more than one holder? O(n log n).
 ///
@@ -48,8 +48,12 @@ impl Checker for Mutex {
         "mutex"
     }
 
-    fn check(&self, history: &History, _: &Budget) -> Verdict {
-        by_key(history, judge)
+    fn check(&self, history: &History, budget: &Budget) -> Verdict {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, _| judge(ops))
     }
 }
 
@@ -74,7 +78,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
                 "process {} was granted the mutex while process {} held it and had not called release",
                 second.process, first.process
             );
-            return Err(Broken("two-holders", places.into_iter().flatten().collect(), reason).into());
+            return Err(Broken::new("two-holders", places.into_iter().flatten().collect(), reason).into());
         }
     }
     Ok(())
@@ -115,7 +119,7 @@ fn holds(ops: &[(usize, &Op)]) -> Result<Vec<Hold>, Trouble> {
                 Some(hold) => holds.push(Hold { until: op.call, release: Some(place), ..hold }),
                 None if end == OpEnd::Ok => {
                     let reason = format!("process {} released a mutex that it did not hold", op.process);
-                    return Err(Broken("release-without-hold", vec![place], reason).into());
+                    return Err(Broken::new("release-without-hold", vec![place], reason).into());
                 }
                 None => {}
             },

@@ -25,7 +25,7 @@
 //! ",
 //! )?;
 //! let Verdict::Invalid { anomalies } = Queue.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("reordered", &[0, 2, 4, 6][..]));
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("reordered-values", &[0, 2, 4, 6][..]));
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
@@ -36,17 +36,17 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use super::{Broken, Trouble, by_key, foreign};
-use crate::general::{General, Object};
+use super::{Broken, Trouble, by_key, foreign, searched};
+use crate::general::Object;
 use crate::model::Model;
-use crate::{Budget, Checker, History, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 use unknown::Counted;
 
 /// Is the history, key by key, one of a linearizable queue that starts empty? Exact; O(n log n) but for rare cases
 /// with indefinite dequeues.
 ///
-/// Anomalies: `fabricated-value`, `aborted-read` (dequeued although enqueueing it had failed), `duplicated`
-/// (dequeued twice), `future-read` (dequeued before it was enqueued), `reordered`, `lost-update` (never dequeued,
+/// Anomalies: `fabricated-value`, `aborted-read` (dequeued although enqueueing it had failed), `duplicated-value`
+/// (dequeued twice), `future-read` (dequeued before it was enqueued), `reordered-values`, `lost-value` (never dequeued,
 /// although what came after it was), `false-empty`; `non-linearizable` from the search.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Queue;
@@ -57,7 +57,11 @@ impl Checker for Queue {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Verdict {
-        by_key(history, |ops| {
+        KeyVerdict::merged(self.check_keys(history, budget))
+    }
+
+    fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
+        by_key(self.name(), history, budget, |ops, budget| {
             let part = Part::new(ops)?;
             part.orders_of_taken()?;
             let rest = part.what_was_left().and_then(|()| part.empties());
@@ -67,7 +71,7 @@ impl Checker for Queue {
                 Err(_) => match unknown::count(&part) {
                     Counted::Explained => Ok(()),
                     Counted::Broken(broken) => Err(broken.into()),
-                    Counted::Open => searched(history, ops, budget),
+                    Counted::Open => searched(history, ops, "queue", Fifo, budget),
                 },
             }
         })
@@ -130,24 +134,16 @@ impl<'h> Part<'h> {
         failed: &FxHashMap<&Value, usize>,
     ) -> Result<(), Broken> {
         let Some(life) = self.lives.get_mut(value) else {
-            return Err(match failed.get(value) {
-                Some(&put) => {
-                    let reason = format!("{value} was dequeued, although enqueueing it had failed");
-                    Broken("aborted-read", vec![put, take.0], reason)
-                }
-                None => {
-                    let reason = format!("{value} was dequeued, but nobody enqueued it");
-                    Broken("fabricated-value", vec![take.0], reason)
-                }
-            });
+            let claim = format!("{value} was dequeued");
+            return Err(Broken::nowhere(value, take.0, failed.get(value).copied(), &claim));
         };
         if let Some((other, ..)) = life.taken {
             let reason = format!("{value} was dequeued twice");
-            return Err(Broken("duplicated", vec![life.enqueue, other, take.0], reason));
+            return Err(Broken::new("duplicated-value", vec![life.enqueue, other, take.0], reason));
         }
         if take.2 < life.put.0 {
             let reason = format!("{value} was dequeued before it was enqueued");
-            return Err(Broken("future-read", vec![life.enqueue, take.0], reason));
+            return Err(Broken::new("future-read", vec![life.enqueue, take.0], reason));
         }
         life.taken = Some(take);
         Ok(())
@@ -174,7 +170,11 @@ impl<'h> Part<'h> {
             {
                 let reason = "a value was dequeued before another one was, which had been enqueued before it"
                     .to_string();
-                return Err(Broken("reordered", vec![older.enqueue, life.enqueue, taken.0, late.0], reason));
+                return Err(Broken::new(
+                    "reordered-values",
+                    vec![older.enqueue, life.enqueue, taken.0, late.0],
+                    reason,
+                ));
             }
         }
         Ok(())
@@ -191,7 +191,7 @@ impl<'h> Part<'h> {
             Some((life, taken)) => {
                 let reason =
                     "a value was never dequeued, although one that was enqueued after it was".to_string();
-                Err(Broken("lost-update", vec![oldest.enqueue, life.enqueue, taken.0], reason))
+                Err(Broken::new("lost-value", vec![oldest.enqueue, life.enqueue, taken.0], reason))
             }
         }
     }
@@ -227,7 +227,7 @@ impl<'h> Part<'h> {
                 let places = there.flat_map(|life| [Some(life.enqueue), life.taken.map(|(take, ..)| take)]);
                 let reason = "a dequeue found nothing, although at every instant of it some value was there";
                 let places = std::iter::once(place).chain(places.flatten()).collect();
-                return Err(Broken("false-empty", places, reason.to_string()));
+                return Err(Broken::new("false-empty", places, reason.to_string()));
             }
         }
         Ok(())
@@ -278,16 +278,5 @@ impl Object for Fifo {
             (_, OpEnd::Info) => Some(Call::Took),
             _ => Some(Call::Dequeue(Some(op.output.clone()).filter(|value| !value.is_null()))),
         })
-    }
-}
-
-fn searched(history: &History, ops: &[(usize, &Op)], budget: &Budget) -> Result<(), Trouble> {
-    let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
-    let part = History { ops, end_ns: history.end_ns, ..History::default() };
-    // A state is a whole queue, and costs accordingly.
-    let budget = Budget { states_max: budget.states_max / 20 };
-    match General::new("queue", Fifo).check(&part, &budget) {
-        Verdict::Valid => Ok(()),
-        verdict => Err(Trouble::Searched(verdict)),
     }
 }

@@ -1,16 +1,18 @@
 //! The engines against each other and against exhaustive search.
 
-use checker::History;
 use checker::forward::{self, Forward};
 use checker::model::register::{Register, RegisterPart};
 use checker::plan::{self, Decision};
 use checker::replay;
 use checker::unique::{self, Unique};
+use checker::{Budget, History};
 
 use crate::oracle;
 use crate::random::{Shape, history};
 
-const STATES_MAX: u64 = 1_000_000;
+fn budget() -> Budget {
+    Budget::of_states(1_000_000)
+}
 
 fn part(history: &History) -> RegisterPart<'_> {
     let places: Vec<usize> = (0..history.ops.len()).collect();
@@ -47,7 +49,7 @@ fn compare(count: u64, shapes: impl Fn(u64) -> Shape) -> (u64, u64) {
         let what = format!("seed {seed}, {shape:?}");
         let picture = || checker::history::draw(&history.ops.iter().collect::<Vec<_>>());
         assert_eq!(
-            yes(&part, plan::by_search(&part, STATES_MAX), plan::witness_by_search(&part, STATES_MAX), &what),
+            yes(&part, plan::by_search(&part, &budget()), plan::witness_by_search(&part, &budget()), &what),
             expected,
             "search, {what}\n{}",
             picture()
@@ -141,7 +143,7 @@ fn the_history_of_an_atomic_register_is_legal_at_any_length() {
         };
         let history = history(shape, seed);
         let part = part(&history);
-        let (decision, witness) = (plan::decide(&part, STATES_MAX), plan::witness(&part, STATES_MAX));
+        let (decision, witness) = (plan::decide(&part, &budget()), plan::witness(&part, &budget()));
         assert!(yes(&part, decision, witness, &format!("seed {seed}")), "seed {seed}");
     }
 }

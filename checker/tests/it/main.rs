@@ -1,5 +1,8 @@
 //! Every promise of the crate, a module per theme.
 
+mod accounts;
+mod amounts;
+mod anomalies;
 mod bank;
 mod coordination;
 mod corpus;
@@ -10,8 +13,10 @@ mod laws;
 mod objects;
 mod oracle;
 mod random;
+mod sets;
 mod shared;
 mod simulated;
 mod stale;
 mod stream;
+mod text;
 mod txn;

@@ -9,7 +9,7 @@ use checker::history::{parse_bytes, parse_line};
 use checker::model::partitions;
 use checker::model::register::{Register, RegisterPart};
 use checker::plan::{self, Decision};
-use checker::{Event, EventKind, History, Process, replay};
+use checker::{Budget, Event, EventKind, History, Process, replay};
 use serde_json::Value;
 
 const STATES_MAX: u64 = 20_000_000;
@@ -45,9 +45,9 @@ pub fn linearizable(history: &History, name: &str) -> Option<bool> {
     let mut all = Some(true);
     for partition in partitions(history) {
         let part = RegisterPart::new(history, &partition.ops).expect("a register");
-        match plan::decide(&part, STATES_MAX) {
+        match plan::decide(&part, &Budget::of_states(STATES_MAX)) {
             Decision::Legal => {
-                if let Some(order) = plan::witness(&part, WITNESS_STATES_MAX) {
+                if let Some(order) = plan::witness(&part, &Budget::of_states(WITNESS_STATES_MAX)) {
                     replay(&Register, &part.entries, &order).unwrap_or_else(|why| panic!("{name}: {why}"));
                 }
             }
