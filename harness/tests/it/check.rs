@@ -86,10 +86,13 @@ fn every_form_is_detected_and_judged_for_what_it_is() {
         let read = format!("[:read :x {seen}]");
         op("invoke", write) + &op("ok", write) + &op("invoke", "[:read :x nil]") + &op("ok", &read)
     };
+    let threads = |seen: &str| {
+        format!("2 invokes add 23\n2 returns true\n1 invokes contains 23\n1 returns {}\n", seen == "1")
+    };
     let collection = |seen: &str| format!("; knossos\n[{}]\n", edn(seen));
     let array = |seen: &str| format!("[{}]", lines(seen).trim_end().replace('\n', ",\n"));
     type Written<'w> = &'w dyn Fn(&str) -> String;
-    let cases: [(&str, &str, Written<'_>); 9] = [
+    let cases: [(&str, &str, Written<'_>); 10] = [
         ("edn", "register", &edn),
         ("edn", "register", &collection),
         ("lines", "register", &lines),
@@ -99,6 +102,7 @@ fn every_form_is_detected_and_judged_for_what_it_is() {
         ("edn", "text", &texts),
         ("edn", "list-append", &txns),
         ("edn", "multi-register", &several),
+        ("thread-log", "element-set", &threads),
     ];
     let store = Store::new();
     for (i, (format, model, written)) in cases.iter().enumerate() {
