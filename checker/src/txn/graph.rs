@@ -98,18 +98,17 @@ pub(super) struct Hop {
     edge: u32,
 }
 
-#[cfg(test)]
 impl Hop {
-    /// A hop along no stored edge.
-    pub(super) fn of(to: u32, why: Why) -> Self {
-        Hop { to, why, edge: NONE }
+    /// A hop in a graph of another kind, where only the target counts.
+    pub(super) fn along(to: u32) -> Self {
+        Hop { to, why: Why::Onward, edge: NONE }
     }
 }
 
 /// The whole graph.
 pub(super) struct Graph<'t> {
     committed: &'t [bool],
-    txns_of: &'t Txns<'t>,
+    told: &'t Txns<'t>,
     pub(super) txns: u32,
     crowds: u32,
     /// Where the edges of each transaction and crowd begin; one more at the end.
@@ -127,8 +126,8 @@ pub(super) struct Graph<'t> {
 
 impl<'t> Graph<'t> {
     /// Sorts the edges in; `committed` says which transactions took effect for certain.
-    pub(super) fn new(txns_of: &'t Txns<'t>, committed: &'t [bool], edges: Edges) -> Self {
-        let txns = txns_of.len();
+    pub(super) fn new(told: &'t Txns<'t>, committed: &'t [bool], edges: Edges) -> Self {
+        let txns = told.len();
         let rows = txns + edges.crowds as usize;
         let mut starts = vec![0u32; rows + 2];
         for [from, ..] in &edges.list {
@@ -146,10 +145,10 @@ impl<'t> Graph<'t> {
         }
         starts.pop();
         drop(edges.list);
-        let (barrier_after, called_from) = barriers(txns_of);
+        let (barrier_after, called_from) = barriers(told);
         Graph {
             committed,
-            txns_of,
+            told,
             txns: txns as u32,
             crowds: edges.crowds,
             starts,
@@ -163,7 +162,7 @@ impl<'t> Graph<'t> {
 
     /// The same with the order of each process.
     pub(super) fn with_sessions(self) -> Self {
-        Graph { next_in_process: sessions(self.txns_of.history, self.committed), ..self }
+        Graph { next_in_process: sessions(self.told.history, self.committed), ..self }
     }
 
     fn barriers(&self) -> u32 {

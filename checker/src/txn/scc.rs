@@ -115,7 +115,7 @@ impl Components {
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::{Hop, Why};
+    use super::super::graph::Hop;
     use super::*;
     use rand::rngs::ChaCha8Rng;
     use rand::{RngExt, SeedableRng};
@@ -130,7 +130,7 @@ mod tests {
         fn next(&self, vertex: u32, cursor: &mut u32) -> Option<Hop> {
             let to = *self.0[vertex as usize].get(*cursor as usize)?;
             *cursor += 1;
-            Some(Hop::of(to, Why::Ww))
+            Some(Hop::along(to))
         }
 
         fn row(&self, vertex: u32) -> Option<u32> {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use checker::history::formats::{Format, Leniency, read};
-use checker::txn::{self, Findings};
+use checker::txn::{self, Findings, KeyOrder};
 use checker::{Budget, History};
 
 use crate::shared;
@@ -148,5 +148,65 @@ fn each_weakness_of_a_database_of_lists_has_its_name() {
     assert!(stale.contains("G-single-realtime"), "{stale:?}");
     assert!(stale.iter().all(|name| name.ends_with("-realtime") || name.ends_with("-process")), "{stale:?}");
     let fork = found(Engine::Fork);
+    assert!(fork.contains("G-nonadjacent"), "{fork:?}");
+}
+
+fn registers(history: &History) -> Findings {
+    txn::rw_register(history, KeyOrder::Inferred, &Budget::default())
+}
+
+#[test]
+fn what_is_found_in_small_histories_of_registers_has_no_order() {
+    let (mut found, mut missed) = (0u64, 0u64);
+    for seed in 0..rounds() {
+        let history = database::history(small(seed, true), seed);
+        let findings = registers(&history);
+        assert_eq!(findings.undecided, Vec::<String>::new(), "{seed}");
+        for (strict, model) in [(false, "serializable"), (true, "strict-serializable")] {
+            let expected = oracle::serializable(&history, true, strict);
+            let valid = verdict(&findings, model) == "valid";
+            assert!(valid || !expected, "{seed} {model}\n{}", told(&history, &findings));
+            found += u64::from(!valid);
+            missed += u64::from(valid && !expected);
+        }
+    }
+    // The order of blind writes is not seen, so that some stay hidden.
+    assert!(found > 4 * missed, "{found} found, {missed} missed");
+}
+
+#[test]
+fn a_serial_database_of_registers_is_strictly_serializable_whatever_is_known_of_its_keys() {
+    for seed in 0..60 {
+        let clients = 1 + (seed % 20) as usize;
+        let shape = Shape { clients, registers: true, ..Shape::of(Engine::Serial) };
+        let history = database::history(shape, seed);
+        for keys in [KeyOrder::Inferred, KeyOrder::Sequential, KeyOrder::Linearizable] {
+            let findings = txn::rw_register(&history, keys, &Budget::default());
+            assert_eq!(findings, Findings::default(), "{seed} {keys:?}\n{}", told(&history, &findings));
+        }
+    }
+}
+
+#[test]
+fn each_weakness_of_a_database_of_registers_has_its_name() {
+    let shape = |engine| Shape { registers: true, ..Shape::of(engine) };
+    let found = |engine| kinds(shape(engine), 40, registers);
+    let overwriting = found(Engine::Overwriting);
+    assert!(overwriting.contains("lost-update"), "{overwriting:?}");
+    let uncommitted = found(Engine::Uncommitted);
+    for name in ["G1a", "G1b", "G1c"] {
+        assert!(uncommitted.contains(name), "{name}: {uncommitted:?}");
+    }
+    let snapshots = found(Engine::Snapshot);
+    assert!(snapshots.contains("G2-item"), "{snapshots:?}");
+    for seed in 0..40 {
+        let findings = registers(&database::history(shape(Engine::Snapshot), seed));
+        assert_eq!(verdict(&findings, "strong-snapshot-isolation"), "valid", "{findings:#?}");
+    }
+    let with_order =
+        |history: &History| txn::rw_register(history, KeyOrder::Linearizable, &Budget::default());
+    let dirty = kinds(shape(Engine::Uncommitted), 40, with_order);
+    assert!(dirty.contains("G0"), "{dirty:?}");
+    let fork = kinds(shape(Engine::Fork), 40, registers);
     assert!(fork.contains("G-nonadjacent"), "{fork:?}");
 }

@@ -7,7 +7,8 @@ use super::super::Trouble;
 use super::super::findings::Findings;
 use super::super::graph::{Edges, Why};
 use super::super::read_in::{Act, Step, Txns};
-use super::order::{Append, Lists};
+use super::super::writes::Write;
+use super::order::Lists;
 
 /// What the steps of one transaction on one list say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,7 +109,7 @@ impl Sweep<'_, '_> {
     fn writes(&mut self, key: u32, findings: &mut Findings) {
         let lists = self.lists;
         let elements = (0..lists.known(key)).filter_map(|place| Some((place, lists.element(key, place)?)));
-        let mut before: Option<&Append> = None;
+        let mut before: Option<&Write> = None;
         let mut places: Option<FxHashMap<u64, u32>> = None;
         for (place, append) in elements {
             let follows = before
@@ -129,7 +130,7 @@ impl Sweep<'_, '_> {
         &self,
         key: u32,
         place: u32,
-        append: &Append,
+        append: &Write,
         places: &FxHashMap<u64, u32>,
         findings: &mut Findings,
     ) {
@@ -201,7 +202,7 @@ impl Sweep<'_, '_> {
     }
 
     /// Whoever appended the last element that was read.
-    fn source(&mut self, txn: u32, key: u32, append: Append, findings: &mut Findings) {
+    fn source(&mut self, txn: u32, key: u32, append: Write, findings: &mut Findings) {
         let txns = self.txns;
         self.edges.push(append.txn, Why::Wr, txn, key);
         if append.txn != txn && !append.is_last {

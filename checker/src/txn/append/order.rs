@@ -1,25 +1,13 @@
 //! The order of each list's elements, as the reads show it, and what is wrong with the reads themselves.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::super::Trouble;
 use super::super::findings::Findings;
 use super::super::read_in::{Act, Codes, Txns};
+use super::super::writes::{Write, Writes};
 use crate::OpEnd;
-
-/// One append.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Append {
-    pub(super) code: u64,
-    pub(super) txn: u32,
-    /// How many its transaction appended to this list before; no more than that type holds.
-    pub(super) nth: u16,
-    /// Is it its transaction's last to this list?
-    pub(super) is_last: bool,
-    /// Does the longest read show it?
-    pub(super) is_seen: bool,
-}
 
 /// Nobody appended the element in this place.
 const NOBODY: u32 = u32::MAX;
@@ -77,18 +65,15 @@ impl Pasts {
 
 /// All lists.
 pub(super) struct Lists {
-    /// By key, within a key by code.
-    appends: Vec<Append>,
-    /// Where each key's begin; one more at the end.
-    starts: Vec<u32>,
+    writes: Writes,
     pasts: Pasts,
-    /// The elements of each key's past, as places in `appends`.
+    /// The elements of each key's past, as places among the writes.
     order: Vec<u32>,
     order_starts: Vec<u32>,
     /// For lists of which two reads disagree: how long they agree.
     cut: FxHashMap<u32, u32>,
-    /// Lists to which an element was appended twice: nothing follows from their reads.
-    ambiguous: FxHashSet<u32>,
+    /// Which of the writes the longest past shows.
+    is_seen: Vec<bool>,
     /// Lists with appends that took effect and that no read shows.
     has_unseen: Vec<bool>,
     /// Which transactions took effect for certain: acknowledged, or seen by one that was.
@@ -98,19 +83,17 @@ pub(super) struct Lists {
 impl Lists {
     pub(super) fn new(txns: &Txns<'_>, mut pasts: Pasts, findings: &mut Findings) -> Self {
         pasts.lists.resize_with(txns.keys.len(), Shown::default);
-        let (appends, starts) = gather(txns);
+        let writes = Writes::new(txns, findings);
         let mut lists = Lists {
-            appends,
-            starts,
+            is_seen: vec![false; writes.all.len()],
+            writes,
             pasts,
             order: Vec::new(),
             order_starts: vec![0],
             cut: FxHashMap::default(),
-            ambiguous: FxHashSet::default(),
             has_unseen: Vec::new(),
             committed: (0..txns.len() as u32).map(|txn| txns.end(txn) == OpEnd::Ok).collect(),
         };
-        lists.sort(txns, findings);
         let odd = lists.put_in_order(txns);
         lists.misfits(txns, findings);
         lists.odd_reads(txns, &odd, findings);
@@ -119,44 +102,19 @@ impl Lists {
         lists
     }
 
-    /// Sorts each list's appends by code; of equal ones those that failed give way.
-    fn sort(&mut self, txns: &Txns<'_>, findings: &mut Findings) {
-        for key in 0..txns.keys.len() {
-            let range = self.starts[key] as usize..self.starts[key + 1] as usize;
-            let own = &mut self.appends[range];
-            if own.is_sorted_by(|one, other| one.code < other.code) {
-                continue;
-            }
-            let failed = |append: &Append| txns.end(append.txn) == OpEnd::Fail;
-            own.sort_by_key(|append| (append.code, failed(append), append.txn));
-            let twice = own.windows(2).find(|pair| pair[0].code == pair[1].code && !failed(&pair[1]));
-            if let Some(pair) = twice {
-                let (key, code) = (key as u32, pair[0].code);
-                self.ambiguous.insert(key);
-                let [one, other] = [pair[0].txn, pair[1].txn].map(|txn| txns.history.ops[txn as usize].index);
-                findings.undecided.push(format!(
-                    "{} was appended to {} twice, by operations {one} and {other}: nobody can tell which of the two is read",
-                    txns.codes.text(code),
-                    txns.key_text(key),
-                ));
-            }
-        }
-    }
-
     /// Finds the appends behind what was read. Returns, by key, the first place with something odd.
     fn put_in_order(&mut self, txns: &Txns<'_>) -> FxHashMap<u32, u32> {
         let mut odd = FxHashMap::default();
         for key in 0..txns.keys.len() as u32 {
             for place in 0..self.pasts.lists[key as usize].codes.len() {
-                let found = self.find(key, self.pasts.lists[key as usize].codes[place]);
-                let is_odd =
-                    |at: usize| self.appends[at].is_seen || txns.end(self.appends[at].txn) == OpEnd::Fail;
+                let found = self.writes.find(key, self.pasts.lists[key as usize].codes[place]);
+                let is_odd = |at: usize| self.is_seen[at] || txns.end(self.writes.all[at].txn) == OpEnd::Fail;
                 if found.is_none_or(is_odd) {
                     odd.entry(key).or_insert(place as u32);
                 }
                 self.order.push(found.map_or(NOBODY, |at| at as u32));
                 if let Some(at) = found {
-                    self.appends[at].is_seen = true;
+                    self.is_seen[at] = true;
                     self.observe(txns, key, at);
                 }
             }
@@ -167,8 +125,8 @@ impl Lists {
 
     /// An indefinite transaction whose append was read took effect.
     fn observe(&mut self, txns: &Txns<'_>, key: u32, at: usize) {
-        let txn = self.appends[at].txn;
-        if txns.end(txn) == OpEnd::Info && !self.ambiguous.contains(&key) {
+        let txn = self.writes.all[at].txn;
+        if txns.end(txn) == OpEnd::Info && self.is_clear(key) {
             self.committed[txn as usize] = true;
         }
     }
@@ -179,7 +137,7 @@ impl Lists {
             let cut = self.cut.entry(key).or_insert(u32::MAX);
             *cut = (*cut).min(place);
             let past = &self.pasts.lists[key as usize];
-            if self.ambiguous.contains(&key) {
+            if !self.is_clear(key) {
                 continue;
             }
             findings.note(txns, Trouble::IncompatibleOrder, key, &[txn, past.by], || {
@@ -214,23 +172,23 @@ impl Lists {
 
     /// Each element of a read that is not as it should be.
     fn look_closely(&mut self, txns: &Txns<'_>, txn: u32, key: u32, read: &[Value], findings: &mut Findings) {
-        if self.ambiguous.contains(&key) {
+        if !self.is_clear(key) {
             return;
         }
         let name = txns.key_text(key);
         let index = |txn: u32| txns.history.ops[txn as usize].index;
         let mut seen: FxHashMap<usize, ()> = FxHashMap::default();
-        let mut aborted: Option<Append> = None;
+        let mut aborted: Option<Write> = None;
         let (mut told_aborted, mut told_dirty) = (false, false);
         for value in read {
-            let Some(at) = self.place(txns, key, value) else {
+            let Some(at) = self.writes.place(txns, key, value) else {
                 findings.note(txns, Trouble::FabricatedValue, key, &[txn], || {
                     format!("operation {} read {value} in {name}, which nobody appended", index(txn))
                 });
                 continue;
             };
             self.observe(txns, key, at);
-            let append = self.appends[at];
+            let append = self.writes.all[at];
             if seen.insert(at, ()).is_some() {
                 findings.note(txns, Trouble::DuplicateElement, key, &[append.txn, txn], || {
                     format!("operation {} read {value} in {name} twice, which was appended once", index(txn))
@@ -258,37 +216,13 @@ impl Lists {
             }
         }
     }
-
-    /// The place in `appends` of what was read.
-    fn place(&self, txns: &Txns<'_>, key: u32, value: &Value) -> Option<usize> {
-        self.find(key, txns.codes.find(value)?)
-    }
-
-    /// The place in `appends` of an element of a list.
-    fn find(&self, key: u32, code: u64) -> Option<usize> {
-        let start = self.starts[key as usize] as usize;
-        let own = self.of(key);
-        // Where elements are counted up, each lies where the first one says.
-        let step = own.get(1).map_or(1, |second| second.code - own[0].code).max(1);
-        let guess = (code.wrapping_sub(own.first()?.code) / step) as usize;
-        let is_there = |at: usize| own.get(at).is_some_and(|append| append.code == code);
-        if is_there(guess) && !is_there(guess.wrapping_sub(1)) {
-            return Some(start + guess);
-        }
-        let at = own.partition_point(|append| append.code < code);
-        (own.get(at)?.code == code).then_some(start + at)
-    }
-
-    fn of(&self, key: u32) -> &[Append] {
-        &self.appends[self.starts[key as usize] as usize..self.starts[key as usize + 1] as usize]
-    }
 }
 
 /// What follows from the order.
 impl Lists {
     /// Does anything follow from the reads of this list?
     pub(super) fn is_clear(&self, key: u32) -> bool {
-        self.ambiguous.is_empty() || !self.ambiguous.contains(&key)
+        self.writes.is_clear(key)
     }
 
     /// How many elements have a known order.
@@ -303,9 +237,9 @@ impl Lists {
     }
 
     /// The append behind a place in the order, if there is one, of a transaction that did not fail.
-    pub(super) fn element(&self, key: u32, place: u32) -> Option<&Append> {
+    pub(super) fn element(&self, key: u32, place: u32) -> Option<&Write> {
         let at = *self.order[self.order_starts[key as usize] as usize..].get(place as usize)?;
-        let append = (place < self.known(key)).then(|| self.appends.get(at as usize))??;
+        let append = (place < self.known(key)).then(|| self.writes.all.get(at as usize))??;
         self.committed[append.txn as usize].then_some(append)
     }
 
@@ -316,13 +250,13 @@ impl Lists {
     }
 
     /// The first element with a known writer from `place` on.
-    pub(super) fn next(&self, key: u32, place: u32) -> Option<&Append> {
+    pub(super) fn next(&self, key: u32, place: u32) -> Option<&Write> {
         (place..self.known(key)).find_map(|place| self.element(key, place))
     }
 
     /// The writer of a value that was read, wherever it stands.
-    pub(super) fn writer(&self, txns: &Txns<'_>, key: u32, value: &Value) -> Option<&Append> {
-        let append = &self.appends[self.place(txns, key, value)?];
+    pub(super) fn writer(&self, txns: &Txns<'_>, key: u32, value: &Value) -> Option<&Write> {
+        let append = &self.writes.all[self.writes.place(txns, key, value)?];
         self.committed[append.txn as usize].then_some(append)
     }
 
@@ -332,8 +266,11 @@ impl Lists {
     }
 
     /// Appends that took effect, but that no read shows: they came after all that reads show.
-    pub(super) fn unseen(&self, key: u32) -> impl Iterator<Item = &Append> {
-        self.of(key).iter().filter(|append| !append.is_seen && self.committed[append.txn as usize])
+    pub(super) fn unseen(&self, key: u32) -> impl Iterator<Item = &Write> {
+        let range = self.writes.range(key);
+        let own = self.writes.all[range.clone()].iter().zip(&self.is_seen[range]);
+        own.filter(|(append, is_seen)| !**is_seen && self.committed[append.txn as usize])
+            .map(|(append, _)| append)
     }
 
     /// The value of the first append of `txn` from place `length` on, or else an unseen one of its.
@@ -345,7 +282,7 @@ impl Lists {
 
     /// Values that two transactions appended one right after the other.
     pub(super) fn successive(&self, key: u32, one: u32, other: u32) -> (u64, u64) {
-        let mut before: Option<&Append> = None;
+        let mut before: Option<&Write> = None;
         for append in (0..self.known(key)).filter_map(|place| self.element(key, place)) {
             if let Some(before) = before
                 && (before.txn, append.txn) == (one, other)
@@ -367,38 +304,4 @@ impl Lists {
         let last: Vec<String> = last.iter().map(|&code| txns.codes.text(code)).collect();
         format!("[{cut}{}]", last.join(", "))
     }
-}
-
-/// All appends, by key, with where each key's begin.
-fn gather(txns: &Txns<'_>) -> (Vec<Append>, Vec<u32>) {
-    let mut starts = vec![0u32; txns.keys.len() + 2];
-    let all = 0..txns.len() as u32;
-    for txn in all.clone() {
-        for step in txns.steps(txn) {
-            starts[step.key as usize + 2] += u32::from(matches!(step.act, Act::Write(_)));
-        }
-    }
-    for i in 2..starts.len() {
-        starts[i] += starts[i - 1];
-    }
-    let total = starts[starts.len() - 1] as usize;
-    let mut appends = vec![Append { code: 0, txn: 0, nth: 0, is_last: false, is_seen: false }; total];
-    let mut scratch = Vec::new();
-    for txn in all {
-        for steps in txns.by_key(txn, &mut scratch).chunk_by(|one, other| one.key == other.key) {
-            let at = &mut starts[steps[0].key as usize + 1];
-            let first = *at as usize;
-            for step in steps {
-                let Act::Write(code) = step.act else { continue };
-                let nth = (*at as usize - first).min(usize::from(u16::MAX)) as u16;
-                appends[*at as usize] = Append { code, txn, nth, is_last: false, is_seen: false };
-                *at += 1;
-            }
-            if let Some(last) = appends[first..*at as usize].last_mut() {
-                last.is_last = true;
-            }
-        }
-    }
-    starts.pop();
-    (appends, starts)
 }
