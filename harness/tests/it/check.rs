@@ -311,7 +311,8 @@ fn stated() -> Option<(PathBuf, BTreeMap<String, bool>)> {
     });
     // A suite has a whole history on each line. The longest searches take an optimised build.
     let heavy = |name: &str| {
-        cfg!(debug_assertions) && ["small-n10000", "small-n1000-c50-i5-ok"].iter().any(|one| name.contains(one))
+        cfg!(debug_assertions)
+            && ["small-n10000", "small-n1000-c50-i5-ok"].iter().any(|one| name.contains(one))
     };
     Some((folder, rows.filter(|(name, _)| !name.starts_with("suite/") && !heavy(name)).collect()))
 }
