@@ -7,7 +7,7 @@ use anyhow::Result;
 use checker::general::General;
 use checker::model::multi_register::MultiRegister;
 use checker::object::{delivery, elements, lease, mutex, session, text};
-use checker::txn::{ConsistencyModel, ListAppend};
+use checker::txn::{ConsistencyModel, ListAppend, RwRegister};
 use checker::{Checker, History, Op, OpEnd};
 use serde_json::{Value, json};
 
@@ -62,6 +62,7 @@ pub const MODELS: &[Model] = &[
     Model { name: "knossos-register", about: "the same as Knossos has it: 0 at first, a read that returned nil tells nothing", functions: &[], initial: Zero, checkers: OfWorkload("register") },
     Model { name: "multi-register", about: "transactions that read and write several registers; linearizable", functions: &["txn:read", "txn:write"], initial: Null, checkers: Own(multi_register) },
     Model { name: "list-append", about: "transactions that append unique elements to lists and read them; Elle's anomalies", functions: &["txn:append", "txn:r"], initial: Fixed, checkers: Own(|options| Box::new(ListAppend { model: options.consistency })) },
+    Model { name: "rw-register", about: "transactions that write unique values to registers and read them; Elle's anomalies", functions: &["txn:r", "txn:w"], initial: Fixed, checkers: Own(|options| Box::new(RwRegister { model: options.consistency, ..RwRegister::default() })) },
     Model { name: "set", about: "add unique elements, read all; linearizable per key", functions: &["add", "read"], initial: Fixed, checkers: OfWorkload("set") },
     Model { name: "element-set", about: "add, remove and contains of elements, reads of all; linearizable per key", functions: &["add", "remove", "contains", "read"], initial: Fixed, checkers: Own(|_| Box::new(elements::LinearizableSet)) },
     Model { name: "append", about: "append unique elements to lists, read them whole; linearizable per key", functions: &["append", "read"], initial: Fixed, checkers: OfWorkload("append") },

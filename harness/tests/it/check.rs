@@ -79,6 +79,7 @@ fn every_form_is_detected_and_judged_for_what_it_is() {
             + &op("invoke", "[:r 5 nil]")
             + &op("ok", &read)
     };
+    let registers = |seen: &str| txns(seen).replace(":append", ":w").replace("[1]]", "1]");
     let several = |seen: &str| {
         let op =
             |kind: &str, parts: &str| format!("{{:process 0, :type :{kind}, :f :txn, :value [{parts}]}}\n");
@@ -92,7 +93,7 @@ fn every_form_is_detected_and_judged_for_what_it_is() {
     let collection = |seen: &str| format!("; knossos\n[{}]\n", edn(seen));
     let array = |seen: &str| format!("[{}]", lines(seen).trim_end().replace('\n', ",\n"));
     type Written<'w> = &'w dyn Fn(&str) -> String;
-    let cases: [(&str, &str, Written<'_>); 10] = [
+    let cases: [(&str, &str, Written<'_>); 11] = [
         ("edn", "register", &edn),
         ("edn", "register", &collection),
         ("lines", "register", &lines),
@@ -101,6 +102,7 @@ fn every_form_is_detected_and_judged_for_what_it_is() {
         ("edn", "register", &tuples),
         ("edn", "text", &texts),
         ("edn", "list-append", &txns),
+        ("edn", "rw-register", &registers),
         ("edn", "multi-register", &several),
         ("thread-log", "element-set", &threads),
     ];
