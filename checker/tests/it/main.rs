@@ -10,6 +10,7 @@ mod laws;
 mod objects;
 mod oracle;
 mod random;
+mod search;
 mod shared;
 mod simulated;
 mod stale;
