@@ -201,13 +201,17 @@ pub(crate) fn foreign(op: &Op, object: &str) -> Trouble {
 }
 
 /// Judges the operations of one key by search.
-pub(crate) fn searched<O: Object + Sync + Send>(
+pub(crate) fn searched<O>(
     history: &History,
     ops: &[(usize, &Op)],
     name: &'static str,
     object: O,
     budget: &Budget,
-) -> Result<(), Trouble> {
+) -> Result<(), Trouble>
+where
+    O: Object + Sync + Send,
+    O::Call: Sync,
+{
     let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
     let part = History { ops, end_ns: history.end_ns, ..History::default() };
     match General::new(name, object).check(&part, budget) {
