@@ -213,7 +213,8 @@ impl Notes {
             let what = format!("{} more notes are not kept", self.more);
             self.kept.push(Note { line, what });
         }
-        self.kept.sort_by_key(|note| note.line);
+        // What is noticed first within a line depends on the pieces in which it came.
+        self.kept.sort_by(|a, b| (a.line, &a.what).cmp(&(b.line, &b.what)));
         self.kept
     }
 }

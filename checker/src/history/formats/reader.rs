@@ -69,7 +69,7 @@ impl Reader {
                     // The mark of byte order must be whole before it can be told from content.
                     Some(format) if head.len() >= 3 => Some(*format),
                     Some(_) => None,
-                    None if line_is_whole || head.len() >= HEAD_BYTES_MAX => detect(head),
+                    None if line_is_whole || head.len() >= HEAD_BYTES_MAX => detect(whole_lines(head)),
                     None => None,
                 };
                 match format {
@@ -125,6 +125,12 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The head without what may go on in the next piece: half a line can look like another form's.
+fn whole_lines(head: &[u8]) -> &[u8] {
+    let head = &head[..head.len().min(HEAD_BYTES_MAX)];
+    head.iter().rposition(|&b| b == b'\n').map_or(head, |end| &head[..=end])
 }
 
 fn unrecognised(head: &[u8]) -> FormatError {
