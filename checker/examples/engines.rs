@@ -1,7 +1,7 @@
 //! One engine on history files: `cargo run --release -p checker --example engines -- ENGINE FILE…`.
 //!
 //! `ENGINE` is `plan` (what the checker does), `search` (registers without the help of unique values), `general`
-//! (depth-first search for any model) or `unique`. For each file the verdict of all keys together, the least of
+//! (depth-first search for any model), `local` (forward sets for any model) or `unique`. For each file the verdict of all keys together, the least of
 //! some runs in milliseconds, the most memory allocated meanwhile in MB, and what an unknown says. Reading the
 //! file is not timed. `SECONDS` in the environment ends each file's runs (60 where it is not set).
 
@@ -10,6 +10,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use checker::forward::Forward;
 use checker::history::formats::{self, Leniency};
 use checker::linear::{self, Search};
 use checker::model::partitions;
@@ -106,11 +107,19 @@ fn judge(engine: &str, parts: &[RegisterPart<'_>], budget: &Budget) -> Result<St
         let found = match engine {
             "plan" => decided(plan::decide(part, budget)),
             "search" => decided(plan::by_search(part, budget)),
-            "general" => match linear::search(&Register, &part.entries, budget.bytes_max / 100) {
+            "general" => match linear::search(&Register, &part.entries, budget) {
                 Search::Linearizable { .. } => "legal".to_string(),
                 Search::Impossible(_) => "illegal".to_string(),
-                Search::OutOfBudget(deepest) => format!("unknown {deepest:?}"),
+                Search::OutOfBudget(deepest, _) => format!("unknown {deepest:?}"),
             },
+            "local" => {
+                let report = linear::local::pass(&Register, &part.entries, &[0], budget);
+                match report.found {
+                    Forward::Possible { .. } => "legal".to_string(),
+                    Forward::Impossible { .. } => "illegal".to_string(),
+                    Forward::TooLarge => format!("unknown {:?} after {}", report.ended_by, report.survived),
+                }
+            }
             "unique" => match unique::check(&part.entries, part.values_len()) {
                 Unique::Legal => "legal".to_string(),
                 Unique::Illegal(_) => "illegal".to_string(),

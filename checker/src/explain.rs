@@ -1,5 +1,6 @@
 //! A contradiction as an [`Anomaly`]: its name, the operations that prove it, a sentence, a drawing.
 
+mod fold;
 mod provenance;
 mod shrink;
 mod speech;
@@ -13,7 +14,7 @@ use crate::model::register::{RegisterCall, RegisterPart};
 use crate::unique::{self, Hold, Proof, Unique};
 use crate::{Anomaly, Budget, History, Op, Undecided};
 
-/// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
+/// Most operations an anomaly found by search lists; of a larger core the last of them are shown.
 const OPS_MAX: usize = 24;
 
 /// Most search states that are spent on making a proof small.
@@ -48,15 +49,14 @@ impl Case<'_, '_> {
         if let Some(&witness) = witnesses.first() {
             told.1.push_str(&format!(", as the {} shows", self.subject(witness)));
         }
-        let entries = proof.entries();
-        let entries = if entries.len() > OPS_MAX { proof.bare_entries() } else { entries };
-        self.build(told, entries.iter().chain(witnesses).map(|&i| self.part.entries[i].op).collect())
+        let folded = self.fold(proof, witnesses);
+        told.1.push_str(&folded.said);
+        self.build(told, folded.shown.iter().map(|&i| self.part.entries[i].op).collect())
     }
 
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
-        let budget = budget.states_max.min(SHRINK_STATES_MAX);
         let shrink::Core { places: core, is_window } =
             shrink::core(&self.part.entries, self.part.values_len(), budget);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();

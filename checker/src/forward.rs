@@ -23,6 +23,7 @@ mod config;
 mod expand;
 mod infos;
 mod open;
+mod retry;
 mod trail;
 mod wants;
 
@@ -33,17 +34,26 @@ use crate::model::register::RegisterCall;
 use config::Config;
 use infos::Infos;
 use open::Open;
+pub(crate) use open::bits;
+use retry::{Picture, Retry};
 use trail::Trail;
+
+/// Most operations that may be open at one time.
+pub const OPEN_MAX: usize = open::Slots::BITS as usize;
 
 /// Configurations a beam may visit at one return, as a multiple of its width.
 const VISITS_PER_BEAM: u64 = 50;
+
+/// Configurations that survive one return, as a multiple of a beam's width, after which it looks at none that
+/// takes indefinite operations.
+const SURVIVORS_PER_BEAM: usize = 4;
 
 /// Which configurations are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// More than there are.
     Relaxed,
-    /// So many at most.
+    /// So many at most, and more for a while where none survive.
     Beam(usize),
     /// All and no others.
     Exact,
@@ -85,12 +95,25 @@ pub struct Report {
     pub last: Option<usize>,
     /// Was nothing left out but what cannot matter? Then no survivor means that there is no legal order.
     pub complete: bool,
+    /// Was more allowed than there is? Then survivors mean nothing.
+    pub relaxed: bool,
     /// The entry at whose return it ended, if it did.
     pub at: Option<usize>,
     /// The entries open where it ended.
     pub open: Vec<usize>,
     /// A legal order as places in the entries, where one was asked for and found.
     pub order: Option<Vec<usize>>,
+}
+
+impl Report {
+    /// What it proves: is there a legal order?
+    pub fn legal(&self) -> Option<bool> {
+        match self.found {
+            Forward::Possible { exact: true } => Some(true),
+            Forward::Impossible { .. } if self.complete => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// Asks for a no; visits at most `configs_max` configurations. Answers with what it found and how many it
@@ -144,7 +167,10 @@ struct Pass<'e> {
     shown: Vec<bool>,
     complete: bool,
     survived: usize,
-    last: Option<usize>,
+    /// Most returns survived, and the entry of the last of them.
+    furthest: (usize, Option<usize>),
+    /// For a beam.
+    retry: Option<Retry>,
 }
 
 impl<'e> Pass<'e> {
@@ -160,7 +186,11 @@ impl<'e> Pass<'e> {
             shown: expand::shown(entries, values_len(entries)),
             complete: true,
             survived: 0,
-            last: None,
+            furthest: (0, None),
+            retry: match mode {
+                Mode::Beam(width) => Some(Retry::new(width)),
+                Mode::Relaxed | Mode::Exact => None,
+            },
         }
     }
 
@@ -182,9 +212,10 @@ impl<'e> Pass<'e> {
             ended_by,
             states: self.meter.states(),
             bytes: self.meter.bytes_peak(),
-            survived: self.survived,
-            last: self.last,
-            complete: self.complete,
+            survived: self.furthest.0,
+            last: self.furthest.1,
+            complete: self.complete || self.mode == Mode::Relaxed,
+            relaxed: self.mode == Mode::Relaxed,
             at,
             open: self.open.entries().collect(),
             order,
@@ -200,19 +231,56 @@ impl<'e> Pass<'e> {
 
     /// Goes over the calls and returns in order.
     fn run(&mut self) -> Result<(), (End, usize)> {
-        let fixed = self.open.bytes() + self.entries.len() as u64 * 16;
+        let fixed = self.open.bytes() + self.entries.len() as u64 * 40;
         self.meter.holds(fixed).map_err(|by| (End::Budget(by), 0))?;
-        for (position, i) in edges(self.entries) {
-            let entry = &self.entries[i];
-            if position == entry.inv {
+        let edges: Vec<(u64, usize)> = edges(self.entries).collect();
+        let mut next = 0;
+        while let Some(&(position, i)) = edges.get(next) {
+            self.keep_picture(next);
+            if position == self.entries[i].inv {
                 self.call(i).map_err(|by| (End::Budget(by), i))?;
+            } else if let Err(end) = self.give_back(i) {
+                let before = match end {
+                    End::Empty => self.come_again(next),
+                    End::Budget(_) => None,
+                };
+                next = before.ok_or((end, i))?;
+                continue;
             } else {
-                self.give_back(i).map_err(|end| (end, i))?;
                 self.survived += 1;
-                self.last = Some(i);
+                if self.survived > self.furthest.0 {
+                    self.furthest = (self.survived, Some(i));
+                }
             }
+            next += 1;
         }
         Ok(())
+    }
+
+    fn keep_picture(&mut self, next: usize) {
+        let Some(retry) = &mut self.retry else { return };
+        if retry.is_due(next) {
+            retry.keep(Picture {
+                next,
+                configs: self.configs.clone(),
+                open: self.open.picture(),
+                infos: self.infos.clone(),
+                complete: self.complete,
+                survived: self.survived,
+            });
+        }
+    }
+
+    /// After a beam died: the event from which it is tried again.
+    fn come_again(&mut self, at: usize) -> Option<usize> {
+        // If it was no beam so far, nothing was left out.
+        let picture = self.retry.as_mut().filter(|_| !self.complete)?.died(at)?;
+        self.configs = picture.configs;
+        self.open.restore(picture.open);
+        self.infos = picture.infos;
+        self.complete = picture.complete;
+        self.survived = picture.survived;
+        Some(picture.next)
     }
 
     fn call(&mut self, i: usize) -> Result<(), EndedBy> {
@@ -230,17 +298,23 @@ impl<'e> Pass<'e> {
 
     /// Keeps the beam's best.
     fn narrow(&mut self) {
-        let Mode::Beam(width) = self.mode else { return };
-        if self.configs.len() > width {
-            let writes = self.open.writes;
-            // Fewest indefinite operations spent first, then most freedom.
-            self.configs.sort_by_cached_key(|config| {
-                let freedom = config.either.count_ones() + (config.done & !writes).count_ones();
-                (config.spent(), u32::MAX - freedom)
-            });
-            self.configs.truncate(width);
-            self.complete = false;
-        }
+        let Some(width) = self.width().filter(|&width| self.configs.len() > width) else { return };
+        self.complete = false;
+        let Open { writes, reads, mismatches, cas, .. } = self.open;
+        let bound = reads | mismatches | cas;
+        // Most promising is what has least left to do that depends on the state, then what has used up fewest
+        // writes and owes fewest; what indefinite operations it took for that hardly matters.
+        self.configs.sort_by_cached_key(|config| {
+            let undone = !config.done & !config.either;
+            let writes = (writes & (undone | config.done)).count_ones();
+            (2 * (bound & undone).count_ones() + writes, config.spent())
+        });
+        self.configs.truncate(width);
+    }
+
+    /// Configurations kept at present, if not all.
+    fn width(&self) -> Option<usize> {
+        self.retry.as_ref().map(|retry| retry.width)
     }
 
     /// Forgets indefinite operations whose value nobody wants any more.
@@ -251,7 +325,8 @@ impl<'e> Pass<'e> {
             }
         }
         if let Some(trail) = &mut self.trail {
-            trail.compact(&mut self.configs);
+            let pictures = self.retry.iter_mut().flat_map(|retry| &mut retry.pictures);
+            trail.compact(self.configs.iter_mut().chain(pictures.flat_map(|picture| &mut picture.configs)));
         }
     }
 }
@@ -270,12 +345,12 @@ fn settle(open: &Open, trail: Option<&mut Trail>, config: &mut Config) {
     config.done |= pure;
     config.either |= here.writes & !config.done;
     if let Some(trail) = trail {
-        open::bits(pure).for_each(|slot| config.trail = trail.took(config.trail, open.entry(slot)));
+        bits(pure).for_each(|slot| config.trail = trail.took(config.trail, open.entry(slot)));
     }
 }
 
 /// Calls and returns, as positions and places, by position.
-fn edges(entries: &[Entry<RegisterCall>]) -> impl Iterator<Item = (u64, usize)> {
+pub(crate) fn edges<C>(entries: &[Entry<C>]) -> impl Iterator<Item = (u64, usize)> {
     let mut edges: Vec<(u64, usize)> = Vec::with_capacity(entries.len() * 2);
     for (i, entry) in entries.iter().enumerate() {
         edges.push((entry.inv, i));

@@ -44,14 +44,58 @@
 //! assert_eq!(verdict("p0 |-draw()=1-|  |-draw()-?\np1                   |-draw()=3-|"), "valid");
 //! ```
 
+mod core;
+
+use crate::forward::Report;
 use crate::keys::judge_keys;
-use crate::linear::{self, Search};
+use crate::linear::{self, local};
 use crate::model::{Entry, Model, Partition};
 use crate::object::Case;
-use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
+use crate::plan::race::{Race, Settled};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Undecided, Verdict};
+pub use core::{Core, core};
 
 /// Operations shown of a contradiction found by search.
 const SHOWN_MAX: usize = 12;
+
+/// Configurations that depth-first search may visit before it has competition: some, and some for each
+/// operation.
+const MOMENT_STATES: (u64, u64) = (8_192, 32);
+
+/// What is known about the calls of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A legal order exists.
+    Legal,
+    /// None exists.
+    Illegal,
+    /// The budget ended first.
+    Unknown(Undecided),
+}
+
+/// Is there a legal order of `entries`? Depth-first search for a moment, which finds most orders; then, on
+/// another thread, also the forward pass, which says no without going back through all the history.
+pub fn judge<M>(model: &M, entries: &[Entry<M::Call>], budget: &Budget) -> Answer
+where
+    M: Model + Sync,
+    M::Call: Sync,
+{
+    let mut race = Race::new(entries);
+    let moment = MOMENT_STATES.0 + MOMENT_STATES.1 * entries.len() as u64;
+    let moment = Budget { states_max: budget.states_max.min(moment), ..budget.clone() };
+    if !race.note(linear::search_report(model, entries, &moment)) {
+        let forward = |budget: Budget| -> std::iter::Once<Report> {
+            std::iter::once(local::pass(model, entries, &[model.init()], &budget))
+        };
+        let depth = |budget: Budget| std::iter::once(linear::search_report(model, entries, &budget));
+        race.run(budget, forward, depth);
+    }
+    match race.settled(budget) {
+        Settled { legal: Some(true), .. } => Answer::Legal,
+        Settled { undecided: Some(undecided), .. } => Answer::Unknown(undecided),
+        Settled { .. } => Answer::Illegal,
+    }
+}
 
 /// A model that can read a history's operations.
 pub trait Object: Model {
@@ -75,43 +119,69 @@ impl<O: Object> General<O> {
     pub fn new(name: &'static str, object: O) -> Self {
         General { name, object }
     }
+}
 
+impl<O> General<O>
+where
+    O: Object + Sync,
+    O::Call: Sync,
+{
     fn check_key(&self, history: &History, partition: &Partition<'_>, budget: &Budget) -> Verdict {
         let case = Case::new(history, partition);
         let entries = match entries(&self.object, history, &partition.ops) {
             Ok(entries) => entries,
             Err(why) => return case.unknown(why),
         };
-        let states_max = budget.states_max.min(budget.bytes_max / 100);
-        match linear::search(&self.object, &entries, states_max) {
-            Search::Linearizable { .. } => Verdict::Valid,
-            Search::OutOfBudget(deepest) => case.unknown(format!(
-                "no answer within the budget of {} search states; the longest order found has {} of {} definite \
-                 operations",
-                states_max, deepest.placed, deepest.definite
-            )),
-            Search::Impossible(_) => {
-                let prefix = shortest_prefix(&self.object, &entries, states_max);
-                let mut shown: Vec<&Entry<O::Call>> = prefix.iter().collect();
-                shown.sort_by_key(|entry| (entry.ret, entry.inv));
-                let shown = shown.split_off(shown.len().saturating_sub(SHOWN_MAX));
-                let last = shown.iter().filter(|entry| !entry.is_optional()).max_by_key(|entry| entry.ret);
-                let end = last.map_or(String::new(), |entry| {
-                    format!(" once operation {} had returned", history.ops[entry.op].index)
-                });
-                let rest = match prefix.len() - shown.len() {
-                    0 => String::new(),
-                    _ => format!("; these are the last {} of them", shown.len()),
-                };
-                let reason =
-                    format!("no order of the {} operations so far explains what they saw{end}{rest}", prefix.len());
-                case.invalid("non-linearizable", shown.iter().map(|entry| entry.op), reason)
-            }
+        match judge(&self.object, &entries, budget) {
+            Answer::Legal => Verdict::Valid,
+            Answer::Unknown(undecided) => case.unknown(undecided),
+            Answer::Illegal => self.illegal(&case, &entries, budget),
         }
+    }
+
+    /// The contradiction with the operations that make it, or at least the last of them.
+    fn illegal(&self, case: &Case<'_>, entries: &[Entry<O::Call>], budget: &Budget) -> Verdict {
+        let whole = || Core {
+            entries: entries.to_vec(),
+            starts: vec![self.object.init()],
+            from: None,
+            prefix_len: entries.len(),
+        };
+        let Core { entries: core, from, starts, prefix_len } =
+            core(&self.object, entries, budget).unwrap_or_else(whole);
+        let len = core.len();
+        let mut shown: Vec<&Entry<O::Call>> = core.iter().collect();
+        shown.sort_by_key(|entry| (entry.ret, entry.inv));
+        let shown = shown.split_off(shown.len().saturating_sub(SHOWN_MAX));
+        let last = shown.iter().filter(|entry| !entry.is_optional()).max_by_key(|entry| entry.ret);
+        let end = last.map_or(String::new(), |entry| {
+            format!(" once operation {} had returned", case.history.ops[entry.op].index)
+        });
+        let begin = match (from, starts.len()) {
+            (None, _) => String::new(),
+            (Some(event), 1) => format!("by what was known after event {event}, "),
+            (Some(event), states) => {
+                format!("whichever of the {states} possible states it was in after event {event}, ")
+            }
+        };
+        let what = match len == prefix_len {
+            true => format!("the {len} operations so far explains what they saw{end}"),
+            false => format!("these {len} operations explains what they saw{end}"),
+        };
+        let rest = match len - shown.len() {
+            0 => String::new(),
+            _ => format!("; these are the last {} of them", shown.len()),
+        };
+        let reason = format!("{begin}no order of {what}{rest}");
+        case.invalid("non-linearizable", shown.iter().map(|entry| entry.op), reason)
     }
 }
 
-impl<O: Object + Send + Sync> Checker for General<O> {
+impl<O> Checker for General<O>
+where
+    O: Object + Send + Sync,
+    O::Call: Sync,
+{
     fn name(&self) -> &'static str {
         self.name
     }
@@ -139,21 +209,4 @@ fn entries<O: Object>(
         entries.extend(call.map(|call| Entry { call, inv: op.call, ret, op: place }));
     }
     Ok(entries)
-}
-
-/// What had happened when an order first became impossible: every prefix of a linearizable history is
-/// linearizable, with the operations still open then as indefinite ones.
-fn shortest_prefix<M: Model>(model: &M, entries: &[Entry<M::Call>], states_max: u64) -> Vec<Entry<M::Call>> {
-    let mut returns: Vec<u64> =
-        entries.iter().map(|entry| entry.ret).filter(|&ret| ret != u64::MAX).collect();
-    returns.sort_unstable();
-    let prefix = |end: u64| -> Vec<Entry<M::Call>> {
-        let begun = entries.iter().filter(|entry| entry.inv < end);
-        let open = |entry: &Entry<M::Call>| if entry.ret > end { u64::MAX } else { entry.ret };
-        begun.map(|entry| Entry { call: entry.call.clone(), ret: open(entry), ..*entry }).collect()
-    };
-    let is_legal =
-        |&end: &u64| !matches!(linear::search(model, &prefix(end), states_max), Search::Impossible(_));
-    let first = returns.partition_point(is_legal);
-    prefix(returns.get(first).copied().unwrap_or(u64::MAX))
 }

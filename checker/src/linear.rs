@@ -13,14 +13,20 @@
 //! - An indefinite operation that would leave the state as it is stays unused.
 //! - Of the operations that could go next, those that must return first are tried first.
 
+pub mod local;
 mod memo;
+mod states;
 
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
+use crate::budget::Meter;
+use crate::forward::{Forward, Report};
 use crate::model::{Entry, Model};
+use crate::{Budget, EndedBy};
 use memo::Memo;
+use states::{NONE, States};
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +41,8 @@ pub enum Search {
     },
     /// No order exists.
     Impossible(Deepest),
-    /// The budget ended first.
-    OutOfBudget(Deepest),
+    /// The budget ended first, and what of it.
+    OutOfBudget(Deepest, EndedBy),
 }
 
 /// How far the search came.
@@ -48,20 +54,59 @@ pub struct Deepest {
     pub definite: usize,
     /// The entry that had to come next at that point and could not.
     pub stuck: Option<usize>,
+    /// All that returned before this position can be put in order.
+    pub proven: u64,
     /// Configurations visited.
     pub states: u64,
+    /// Most bytes held at one time.
+    pub bytes: u64,
 }
 
-/// Searches for a legal order of `entries`, visiting at most `states_max` configurations.
-///
-/// A configuration counts once for every 64 bytes of its key, so that the budget bounds memory too: about
-/// 100 bytes times `states_max`.
-pub fn search<M: Model>(model: &M, entries: &[Entry<M::Call>], states_max: u64) -> Search {
-    let mut run = Run::new(model, entries);
-    run.run(states_max)
+/// Searches for a legal order of `entries` within a budget.
+pub fn search<M: Model>(model: &M, entries: &[Entry<M::Call>], budget: &Budget) -> Search {
+    let mut run = Run::new(model, entries, budget);
+    let found = run.run();
+    run.deepest.states = run.memo.len() as u64;
+    run.deepest.bytes = run.meter.bytes_peak();
+    match found {
+        Ok(true) => {
+            let order = run.trail.iter().map(|&i| i as usize).collect();
+            Search::Linearizable { order, states: run.deepest.states }
+        }
+        Ok(false) => Search::Impossible(run.deepest),
+        Err(ended_by) => Search::OutOfBudget(run.deepest, ended_by),
+    }
 }
 
-const NONE: u32 = u32::MAX;
+/// The same, told like a pass over the events.
+pub fn search_report<M: Model>(model: &M, entries: &[Entry<M::Call>], budget: &Budget) -> Report {
+    let (found, deepest, ended_by, order) = match search(model, entries, budget) {
+        Search::Linearizable { order, states } => {
+            let deepest = Deepest { states, proven: u64::MAX, ..Deepest::default() };
+            (Forward::Possible { exact: true }, deepest, None, Some(order))
+        }
+        Search::Impossible(deepest) => {
+            (Forward::Impossible { at: deepest.stuck.unwrap_or(0) }, deepest, None, None)
+        }
+        Search::OutOfBudget(deepest, ended_by) => (Forward::TooLarge, deepest, Some(ended_by), None),
+    };
+    let end = deepest.proven;
+    let back = |i: &usize| entries[*i].ret < end;
+    let is_open = |i: &usize| entries[*i].inv < end && entries[*i].ret >= end && !entries[*i].is_optional();
+    Report {
+        found,
+        ended_by,
+        states: deepest.states,
+        bytes: deepest.bytes,
+        survived: (0..entries.len()).filter(back).count(),
+        last: (0..entries.len()).filter(back).max_by_key(|&i| entries[i].ret),
+        complete: true,
+        relaxed: false,
+        at: deepest.stuck,
+        open: (0..entries.len()).filter(is_open).collect(),
+        order,
+    }
+}
 
 /// The whole search: the static view of the entries, and the one configuration that is changed in place.
 struct Run<'e, M: Model> {
@@ -95,6 +140,7 @@ struct Run<'e, M: Model> {
     memo: Memo,
     key: Vec<u32>,
     deepest: Deepest,
+    meter: Meter,
 }
 
 /// A choice that was made, and what is left to try instead.
@@ -115,7 +161,7 @@ struct Candidate {
 }
 
 impl<'e, M: Model> Run<'e, M> {
-    fn new(model: &'e M, entries: &'e [Entry<M::Call>]) -> Self {
+    fn new(model: &'e M, entries: &'e [Entry<M::Call>], budget: &Budget) -> Self {
         let mut classes: FxHashMap<&M::Call, u32> = FxHashMap::default();
         let mut class = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -141,7 +187,7 @@ impl<'e, M: Model> Run<'e, M> {
             class_seen: vec![0; classes.len()],
             class,
             pure,
-            states: States::new(model.init()),
+            states: States::new(model, model.init()),
             base: 0,
             used: Vec::new(),
             state: 0,
@@ -152,40 +198,44 @@ impl<'e, M: Model> Run<'e, M> {
             enumeration: 0,
             memo: Memo::default(),
             key: Vec::new(),
+            meter: Meter::new(budget),
         }
     }
 
-    fn run(&mut self, states_max: u64) -> Search {
-        let mut spent = 0;
+    /// True when an order was found, false when there is none.
+    fn run(&mut self) -> Result<bool, EndedBy> {
+        self.meter.holds(self.entries.len() as u64 * 32)?;
         let mut entered = true;
         loop {
             if entered {
                 self.take_pure();
                 if self.placed == self.definite.len() {
-                    let order = self.trail.iter().map(|&i| i as usize).collect();
-                    return Search::Linearizable { order, states: self.memo.len() as u64 };
+                    return Ok(true);
                 }
-                spent += 1 + self.write_key() as u64 / 16;
+                self.write_key();
                 if self.memo.insert(&self.key) {
                     self.push_frame();
                 }
-                if spent > states_max {
-                    self.deepest.states = self.memo.len() as u64;
-                    return Search::OutOfBudget(self.deepest);
-                }
+                self.meter.visits(1)?;
+                self.meter.holds_besides(self.bytes())?;
             }
             match self.next_candidate() {
                 Some(candidate) => {
                     self.apply(candidate);
                     entered = true;
                 }
-                None if self.stack.is_empty() => {
-                    self.deepest.states = self.memo.len() as u64;
-                    return Search::Impossible(self.deepest);
-                }
+                None if self.stack.is_empty() => return Ok(false),
                 None => entered = false,
             }
         }
+    }
+
+    /// Bytes that grow with the search.
+    fn bytes(&self) -> u64 {
+        let stack = self.stack.capacity() * size_of::<Frame>();
+        let candidates = self.candidates.capacity() * size_of::<Candidate>();
+        let trail = (self.trail.capacity() + self.used.capacity() + self.key.capacity()) * size_of::<u32>();
+        self.memo.bytes() + self.states.bytes() + (stack + candidates + trail) as u64
     }
 
     /// Takes every pure operation that is possible now; repeats, as each may let later ones be called.
@@ -229,8 +279,8 @@ impl<'e, M: Model> Run<'e, M> {
         self.states.step(self.model, state, self.class[index], &self.entries[index].call)
     }
 
-    /// Writes the configuration's canonical key; returns its length in words.
-    fn write_key(&mut self) -> usize {
+    /// Writes the configuration's canonical key.
+    fn write_key(&mut self) {
         let rest = &self.done[self.base..];
         self.key.clear();
         self.key.extend([self.base as u32, self.state, self.used.len() as u32]);
@@ -252,7 +302,6 @@ impl<'e, M: Model> Run<'e, M> {
         if bits > 0 {
             self.key.push(word);
         }
-        self.key.len()
     }
 
     /// Lists what could go next, best last, and remembers where to come back to.
@@ -277,7 +326,7 @@ impl<'e, M: Model> Run<'e, M> {
                 self.candidates.push(Candidate { place: place as u32, optional: false, next, ret });
             }
         }
-        self.note_depth(tightest);
+        self.note_depth(tightest, min_ret);
         self.candidates[start..].sort_by_key(|candidate| candidate.ret);
         self.keep_first_of_each_class(start);
         self.list_optional(min_ret);
@@ -290,7 +339,8 @@ impl<'e, M: Model> Run<'e, M> {
         });
     }
 
-    fn note_depth(&mut self, tightest: u32) {
+    fn note_depth(&mut self, tightest: u32, min_ret: u64) {
+        self.deepest.proven = self.deepest.proven.max(min_ret);
         if self.placed > self.deepest.placed || self.deepest.stuck.is_none() {
             self.deepest.placed = self.placed;
             self.deepest.stuck = (tightest != NONE).then_some(tightest as usize);
@@ -383,45 +433,5 @@ impl<'e, M: Model> Run<'e, M> {
                 self.placed -= 1;
             }
         }
-    }
-}
-
-/// Every state once, by number, and every step that was taken.
-struct States<M: Model> {
-    numbers: FxHashMap<M::State, u32>,
-    all: Vec<M::State>,
-    steps: FxHashMap<u64, u32>,
-}
-
-impl<M: Model> States<M> {
-    fn new(init: M::State) -> Self {
-        let numbers = std::iter::once((init.clone(), 0)).collect();
-        States { numbers, all: vec![init], steps: FxHashMap::default() }
-    }
-
-    fn step(&mut self, model: &M, state: u32, class: u32, call: &M::Call) -> Option<u32> {
-        let key = u64::from(state) << 32 | u64::from(class);
-        let next = match self.steps.get(&key) {
-            Some(&next) => next,
-            None => {
-                let next = match model.step(&self.all[state as usize], call) {
-                    Some(next) => self.number(next),
-                    None => NONE,
-                };
-                self.steps.insert(key, next);
-                next
-            }
-        };
-        (next != NONE).then_some(next)
-    }
-
-    fn number(&mut self, state: M::State) -> u32 {
-        if let Some(&number) = self.numbers.get(&state) {
-            return number;
-        }
-        let number = self.all.len() as u32;
-        self.numbers.insert(state.clone(), number);
-        self.all.push(state);
-        number
     }
 }

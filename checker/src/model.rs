@@ -30,6 +30,12 @@ pub trait Model {
     /// takes such calls as soon as it can, without looking back; a call that changes some states is not pure
     /// even where it happens to change nothing.
     fn is_pure(&self, call: &Self::Call) -> bool;
+
+    /// About how many bytes `state` takes, with all it owns. For the budget: a state with a heap of its own
+    /// should say so.
+    fn state_bytes(&self, state: &Self::State) -> usize {
+        size_of_val(state)
+    }
 }
 
 /// One operation as the engines see it.

@@ -93,13 +93,22 @@ impl<'h> Case<'h> {
 /// Most operations of an anomaly where those are among them that put in what its reads show.
 const SUPPORTED_MAX: usize = 8;
 
+/// Longest list, or text, of which it is asked who put it there.
+const SHOWN_SIZE_MAX: usize = 64;
+
 impl Broken {
     /// With those operations that put in what its own ones show, where they are few: without them its reads would
     /// prove nothing but that they show something.
     fn supported(mut self, ops: &[(usize, &Op)]) -> Self {
+        self.places.truncate(SHOWN_MAX);
         let reads = ops.iter().filter(|(place, op)| self.places.contains(place) && op.end == OpEnd::Ok);
         let shown: Vec<&Value> =
             reads.filter(|(_, op)| op.f == "read" || op.f == "get").map(|(_, op)| &op.output).collect();
+        let size =
+            |value: &Value| value.as_array().map_or(0, Vec::len).max(value.as_str().map_or(0, str::len));
+        if shown.iter().any(|shown| size(shown) > SHOWN_SIZE_MAX) {
+            return self;
+        }
         let is_shown = |put: &Value| {
             shown.iter().any(|shown| match (shown, put) {
                 (Value::Array(all), put) => all.contains(put),
@@ -192,13 +201,17 @@ pub(crate) fn foreign(op: &Op, object: &str) -> Trouble {
 }
 
 /// Judges the operations of one key by search.
-pub(crate) fn searched<O: Object + Sync + Send>(
+pub(crate) fn searched<O>(
     history: &History,
     ops: &[(usize, &Op)],
     name: &'static str,
     object: O,
     budget: &Budget,
-) -> Result<(), Trouble> {
+) -> Result<(), Trouble>
+where
+    O: Object + Sync + Send,
+    O::Call: Sync,
+{
     let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
     let part = History { ops, end_ns: history.end_ns, ..History::default() };
     match General::new(name, object).check(&part, budget) {

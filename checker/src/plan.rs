@@ -1,14 +1,16 @@
 //! Which engine judges a register, and in what order they are asked.
 
 mod compete;
+pub(crate) mod race;
 
-use crate::linear::{self, Deepest, Search};
+use crate::linear::Deepest;
 use crate::model::Entry;
-use crate::model::register::{Register, RegisterCall, RegisterPart};
+use crate::model::register::{RegisterCall, RegisterPart};
 use crate::reduce::{Reduced, reduce};
 use crate::unique::{self, Proof, Unique};
 use crate::{Budget, Undecided};
-pub(crate) use compete::{Settled, settle_within};
+pub(crate) use compete::settle_within;
+pub(crate) use race::Settled;
 
 /// What is known about one partition of a register.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +57,8 @@ pub fn by_search(part: &RegisterPart<'_>, budget: &Budget) -> Decision {
 }
 
 /// What the searches say about a partition, within so many states.
-pub(crate) fn settle(entries: &[Entry<RegisterCall>], states_max: u64) -> Settled {
-    settle_within(entries, &Budget::of_states(states_max))
+pub(crate) fn settle(entries: &[Entry<RegisterCall>], budget: &Budget) -> Settled {
+    settle_within(entries, budget)
 }
 
 /// A legal order, as places in the entries, that [`replay`](crate::replay) accepts; none where [`decide`] does
@@ -68,11 +70,6 @@ pub fn witness(part: &RegisterPart<'_>, budget: &Budget) -> Option<Vec<usize>> {
 /// The same by search alone.
 pub fn witness_by_search(part: &RegisterPart<'_>, budget: &Budget) -> Option<Vec<usize>> {
     let Reduced { entries, places } = reduce(&part.entries, part.values_len());
-    let order = compete::order(&entries, budget).or_else(|| {
-        match linear::search(&Register, &entries, budget.states_max.min(budget.bytes_max / 100)) {
-            Search::Linearizable { order, .. } => Some(order),
-            Search::Impossible(_) | Search::OutOfBudget(_) => None,
-        }
-    })?;
+    let order = compete::order(&entries, budget)?;
     Some(order.into_iter().map(|i| places[i]).collect())
 }

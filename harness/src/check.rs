@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use checker::history::formats::{Format, Leniency};
+use checker::history::formats::{Format, Leniency, Note};
 use checker::txn::ConsistencyModel;
 use checker::{Budget, History, Stop};
 use results::{Error, RunFolder};
@@ -153,6 +153,9 @@ impl Wishes {
             }
         };
         let operations = counts(history);
+        if operations.invoked == 0 {
+            contents.notes.push(Note { line: 1, what: "there are no operations in it".to_string() });
+        }
         let checkers = model.prepare(history, &self.options, contents.events)?;
         let read_s = begun.elapsed().as_secs_f64();
         let (budget, _alarm) = self.budget()?;

@@ -103,44 +103,9 @@ pub fn anomaly(anomaly: &Anomaly) -> String {
     format!("{}{on}: {}", anomaly.name, anomaly.reason)
 }
 
-/// What the name of an anomaly means in general; none for a name this crate does not know.
+/// What the name of an anomaly means in general; none for a name that the checker does not give.
 pub fn meaning(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "lost-update" => "a change that was acknowledged had vanished from every later view",
-        "stale-read" => "a client saw an older value after a newer one must have been in place",
-        "future-read" => "a client saw a value before anybody had begun to write it",
-        "aborted-read" => "a client saw a value whose write had certainly failed",
-        "fabricated-value" => "a client saw a value that nobody ever wrote",
-        "value-of-another-key" => "a client saw a value that was written to another key",
-        "split-cas" => "two compare-and-sets both took the same value as their starting point",
-        "cas-cycle" => "compare-and-sets that each build on the other's result",
-        "false-mismatch" => "a compare-and-set was refused although it expected the value in place",
-        "went-back" => "a counter was seen to go back",
-        "lost-element" => "an element that was acknowledged had vanished from every later view",
-        "lost-value" => "a value that was acknowledged never came out of its queue",
-        "resurrected-element" => "an element that had been removed was back, and nobody had added it again",
-        "duplicated-element" => "an element was seen more often than it was put in",
-        "duplicated-value" => "a queue gave out a value more often than it was put in",
-        "duplicated-count" => "two increments of a counter had the same result",
-        "reordered-elements" => {
-            "two views do not agree on what came first, or one contradicts the order of calls"
-        }
-        "reordered-values" => "a queue gave out what came later before what came earlier",
-        "false-empty" => "a queue was said to be empty while something was in it",
-        "incomparable-reads" => "of two views of a set each lacked something that the other one had",
-        "two-leaders" => "two leaders had the same epoch",
-        "epoch-went-back" => "an epoch was seen after a later one was known",
-        "overlapping-leases" => "a lease was granted while another leader's was still running",
-        "read-your-writes" => "a client did not see what it had written itself",
-        "monotonic-reads" => "a client saw an older value than it had seen before",
-        "monotonic-writes" => "a client's own writes were seen in another order than it made them",
-        "writes-follow-reads" => "a write was seen before what its client had read when it made it",
-        "wrong-total" => "money was made or lost",
-        "negative-balance" => "an account was overdrawn",
-        "missing-account" => "an account was not in every view of the bank",
-        "non-linearizable" => "no order of the operations explains what clients were told",
-        _ => return None,
-    })
+    checker::anomalies::meaning(name)
 }
 
 /// How the cluster came back.

@@ -3,7 +3,7 @@
 use super::config::{Antichain, Config};
 use super::open::Slots;
 use super::wants::{Wants, is_left};
-use super::{End, Mode, Pass, VISITS_PER_BEAM, settle};
+use super::{End, Mode, Pass, SURVIVORS_PER_BEAM, VISITS_PER_BEAM, settle};
 use crate::model::Entry;
 use crate::model::register::{RegisterCall, ValueId};
 
@@ -84,8 +84,9 @@ impl Pass<'_> {
         let bytes_each = Config::bytes(if self.infos.unlimited { 0 } else { self.infos.kinds().len() });
         let mut next = Vec::new();
         while let Some((config, spent)) = hunt.pop() {
-            if let Mode::Beam(width) = self.mode
-                && (hunt.visited > width as u64 * VISITS_PER_BEAM || hunt.kept.len() > width && spent > 0)
+            if let Some(width) = self.width()
+                && (hunt.visited > (width as u64).saturating_mul(VISITS_PER_BEAM)
+                    || hunt.kept.len() > width.saturating_mul(SURVIVORS_PER_BEAM) && spent > 0)
             {
                 self.complete = false;
                 return Ok(());
@@ -99,6 +100,7 @@ impl Pass<'_> {
                 self.arrive(hunt, after, slot, !was_either, spent + uses);
             }
             let held = hunt.kept.len() + hunt.seen.len() + hunt.waiting;
+            let held = held + self.retry.as_ref().map_or(0, |retry| retry.configs());
             let trail = self.trail.as_ref().map_or(0, |trail| trail.bytes());
             self.meter.holds_besides(held as u64 * bytes_each + trail)?;
         }

@@ -1,5 +1,7 @@
 //! Indefinite operations, known by what they do: how many of each kind there are, and until when they matter.
 
+use std::rc::Rc;
+
 use rustc_hash::FxHashMap;
 
 use crate::model::Entry;
@@ -18,16 +20,17 @@ pub(super) struct Kind {
 }
 
 /// The kinds that may take effect from now on.
+#[derive(Clone)]
 pub(super) struct Infos {
     kinds: Vec<Kind>,
     /// May each be used any number of times?
     pub(super) unlimited: bool,
     /// Last position at which somebody may want a value.
-    wanted_until: FxHashMap<ValueId, u64>,
+    wanted_until: Rc<FxHashMap<ValueId, u64>>,
     /// While there are mismatches to come, any value may serve.
     always_until: u64,
     /// Entries of each kind in order of call.
-    members: FxHashMap<RegisterCall, Vec<u32>>,
+    members: Rc<FxHashMap<RegisterCall, Vec<u32>>>,
     next_end: u64,
     /// Kinds of blind writes there are.
     writes: usize,
@@ -42,53 +45,16 @@ impl Infos {
         for list in members.values_mut() {
             list.sort_by_key(|&i| entries[i as usize].inv);
         }
-        let mut infos = Infos {
+        let (wanted_until, always_until) =
+            if members.is_empty() { Default::default() } else { wanted(entries, &members) };
+        Infos {
             kinds: Vec::new(),
             unlimited,
-            wanted_until: FxHashMap::default(),
-            always_until: 0,
-            members,
+            wanted_until: Rc::new(wanted_until),
+            always_until,
+            members: Rc::new(members),
             next_end: u64::MAX,
             writes: 0,
-        };
-        if !infos.members.is_empty() {
-            infos.find_ends(entries);
-        }
-        infos
-    }
-
-    /// Until when each value is wanted: by those that need it and are definite, or by an indefinite
-    /// compare-and-set whose own value is wanted longer.
-    fn find_ends(&mut self, entries: &[Entry<RegisterCall>]) {
-        for entry in entries.iter().filter(|entry| !entry.is_optional()) {
-            if let Some(value) = entry.call.needs() {
-                let until = self.wanted_until.entry(value).or_insert(0);
-                *until = entry.ret.max(*until);
-            }
-            if let RegisterCall::Differs(_) = entry.call {
-                self.always_until = entry.ret.max(self.always_until);
-            }
-        }
-        let links: Vec<(ValueId, ValueId)> = self
-            .members
-            .keys()
-            .filter_map(|call| match *call {
-                RegisterCall::Cas(expected, new) => Some((expected, new)),
-                _ => None,
-            })
-            .collect();
-        let mut by_new: FxHashMap<ValueId, Vec<ValueId>> = FxHashMap::default();
-        links.iter().for_each(|&(expected, new)| by_new.entry(new).or_default().push(expected));
-        let mut work: Vec<ValueId> = self.wanted_until.keys().copied().collect();
-        while let Some(new) = work.pop() {
-            let until = self.until(new);
-            for &expected in by_new.get(&new).into_iter().flatten() {
-                let known = self.wanted_until.entry(expected).or_insert(0);
-                if *known < until {
-                    *known = until;
-                    work.push(expected);
-                }
-            }
         }
     }
 
@@ -153,4 +119,39 @@ impl Infos {
 
 fn is_write(call: RegisterCall) -> bool {
     matches!(call, RegisterCall::Write(_))
+}
+
+/// Until when each value is wanted: by those that need it and are definite, or by an indefinite compare-and-set
+/// whose own value is wanted longer; and until when any value may be.
+fn wanted(
+    entries: &[Entry<RegisterCall>],
+    members: &FxHashMap<RegisterCall, Vec<u32>>,
+) -> (FxHashMap<ValueId, u64>, u64) {
+    let (mut wanted, mut always) = (FxHashMap::<ValueId, u64>::default(), 0);
+    for entry in entries.iter().filter(|entry| !entry.is_optional()) {
+        if let Some(value) = entry.call.needs() {
+            let until = wanted.entry(value).or_insert(0);
+            *until = entry.ret.max(*until);
+        }
+        if let RegisterCall::Differs(_) = entry.call {
+            always = entry.ret.max(always);
+        }
+    }
+    let mut by_new: FxHashMap<ValueId, Vec<ValueId>> = FxHashMap::default();
+    for call in members.keys() {
+        if let RegisterCall::Cas(expected, new) = *call {
+            by_new.entry(new).or_default().push(expected);
+        }
+    }
+    let mut work: Vec<(ValueId, u64)> = wanted.iter().map(|(&value, &until)| (value, until)).collect();
+    while let Some((new, until)) = work.pop() {
+        for &expected in by_new.get(&new).into_iter().flatten() {
+            let known = wanted.entry(expected).or_insert(0);
+            if *known < until {
+                *known = until;
+                work.push((expected, until));
+            }
+        }
+    }
+    (wanted, always)
 }

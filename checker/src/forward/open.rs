@@ -25,6 +25,13 @@ struct Slot {
     before: Slots,
 }
 
+/// What was open at some time.
+#[derive(Debug, Clone)]
+pub(super) struct OpenPicture {
+    slots: Vec<Slot>,
+    used: Slots,
+}
+
 /// What is open.
 pub(super) struct Open {
     slots: Vec<Slot>,
@@ -110,6 +117,22 @@ impl Open {
         }
     }
 
+    /// What is open now, to come back to.
+    pub(super) fn picture(&self) -> OpenPicture {
+        OpenPicture { slots: self.slots.clone(), used: self.used }
+    }
+
+    /// Goes back.
+    pub(super) fn restore(&mut self, picture: OpenPicture) {
+        for slot in bits(self.used) {
+            self.masks(self.slots[slot].call, |mask| *mask &= !(1 << slot));
+        }
+        (self.slots, self.used) = (picture.slots, picture.used);
+        for slot in bits(self.used) {
+            self.masks(self.slots[slot].call, |mask| *mask |= 1 << slot);
+        }
+    }
+
     /// What names `value`.
     pub(super) fn of(&self, value: ValueId) -> &Named {
         &self.by_value[value as usize]
@@ -144,7 +167,7 @@ pub(super) fn values(call: RegisterCall) -> impl Iterator<Item = ValueId> {
 }
 
 /// The slots in a set, lowest first.
-pub(super) fn bits(mut slots: Slots) -> impl Iterator<Item = usize> {
+pub(crate) fn bits(mut slots: Slots) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let slot = slots.trailing_zeros() as usize;
         (slots != 0).then(|| {

@@ -56,13 +56,14 @@ impl Trail {
     }
 
     /// Clears away what led to no configuration that is left.
-    pub(super) fn compact(&mut self, configs: &mut [Config]) {
+    pub(super) fn compact<'c>(&mut self, configs: impl Iterator<Item = &'c mut Config>) {
         if self.nodes.len() < self.compact_at {
             return;
         }
         let mut alive = vec![false; self.nodes.len()];
         alive[0] = true;
-        for config in configs.iter() {
+        let configs: Vec<&mut Config> = configs.collect();
+        for config in &configs {
             let mut at = config.trail as usize;
             while !alive[at] {
                 alive[at] = true;
@@ -82,7 +83,7 @@ impl Trail {
         }
         self.nodes.truncate(kept);
         self.compact_at = (kept * 2).max(COMPACT_MIN);
-        configs.iter_mut().for_each(|config| config.trail = number[config.trail as usize]);
+        configs.into_iter().for_each(|config| config.trail = number[config.trail as usize]);
     }
 
     /// The order that led to the leaf `last`.

@@ -21,6 +21,12 @@ impl Default for Memo {
 }
 
 impl Memo {
+    /// Bytes held, with room for the copy while it grows.
+    pub(super) fn bytes(&self) -> u64 {
+        let words = self.words.capacity() + self.table.len();
+        (words * size_of::<u32>() + self.starts.capacity() * size_of::<usize>()) as u64 * 3 / 2
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.starts.len() - 1

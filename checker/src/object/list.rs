@@ -89,13 +89,14 @@ fn disagree<'h>(
     at: usize,
     growing: &mut Growing<'h>,
 ) -> Broken {
+    let known: FxHashSet<&Value> = order.iter().collect();
     let mut met = FxHashSet::default();
     for element in elements {
         if !met.insert(element) {
             let reason = format!("{} showed {element} twice", read.read());
             return Broken::new("duplicated-element", vec![read.place], reason);
         }
-        if !order.contains(element)
+        if !known.contains(element)
             && let Err(nowhere) = growing.seen(element, read)
         {
             return nowhere;

@@ -36,7 +36,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use super::{Broken, Trouble, by_key, foreign, searched};
+use super::{Broken, SHOWN_MAX, Trouble, by_key, foreign, searched};
 use crate::general::Object;
 use crate::model::Model;
 use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
@@ -63,20 +63,64 @@ impl Checker for Queue {
     fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
         by_key(self.name(), history, budget, |ops, budget| {
             let part = Part::new(ops)?;
-            part.orders_of_taken()?;
+            part.orders_of_taken().map_err(|broken| broken.of_queue(ops))?;
             let rest = part.what_was_left().and_then(|()| part.empties());
             match rest {
-                Err(broken) if part.unknown_takes.is_empty() => Err(broken.into()),
+                Err(broken) if part.unknown_takes.is_empty() => Err(broken.of_queue(ops).into()),
                 Ok(()) => Ok(()),
                 Err(_) => match unknown::count(&part) {
                     Counted::Explained => Ok(()),
-                    Counted::Broken(broken) => Err(broken.into()),
+                    Counted::Broken(broken) => Err(broken.of_queue(ops).into()),
                     Counted::Open => searched(history, ops, "queue", Fifo, budget),
                 },
             }
         })
     }
 }
+
+impl Broken {
+    /// The same with the values and processes of its operations, which come in the order of each promise's proof.
+    fn of_queue(mut self, ops: &[(usize, &Op)]) -> Broken {
+        let op = |i: usize| {
+            let place = self.places.get(i)?;
+            let at = ops.binary_search_by_key(place, |(place, _)| *place).ok()?;
+            Some(ops[at].1)
+        };
+        let told = match (self.name, op(0), op(1), op(2), op(3)) {
+            ("reordered-values", Some(old), Some(new), Some(early), Some(late)) => Some(format!(
+                "{} was dequeued by process {} before process {} began to dequeue {}, which had been enqueued before it",
+                new.input, early.process, late.process, old.input
+            )),
+            ("lost-value", Some(old), Some(new), Some(take), _) if self.places.len() == 3 => Some(format!(
+                "{} was enqueued by process {} and never dequeued, although {}, which was enqueued after that, was \
+                 dequeued by process {}",
+                old.input, old.process, new.input, take.process
+            )),
+            ("false-empty", Some(empty), Some(there), ..) => Some(format!(
+                "process {} found the queue empty, although at every instant of that dequeue some value was there: {}",
+                empty.process,
+                values(&self.places, ops).unwrap_or_else(|| there.input.to_string())
+            )),
+            _ => None,
+        };
+        if let Some(told) = told {
+            self.reason = told;
+        }
+        self
+    }
+}
+
+/// What the enqueues at `places` put in, one after another.
+fn values(places: &[usize], ops: &[(usize, &Op)]) -> Option<String> {
+    // More than that is not shown either.
+    let places = &places[..places.len().min(SHOWN_MAX)];
+    let puts = ops.iter().filter(|(place, op)| op.f == "enqueue" && places.contains(place));
+    let values: Vec<String> = puts.map(|(_, op)| op.input.to_string()).take(VALUES_MAX + 1).collect();
+    (1..=VALUES_MAX).contains(&values.len()).then(|| values.join(", then "))
+}
+
+/// Most values that a sentence lists.
+const VALUES_MAX: usize = 5;
 
 /// What became of one value.
 #[derive(Clone, Copy)]

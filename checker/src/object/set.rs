@@ -25,7 +25,7 @@
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::grow::{Growing, Item, Stage};
@@ -79,7 +79,8 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
             && let Some((other, smaller)) = before
         {
             let missed = smaller.iter().find(|&element| shown.get(element) != Some(&number));
-            let other_missed = elements.iter().find(|&element| !smaller.contains(element));
+            let there: FxHashSet<&Value> = smaller.iter().collect();
+            let other_missed = elements.iter().find(|&element| !there.contains(element));
             let text = |element: Option<&Value>| element.unwrap_or(&Value::Null).to_string();
             let reason = format!(
                 "{} showed {} and missed {}, and {} showed the latter and missed the former",

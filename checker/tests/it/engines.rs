@@ -8,7 +8,7 @@ use checker::unique::{self, Unique};
 use checker::{Budget, History};
 
 use crate::oracle;
-use crate::random::{Shape, history};
+use crate::random::{Shape, count, history, small};
 
 fn budget() -> Budget {
     Budget::of_states(1_000_000)
@@ -67,24 +67,6 @@ fn compare(count: u64, shapes: impl Fn(u64) -> Shape) -> (u64, u64) {
         legal += u64::from(expected);
     }
     (legal, undecided)
-}
-
-fn small(seed: u64, unique: bool) -> Shape {
-    Shape {
-        ops: 4 + (seed % 5) as usize,
-        concurrency: 2 + (seed / 7 % 3) as usize,
-        unique,
-        info: [0, 10, 25][(seed / 3 % 3) as usize],
-        fail: [0, 8][(seed / 5 % 2) as usize],
-        wrong: [0, 40, 90][(seed / 11 % 3) as usize],
-        reads: 35,
-        cas: [0, 20, 45][(seed / 13 % 3) as usize],
-    }
-}
-
-/// Histories compared per kind; the nightly campaign sets a larger number.
-fn count() -> u64 {
-    std::env::var("CHECKER_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod laws;
 mod objects;
 mod oracle;
 mod random;
+mod search;
 mod sets;
 mod shared;
 mod simulated;

@@ -222,3 +222,22 @@ impl World {
         });
     }
 }
+
+/// One of many small shapes, for comparison with exhaustive search.
+pub fn small(seed: u64, unique: bool) -> Shape {
+    Shape {
+        ops: 4 + (seed % 5) as usize,
+        concurrency: 2 + (seed / 7 % 3) as usize,
+        unique,
+        info: [0, 10, 25][(seed / 3 % 3) as usize],
+        fail: [0, 8][(seed / 5 % 2) as usize],
+        wrong: [0, 40, 90][(seed / 11 % 3) as usize],
+        reads: 35,
+        cas: [0, 20, 45][(seed / 13 % 3) as usize],
+    }
+}
+
+/// Histories compared per kind; the nightly campaign sets a larger number.
+pub fn count() -> u64 {
+    std::env::var("CHECKER_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
+}

@@ -71,7 +71,7 @@ const ENGINES: [Engine; 6] =
 /// A small history of a random database, sometimes with made-up reads.
 fn small(seed: u64, registers: bool) -> Shape {
     let engine = ENGINES[(seed % 6) as usize];
-    let wrong = if seed / 6 % 2 == 0 { 0 } else { 15 };
+    let wrong = if (seed / 6).is_multiple_of(2) { 0 } else { 15 };
     Shape {
         txns: 3 + (seed / 12 % 3) as usize,
         clients: 3,
@@ -81,7 +81,7 @@ fn small(seed: u64, registers: bool) -> Shape {
         info: 15,
         wrong,
         registers,
-        last_look: seed / 108 % 4 != 0,
+        last_look: !(seed / 108).is_multiple_of(4),
         engine,
     }
 }

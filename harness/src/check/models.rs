@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use checker::general::General;
 use checker::model::multi_register::MultiRegister;
-use checker::object::{mutex, session, text};
+use checker::object::{delivery, elements, lease, mutex, session, text};
 use checker::txn::{ConsistencyModel, ListAppend};
-use checker::{Checker, History};
+use checker::{Checker, History, Op, OpEnd};
 use serde_json::{Value, json};
 
 use crate::exit::UsageError;
@@ -63,16 +63,21 @@ pub const MODELS: &[Model] = &[
     Model { name: "multi-register", about: "transactions that read and write several registers; linearizable", functions: &["txn:read", "txn:write"], initial: Null, checkers: Own(multi_register) },
     Model { name: "list-append", about: "transactions that append unique elements to lists and read them; Elle's anomalies", functions: &["txn:append", "txn:r"], initial: Fixed, checkers: Own(|options| Box::new(ListAppend { model: options.consistency })) },
     Model { name: "set", about: "add unique elements, read all; linearizable per key", functions: &["add", "read"], initial: Fixed, checkers: OfWorkload("set") },
+    Model { name: "element-set", about: "add, remove and contains of elements, reads of all; linearizable per key", functions: &["add", "remove", "contains", "read"], initial: Fixed, checkers: Own(|_| Box::new(elements::LinearizableSet)) },
     Model { name: "append", about: "append unique elements to lists, read them whole; linearizable per key", functions: &["append", "read"], initial: Fixed, checkers: OfWorkload("append") },
     Model { name: "text", about: "put, append and get of texts, as in Porcupine's key-value suite; linearizable per key", functions: &["get", "put", "append"], initial: Fixed, checkers: Own(|_| Box::new(text::Text)) },
-    Model { name: "counter", about: "increment, read the count; linearizable per key", functions: &["increment", "read"], initial: Fixed, checkers: OfWorkload("counter") },
+    Model { name: "counter", about: "increment, add, decrement, fetch_add, read the count; linearizable per key", functions: &["increment", "add", "decrement", "fetch_add", "read", "read:count"], initial: Fixed, checkers: OfWorkload("counter") },
     Model { name: "queue", about: "enqueue unique values, dequeue the oldest; linearizable per key", functions: &["enqueue", "dequeue"], initial: Fixed, checkers: OfWorkload("queue") },
+    Model { name: "at-least-once-queue", about: "enqueue, dequeue, drain; nothing is lost or made up, whatever the order", functions: &["enqueue", "dequeue", "drain"], initial: Fixed, checkers: Own(|_| Box::new(delivery::AtLeastOnceQueue { once: false })) },
+    Model { name: "exactly-once-queue", about: "the same, and nothing comes out more often than it was put in", functions: &[], initial: Fixed, checkers: Own(|_| Box::new(delivery::AtLeastOnceQueue { once: true })) },
     Model { name: "bank", about: "open accounts, transfer, read all balances; linearizable, money stays the same", functions: &["open", "transfer", "read"], initial: Fixed, checkers: OfWorkload("bank") },
     Model { name: "mutex", about: "acquire, release; never two holders", functions: &["acquire", "release"], initial: Fixed, checkers: Own(|_| Box::new(mutex::Mutex)) },
     Model { name: "lock", about: "a lock with fencing tokens and the counter it guards; tokens grow, every write counts", functions: &["acquire", "release", "claim", "guarded", "read"], initial: Fixed, checkers: OfWorkload("lock") },
     Model { name: "members", about: "join, leave and list a group; nobody missing, no ghost, nobody twice", functions: &["join", "leave", "members"], initial: Fixed, checkers: OfWorkload("members") },
+    Model { name: "leases", about: "elect, renew, resign, ask for the leader; one leader in every epoch, epochs never go back", functions: &["elect", "renew", "resign", "leader"], initial: Fixed, checkers: Own(|_| Box::new(lease::Leases)) },
     Model { name: "replica-reads", about: "writes, and reads that may be behind by --staleness-s", functions: &[], initial: Fixed, checkers: OfWorkload("replica-reads") },
     Model { name: "sessions", about: "reads return versions; every client reads its own writes and never goes back", functions: &[], initial: Fixed, checkers: Own(|_| Box::new(session::Sessions)) },
+    Model { name: "value-sessions", about: "write and read of unique values; the four session guarantees, told by the values", functions: &[], initial: Fixed, checkers: Own(|_| Box::new(session::ValueSessions)) },
 ];
 
 fn multi_register(options: &Options) -> Box<dyn Checker> {
@@ -117,6 +122,11 @@ fn functions(history: &History) -> Vec<String> {
             }
             _ => drop(seen.insert((false, &*op.f))),
         }
+    }
+    // `add` is a word of sets and of counters.
+    let is_count = |op: &Op| op.f == "read" && op.end == OpEnd::Ok && op.output.is_number();
+    if seen.contains(&(false, "add")) && history.ops.iter().any(is_count) {
+        seen.insert((false, "read:count"));
     }
     seen.into_iter().map(|(in_txn, f)| if in_txn { format!("txn:{f}") } else { f.to_string() }).collect()
 }
@@ -179,7 +189,10 @@ mod tests {
             ("p0 |-enqueue(1)-| |-dequeue()=1-|", "queue"),
             ("p0 |-acquire()-| |-release()-|", "mutex"),
             ("p0 |-acquire()=1-| |-claim(1)-|", "lock"),
-            ("p0 |-add(1)-|", "set"),
+            ("p0 |-add(1)-| |-read()=[1]-|", "set"),
+            ("p0 |-add(1)-| |-read()=1-|", "counter"),
+            ("p0 |-add(1)-| |-contains(1)=true-|", "element-set"),
+            ("p0 |-enqueue(1)-| |-drain()=[1]-|", "at-least-once-queue"),
             ("p0 |-append(a)-| |-get()=a-|", "text"),
         ];
         for (drawing, model) in cases {

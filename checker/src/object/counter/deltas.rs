@@ -183,7 +183,8 @@ fn within_bounds(part: &Part<'_>) -> Result<(), Broken> {
         let counted = part.changes.iter().filter(|change| is_counted(change.delta));
         Sums::new(counted.map(|change| (position(change), change.delta)).collect())
     };
-    let (up, down): (fn(i64) -> bool, fn(i64) -> bool) = (|delta| delta > 0, |delta| delta < 0);
+    let up: fn(i64) -> bool = |delta| delta > 0;
+    let down: fn(i64) -> bool = |delta| delta < 0;
     let (up_done, up_called) = (sums(up, |change| change.ret()), sums(up, |change| change.op.call));
     let (down_done, down_called) = (sums(down, |change| change.ret()), sums(down, |change| change.op.call));
     for sight in &part.sights {

@@ -39,7 +39,7 @@ pub(super) fn blocks<'h>(calls: &Calls<'h>) -> Result<Option<Vec<Block<'h>>>, Od
     let mut of_root: FxHashMap<Option<usize>, usize> = FxHashMap::default();
     for number in order {
         let get = calls.gets[number];
-        let put = match words.root(get.text) {
+        let put = match words.root(get, calls) {
             Cut::One(put) => put,
             Cut::None => return Err(Odd::Nowhere(get, 0)),
             Cut::Several => return Ok(None),
@@ -73,6 +73,8 @@ struct Words<'h> {
     /// Number of the update that put each text.
     put_by: FxHashMap<&'h str, usize>,
     pieces: Dictionary<'h>,
+    /// The first piece behind the empty beginning, where that is certain.
+    first: Option<&'h str>,
 }
 
 /// In how many ways a text can begin.
@@ -92,17 +94,38 @@ impl<'h> Words<'h> {
             }
         }
         let pieces = calls.updates.iter().filter(|update| !update.is_put).map(|update| update.text);
-        Some(Words { puts: Dictionary::new(put_by.keys().copied()), pieces: Dictionary::new(pieces), put_by })
+        let (puts, pieces) = (Dictionary::new(put_by.keys().copied()), Dictionary::new(pieces));
+        let mut words = Words { puts, pieces, put_by, first: None };
+        words.find_first(calls);
+        Some(words)
+    }
+
+    /// What the first text that certainly goes on from the empty beginning begins with.
+    fn find_first(&mut self, calls: &Calls<'h>) {
+        let begun =
+            |get: &&Get<'h>| !get.text.is_empty() && matches!(self.root(**get, calls), Cut::One(None));
+        let mut pieces =
+            calls.gets.iter().find(begun).into_iter().flat_map(|get| self.pieces.starts(get.text));
+        let first = pieces.next();
+        self.first = if pieces.next().is_none() { first } else { None };
     }
 
     /// The put that a text begins with; none for the empty beginning.
-    fn root(&self, text: &str) -> Cut<Option<usize>> {
-        let is_begun = text.is_empty() || self.pieces.starts(text).next().is_some();
-        let mut roots = self.puts.starts(text).map(|put| self.put_by.get(put).copied());
-        match (is_begun, roots.next()) {
-            (true, None) => Cut::One(None),
-            (false, Some(put)) if roots.next().is_none() => Cut::One(put),
-            (false, None) => Cut::None,
+    fn root(&self, get: Get<'h>, calls: &Calls<'h>) -> Cut<Option<usize>> {
+        let mut is_begun = get.text.is_empty() || self.pieces.starts(get.text).next().is_some();
+        let mut puts: Vec<usize> =
+            self.puts.starts(get.text).filter_map(|put| self.put_by.get(put).copied()).collect();
+        let several = puts.len() + usize::from(is_begun) > 1;
+        if several {
+            // A word that was both put and appended: not that put if it came later, nor the beginning if that went
+            // on with another word.
+            puts.retain(|&put| calls.updates[put].call < get.ret);
+            is_begun &= self.first.is_none_or(|first| get.text.starts_with(first));
+        }
+        match (is_begun, &puts[..]) {
+            (true, []) => Cut::One(None),
+            (false, &[put]) => Cut::One(Some(put)),
+            (false, []) if !several => Cut::None,
             _ => Cut::Several,
         }
     }

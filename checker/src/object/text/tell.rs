@@ -51,6 +51,10 @@ fn order(history: &History, early: usize, late: usize, calls: &Calls<'_>, blocks
     let (first, second) = (&history.ops[early], &history.ops[late]);
     let shown = |value: &Value| quoted(value.as_str().unwrap_or_default());
     let both = vec![early, late];
+    // Who shows that a piece is one of this text.
+    let piece = if first.f == "append" { first.input.as_str() } else { None };
+    let block = piece.and_then(|piece| blocks.iter().find(|block| block.pieces.contains(&piece)));
+    let witness = block.map(|block| calls.gets[block.gets[0].0].place);
     match (first.f == "get", second.f == "get") {
         (true, true) => {
             let reason = format!(
@@ -82,12 +86,9 @@ fn order(history: &History, early: usize, late: usize, calls: &Calls<'_>, blocks
                 shown(&first.input),
                 first.process
             );
-            Broken::new("stale-read", both, reason)
+            Broken::new("stale-read", both.into_iter().chain(witness).collect(), reason)
         }
         (false, false) => {
-            let piece = first.input.as_str().unwrap_or_default();
-            let block = blocks.iter().find(|block| block.pieces.contains(&piece));
-            let witness = block.map(|block| calls.gets[block.gets[0].0].place);
             let reason = format!(
                 "{} was seen behind {}, although its append by process {} had returned before the {} of the other \
                  by process {} began",
