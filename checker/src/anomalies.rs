@@ -51,6 +51,48 @@ pub const ALL: &[(&str, &str)] = &[
     ("monotonic-writes", "one client's writes were made, or seen, in another order than it called them"),
     ("writes-follow-reads", "a write was made, or seen, before what its client had read by then"),
     ("non-linearizable", "none of these, and yet no order of the operations explains what they saw"),
+    ("G1a", "a value of a failed transaction was read"),
+    ("G1b", "a value was read that its own transaction replaced or added to"),
+    ("dirty-update", "a committed append stands on top of one that failed"),
+    ("internal", "a transaction did not see its own effects, or not twice the same"),
+    (
+        "incompatible-order",
+        "two reads of a list disagree on its past, or on the order within one transaction",
+    ),
+    ("cyclic-versions", "the values of a register come before each other in a circle"),
+    ("G0", "a cycle of writes: each transaction wrote on top of the next one"),
+    (
+        "G1c",
+        "a cycle of writes and reads: each transaction read what the next one wrote, or wrote on top of it",
+    ),
+    (
+        "G-single",
+        "a cycle with one anti-dependency: what was read is partly from before a transaction, partly from after it",
+    ),
+    (
+        "G-nonadjacent",
+        "a cycle with several anti-dependencies, no two in a row: two transactions see others in opposite orders",
+    ),
+    (
+        "G2-item",
+        "a cycle with anti-dependencies in a row: each of two transactions read what the other one replaced",
+    ),
+    ("G0-process", "a cycle of writes and the order of a process"),
+    ("G0-realtime", "a cycle of writes and the order of time"),
+    ("G1c-process", "a cycle of writes and reads and the order of a process"),
+    ("G1c-realtime", "a cycle of writes and reads and the order of time"),
+    ("G-single-process", "a cycle with one anti-dependency and the order of a process"),
+    ("G-single-realtime", "a cycle with one anti-dependency and the order of time"),
+    (
+        "G-nonadjacent-process",
+        "a cycle with several anti-dependencies, no two in a row, and the order of a process",
+    ),
+    (
+        "G-nonadjacent-realtime",
+        "a cycle with several anti-dependencies, no two in a row, and the order of time",
+    ),
+    ("G2-item-process", "a cycle with anti-dependencies in a row and the order of a process"),
+    ("G2-item-realtime", "a cycle with anti-dependencies in a row and the order of time"),
 ];
 
 /// What a name means; none for one that this crate does not give.

@@ -10,6 +10,7 @@ use super::graph::{Graph, Plain, Snapshots, View, Why};
 use super::scc::{Components, components};
 use super::shortest::{Search, Step};
 use super::{Order, Shape, Trouble};
+use crate::Stop;
 
 /// A cycle that proves an anomaly.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Level {
 type Grid = [[Components; 3]; 4];
 
 /// All cycles of a graph; none when `stop` said so.
-pub(super) fn find(graph: Graph<'_>, stop: &dyn Fn() -> bool) -> Option<Cycles> {
+pub(super) fn find(graph: Graph<'_>, stop: &Stop) -> Option<Cycles> {
     let everything = Plain { graph: &graph, most: Why::Rw, order: Order::RealTime };
     let all = components(&everything, everything.late_first(), |_, _| true, stop)?;
     match all.len() {
@@ -83,7 +84,7 @@ pub(super) fn find(graph: Graph<'_>, stop: &dyn Fn() -> bool) -> Option<Cycles> 
 }
 
 /// From the components of everything, those of each kind.
-fn classify(graph: &Graph<'_>, all: Components, stop: &dyn Fn() -> bool) -> Option<Cycles> {
+fn classify(graph: &Graph<'_>, all: Components, stop: &Stop) -> Option<Cycles> {
     let mut grid = Grid::default();
     grid[3][2] = all;
     let everything = Plain { graph, most: Why::Rw, order: Order::RealTime };
@@ -131,14 +132,8 @@ fn scope_of_snapshots(graph: &Graph<'_>, order: Order, found: &Components) -> Ve
 }
 
 /// The components of one of the graphs inside those of a larger one.
-fn within(
-    graph: &Graph<'_>,
-    level: Level,
-    order: Order,
-    scope: &[u32],
-    stop: &dyn Fn() -> bool,
-) -> Option<Components> {
-    fn run<V: View>(view: &V, scope: &[u32], stop: &dyn Fn() -> bool) -> Option<Components> {
+fn within(graph: &Graph<'_>, level: Level, order: Order, scope: &[u32], stop: &Stop) -> Option<Components> {
+    fn run<V: View>(view: &V, scope: &[u32], stop: &Stop) -> Option<Components> {
         let scope = |vertex: u32| scope[view.plain(vertex) as usize];
         let roots = view.late_first().filter(|&vertex| scope(vertex) != 0);
         components(view, roots, |from, to| scope(from) == scope(to), stop)
@@ -179,7 +174,7 @@ impl Marks {
 }
 
 /// From the least graph to the largest, each component that holds no lesser one.
-fn tell(graph: &Graph<'_>, grid: &Grid, stop: &dyn Fn() -> bool) -> Option<Cycles> {
+fn tell(graph: &Graph<'_>, grid: &Grid, stop: &Stop) -> Option<Cycles> {
     let mut cycles = Cycles::default();
     let mut search = Search::new(graph);
     for order in 0..3 {
@@ -211,10 +206,10 @@ impl Cycles {
         level: Level,
         order: Order,
         components: &[&[u32]],
-        stop: &dyn Fn() -> bool,
+        stop: &Stop,
     ) -> Option<()> {
         for (i, members) in components.iter().enumerate() {
-            if stop() {
+            if stop.is_raised() {
                 return None;
             }
             let steps = if i < SEARCHED_MAX { search.cycle(level, order, members) } else { Vec::new() };

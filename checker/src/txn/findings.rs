@@ -18,7 +18,8 @@ const DRAWN_MAX: usize = 12;
 pub struct Finding {
     /// What it is.
     pub trouble: Trouble,
-    /// The transactions that prove it, a sentence, a drawing. A cycle's `ops` are in its order.
+    /// The transactions that prove it, a sentence, a drawing. A cycle's `ops` are in its order; after them come those
+    /// whose reads show the order of its writes.
     pub anomaly: Anomaly,
 }
 
@@ -68,45 +69,31 @@ impl Findings {
         }
     }
 
-    /// Takes the cycles, each edge told by `clause`.
-    pub(super) fn take(&mut self, txns: &Txns<'_>, cycles: Cycles, clause: impl Fn(&Step, &Names) -> String) {
+    /// Takes the cycles; `clause` tells of a dependency, and names the reader who shows it if it is another one.
+    pub(super) fn take(
+        &mut self,
+        txns: &Txns<'_>,
+        cycles: Cycles,
+        clause: impl Fn(&Step, &Names<'_>) -> (String, Option<u32>),
+    ) {
         for (trouble, count) in cycles.counts {
             *self.counts.entry(trouble).or_default() += count;
         }
         for cycle in cycles.examples {
-            let who: Vec<u32> = cycle.steps.iter().map(|step| step.from).collect();
+            let mut who: Vec<u32> = cycle.steps.iter().map(|step| step.from).collect();
             let names = Names { txns, who: &who };
-            let clauses: Vec<String> = cycle
+            let told: Vec<(String, Option<u32>)> = cycle
                 .steps
                 .iter()
-                .map(|step| match step.why {
-                    Why::Process => {
-                        let process = txns.history.ops[step.from as usize].process;
-                        format!(
-                            "{} came before {} in process {process}",
-                            names.of(step.from),
-                            names.of(step.to)
-                        )
-                    }
-                    Why::RealTime => {
-                        format!(
-                            "{} had returned before {} was called",
-                            names.of(step.from),
-                            names.of(step.to)
-                        )
-                    }
-                    _ => clause(step, &names),
-                })
+                .map(|step| names.outside(step).map_or_else(|| clause(step, &names), |text| (text, None)))
                 .collect();
-            let list: Vec<String> = who
-                .iter()
-                .map(|&txn| format!("{} (operation {})", names.of(txn), txns.history.ops[txn as usize].index))
-                .collect();
-            let reason = format!(
-                "{} each come before the next and the last before the first: {}",
-                list.join(", "),
-                clauses.join("; ")
-            );
+            let clauses: Vec<&str> = told.iter().map(|(clause, _)| &**clause).collect();
+            let reason = format!("{}: {}", names.circle(), clauses.join("; "));
+            for reader in told.into_iter().filter_map(|(_, reader)| reader) {
+                if !who.contains(&reader) {
+                    who.push(reader);
+                }
+            }
             let mut keys = cycle.steps.iter().filter_map(|step| step.key);
             let key = keys.next().filter(|first| keys.all(|key| key == *first));
             let key = key.map_or(String::new(), |key| txns.key_text(key));
@@ -122,6 +109,38 @@ pub(super) struct Names<'t> {
 }
 
 impl Names<'_> {
+    /// An edge of an order from outside, in words.
+    fn outside(&self, step: &Step) -> Option<String> {
+        let (one, other) = (self.of(step.from), self.of(step.to));
+        match step.why {
+            Why::Process => {
+                let process = self.txns.history.ops[step.from as usize].process;
+                Some(format!("{one} came before {other} in process {process}"))
+            }
+            Why::RealTime => Some(format!("{one} had returned before {other} was called")),
+            Why::Ww | Why::Wr | Why::Rw | Why::Onward => None,
+        }
+    }
+
+    /// Who they are, and that there is no order of them.
+    fn circle(&self) -> String {
+        let all: Vec<String> = self
+            .who
+            .iter()
+            .map(|&txn| format!("{} (operation {})", self.of(txn), self.txns.history.ops[txn as usize].index))
+            .collect();
+        match &all[..] {
+            [one, other] => format!("{one} and {other} each have to come before the other one"),
+            [all @ .., last] => {
+                format!(
+                    "{} and {last} each have to come before the next, and the last before the first",
+                    all.join(", ")
+                )
+            }
+            [] => String::new(),
+        }
+    }
+
     pub(super) fn of(&self, txn: u32) -> String {
         match self.who.iter().position(|&one| one == txn) {
             Some(place) => format!("T{}", place + 1),

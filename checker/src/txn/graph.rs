@@ -50,6 +50,11 @@ impl Edges {
         }
     }
 
+    /// Room for so many edges.
+    pub(super) fn with_capacity(edges: usize) -> Self {
+        Edges { list: Vec::with_capacity(edges), crowds: 0 }
+    }
+
     /// Edges from each of `sources` to each of `members` but itself, in a history of `txns` transactions. Both
     /// without repetition, members in order.
     ///
@@ -235,11 +240,26 @@ impl<'t> Graph<'t> {
     }
 }
 
+/// Positions of the returns of acknowledged transactions, in order, with whose they are.
+fn returns(txns: &Txns<'_>) -> Vec<(u64, u32)> {
+    let span = |txn: u32| (txns.spans[txn as usize].1, txn);
+    let last = txns.acknowledged().map(|txn| span(txn).0).max().unwrap_or(0);
+    if last > 4 * txns.len() as u64 {
+        let mut returns: Vec<(u64, u32)> = txns.acknowledged().map(span).collect();
+        returns.sort_unstable();
+        return returns;
+    }
+    // Most events are calls and returns: a table of positions is short, and puts them in order without comparing.
+    let mut by_position = vec![NONE; last as usize + 1];
+    for txn in txns.acknowledged() {
+        by_position[span(txn).0 as usize] = txn;
+    }
+    (0..).zip(by_position).filter(|(_, txn)| *txn != NONE).collect()
+}
+
 /// For each transaction the first barrier after its return, for each barrier the first call after it.
 fn barriers(txns: &Txns<'_>) -> (Vec<u32>, Vec<u32>) {
-    let mut returns: Vec<(u64, u32)> =
-        txns.acknowledged().map(|txn| (txns.spans[txn as usize].1, txn)).collect();
-    returns.sort_unstable();
+    let returns = returns(txns);
     let mut barrier_after = vec![NONE; txns.len()];
     let mut called_from = Vec::new();
     let mut next = 0;

@@ -125,7 +125,7 @@ pub enum Trouble {
     /// A value was read that nobody wrote.
     FabricatedValue,
     /// A list held an element twice.
-    DuplicateElement,
+    DuplicatedElement,
     /// A value of a failed transaction was read (G1a).
     AbortedRead,
     /// A value was read that its own transaction had replaced (G1b).
@@ -152,7 +152,7 @@ impl Trouble {
         use Order::{Free, RealTime, Session};
         match self {
             Trouble::FabricatedValue => "fabricated-value",
-            Trouble::DuplicateElement => "duplicate-element",
+            Trouble::DuplicatedElement => "duplicated-element",
             Trouble::AbortedRead => "G1a",
             Trouble::IntermediateRead => "G1b",
             Trouble::FutureRead => "future-read",
@@ -183,7 +183,7 @@ impl Trouble {
     fn broken(self) -> &'static [Isolation] {
         use Isolation::{ReadCommitted, ReadUncommitted, RepeatableRead, SnapshotIsolation};
         match self {
-            Trouble::FabricatedValue | Trouble::DuplicateElement | Trouble::Cycle(Shape::G0, _) => {
+            Trouble::FabricatedValue | Trouble::DuplicatedElement | Trouble::Cycle(Shape::G0, _) => {
                 &[ReadUncommitted]
             }
             Trouble::AbortedRead
@@ -204,7 +204,7 @@ impl Trouble {
     ///
     /// | forbidden by | anomalies |
     /// |---|---|
-    /// | read-uncommitted and above | `fabricated-value`, `duplicate-element`, `G0` |
+    /// | read-uncommitted and above | `fabricated-value`, `duplicated-element`, `G0` |
     /// | read-committed and above | `G1a`, `G1b`, `G1c`, `future-read`, `dirty-update`, `incompatible-order`, `cyclic-versions` |
     /// | snapshot-isolation, repeatable-read, serializable | `internal`, `lost-update`, `G-single`, `G-nonadjacent` |
     /// | repeatable-read, serializable | `G2-item` |

@@ -3,7 +3,8 @@
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use crate::{History, OpEnd};
+use super::OUT_OF_TIME;
+use crate::{Budget, History, OpEnd};
 
 /// One step of a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,10 @@ pub(super) struct Codes<'h> {
 }
 
 const PLAIN_MAX: i64 = 1 << 61;
+
+/// What the tables and the graph hold at most at one time (measured: `examples/transactions.rs`).
+const BYTES_PER_TXN: u64 = 100;
+const BYTES_PER_STEP: u64 = 64;
 
 impl<'h> Codes<'h> {
     /// The code of a value.
@@ -83,10 +88,12 @@ impl<'h> Txns<'h> {
     /// Reads a history in; `write` names the steps that write: `append` or `w`. `on_read` is given what each
     /// acknowledged transaction read under which key, while it is at hand, and says what to keep of it.
     ///
-    /// The error is a sentence that names the operation which is not a transaction.
+    /// The error is a sentence that names the operation which is not a transaction, or the bound of the budget that
+    /// the history is beyond.
     pub(super) fn new(
         history: &'h History,
         write: &str,
+        budget: &Budget,
         mut on_read: impl FnMut(&mut Codes<'h>, u32, u32, &'h Value) -> Result<&'h [Value], String>,
     ) -> Result<Self, String> {
         if history.ops.len() >= 1 << 29 {
@@ -97,12 +104,15 @@ impl<'h> Txns<'h> {
             ends: Vec::with_capacity(history.ops.len()),
             spans: Vec::with_capacity(history.ops.len()),
             starts: Vec::with_capacity(history.ops.len() + 1),
-            steps: Vec::with_capacity(history.ops.len() * 2),
+            steps: Vec::with_capacity(history.ops.len() * 3),
             keys: Vec::new(),
             codes: Codes::default(),
         };
         let mut numbers: FxHashMap<u64, u32> = FxHashMap::default();
         for (txn, op) in (0u32..).zip(&history.ops) {
+            if txn % (1 << 12) == 0 && budget.stop.is_raised() {
+                return Err(OUT_OF_TIME.to_string());
+            }
             txns.starts.push(txns.steps.len() as u32);
             txns.ends.push(op.end);
             txns.spans.push((op.call, op.ret));
@@ -125,7 +135,24 @@ impl<'h> Txns<'h> {
             }
         }
         txns.starts.push(txns.steps.len() as u32);
+        txns.fits(budget)?;
         Ok(txns)
+    }
+
+    /// Is there room for what is to come?
+    fn fits(&self, budget: &Budget) -> Result<(), String> {
+        let bytes = self.len() as u64 * BYTES_PER_TXN + self.steps.len() as u64 * BYTES_PER_STEP;
+        if bytes <= budget.bytes_max {
+            return Ok(());
+        }
+        let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+        Err(format!(
+            "{} transactions of {} steps take about {} MiB, which is more than the {} MiB of the budget",
+            self.len(),
+            self.steps.len(),
+            mebibytes(bytes),
+            mebibytes(budget.bytes_max),
+        ))
     }
 
     /// Takes a step apart: its key, does it write, its value.
@@ -148,6 +175,11 @@ impl<'h> Txns<'h> {
             self.keys.len() as u32 - 1
         });
         Ok((number, (writes, value)))
+    }
+
+    /// Steps of all transactions.
+    pub(super) fn steps_len(&self) -> usize {
+        self.steps.len()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -16,15 +16,15 @@ use super::findings::{Findings, Names};
 use super::graph::{Graph, Why};
 use super::read_in::{Act, Txns};
 use super::shortest::Step;
-use super::{KeyOrder, cycles, interrupted};
-use crate::History;
+use super::{KeyOrder, OUT_OF_TIME, cycles};
+use crate::{Budget, History};
 use edges::Registers;
 
-/// Everything that is wrong with a history of `w` and `r` steps; `stop` is asked now and then.
-pub(super) fn judge(history: &History, keys: KeyOrder, stop: &dyn Fn() -> bool) -> Findings {
+/// Everything that is wrong with a history of `w` and `r` steps; the budget's stop is asked now and then.
+pub(super) fn judge(history: &History, keys: KeyOrder, budget: &Budget) -> Findings {
     let mut findings = Findings::default();
     let keep = |value| Ok(std::slice::from_ref(value));
-    let txns = match Txns::new(history, "w", |_, _, _, value| keep(value)) {
+    let txns = match Txns::new(history, "w", budget, |_, _, _, value| keep(value)) {
         Ok(txns) => txns,
         Err(why) => {
             findings.undecided.push(why);
@@ -32,16 +32,16 @@ pub(super) fn judge(history: &History, keys: KeyOrder, stop: &dyn Fn() -> bool) 
         }
     };
     let mut registers = Registers::new(&txns, &mut findings);
-    if stop() {
-        return interrupted(findings);
-    }
     let edges = registers.edges(&txns, keys, &mut findings);
-    match cycles::find(Graph::new(&txns, &registers.committed, edges), stop) {
+    match cycles::find(Graph::new(&txns, &registers.committed, edges), &budget.stop) {
         Some(cycles) => {
-            findings.take(&txns, cycles, |step, names| clause(&txns, step, names));
+            findings.take(&txns, cycles, |step, names| (clause(&txns, step, names), None));
             findings
         }
-        None => interrupted(findings),
+        None => {
+            findings.undecided.push(OUT_OF_TIME.to_string());
+            findings
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Strongly connected components, without recursion.
 
 use super::graph::View;
+use crate::Stop;
 
 /// Components of more than one vertex.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub(super) fn components<V: View>(
     view: &V,
     roots: impl Iterator<Item = u32>,
     inside: impl Fn(u32, u32) -> bool,
-    stop: &dyn Fn() -> bool,
+    stop: &Stop,
 ) -> Option<Components> {
     let mut low = vec![0u32; view.len() as usize];
     let (mut path, mut waiting): (Vec<Frame>, Vec<u32>) = (Vec::new(), Vec::new());
@@ -66,7 +67,7 @@ pub(super) fn components<V: View>(
                     seen += 1;
                     low[hop.to as usize] = seen;
                     path.push(Frame { vertex: hop.to, cursor: 0, is_root: true });
-                    if seen % (1 << 16) == 0 && stop() {
+                    if seen % (1 << 16) == 0 && stop.is_raised() {
                         return None;
                     }
                 } else if there < low[vertex as usize] {
@@ -179,7 +180,7 @@ mod tests {
                 .collect();
             let view = Lists(lists);
             let found =
-                components(&view, view.late_first(), |_, _| true, &|| false).expect("nobody stops it");
+                components(&view, view.late_first(), |_, _| true, &Stop::default()).expect("nobody stops it");
             let mut found: Vec<Vec<u32>> = found.iter().map(<[u32]>::to_vec).collect();
             found.iter_mut().for_each(|component| component.sort_unstable());
             found.sort();
@@ -193,8 +194,10 @@ mod tests {
     #[test]
     fn a_path_of_a_million_vertices_needs_no_stack() {
         let view = Lists((0..1_000_000u32).map(|v| vec![(v + 1) % 1_000_000]).collect());
-        let found = components(&view, 0..1, |_, _| true, &|| false).expect("nobody stops it");
+        let found = components(&view, 0..1, |_, _| true, &Stop::default()).expect("nobody stops it");
         assert_eq!((found.len(), found.get(0).len()), (1, 1_000_000));
-        assert!(components(&view, 0..1, |_, _| true, &|| true).is_none(), "stopped");
+        let stop = Stop::default();
+        stop.raise();
+        assert!(components(&view, 0..1, |_, _| true, &stop).is_none(), "stopped");
     }
 }

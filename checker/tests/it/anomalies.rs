@@ -10,6 +10,7 @@ use checker::object::elements::{ElementSet, LinearizableSet};
 use checker::object::session::{Sessions, ValueSessions};
 use checker::object::staleness::{BoundedStaleness, MonotonicReads};
 use checker::object::{counter, fence, guarded, lease, list, membership, mutex, queue, set, text};
+use checker::txn::{ListAppend, RwRegister};
 use checker::{Anomaly, Budget, Checker, History, Linearizable, Verdict, anomalies};
 
 fn checkers() -> BTreeMap<&'static str, Box<dyn Checker>> {
@@ -35,6 +36,8 @@ fn checkers() -> BTreeMap<&'static str, Box<dyn Checker>> {
         Box::new(queue::Queue),
         Box::new(set::GrowSet),
         Box::new(text::Text),
+        Box::new(ListAppend::default()),
+        Box::new(RwRegister::default()),
     ];
     all.into_iter().map(|checker| (checker.name(), checker)).collect()
 }

@@ -71,7 +71,7 @@ const ENGINES: [Engine; 6] =
 /// A small history of a random database, sometimes with made-up reads.
 fn small(seed: u64, registers: bool) -> Shape {
     let engine = ENGINES[(seed % 6) as usize];
-    let wrong = if seed / 6 % 2 == 0 { 0 } else { 15 };
+    let wrong = if (seed / 6).is_multiple_of(2) { 0 } else { 15 };
     Shape {
         txns: 3 + (seed / 12 % 3) as usize,
         clients: 3,
@@ -81,7 +81,7 @@ fn small(seed: u64, registers: bool) -> Shape {
         info: 15,
         wrong,
         registers,
-        last_look: seed / 108 % 4 != 0,
+        last_look: !(seed / 108).is_multiple_of(4),
         engine,
     }
 }
@@ -209,4 +209,59 @@ fn each_weakness_of_a_database_of_registers_has_its_name() {
     assert!(dirty.contains("G0"), "{dirty:?}");
     let fork = kinds(shape(Engine::Fork), 40, registers);
     assert!(fork.contains("G-nonadjacent"), "{fork:?}");
+}
+
+fn drawn(drawing: &str) -> History {
+    checker::history::sketch::history(drawing).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn what_cannot_be_judged_is_said_and_never_valid() {
+    let undecided = |findings: Findings, part: &str| {
+        assert_eq!(verdict(&findings, "read-uncommitted"), "unknown", "{findings:?}");
+        assert!(findings.undecided[0].contains(part), "{findings:?}");
+    };
+    undecided(lists(&drawn("p0 |-add(3)-|")), "operation 0: its result 3 is not a list of steps");
+    undecided(lists(&drawn("p0 |-txn([[append,x]])-|")), "is not a step like [\"append\", key, value]");
+    undecided(lists(&drawn("p0 |-txn([[w,x,1]])-|")), "neither `append` nor `r`");
+    undecided(lists(&drawn("p0 |-txn([[r,x,3]])-|")), "it read 3, which is not a list");
+    let twice = "p0 |-txn([[append,x,1]])-|\np1 |-txn([[append,x,1]])-|";
+    undecided(lists(&drawn(twice)), "1 was written to x twice, by operations 0 and 1");
+    undecided(registers(&drawn("p0 |-txn([[w,x,_]])-|")), "null was written to x");
+}
+
+#[test]
+fn a_failed_write_may_be_tried_again() {
+    let again = drawn("p0 |-txn([[append,x,1]])-x |-txn([[append,x,1]])-| |-txn([[r,x,[1]]])-|");
+    assert_eq!(lists(&again), Findings::default());
+}
+
+#[test]
+fn an_indefinite_transaction_happened_as_soon_as_it_was_seen() {
+    let half = "p0 |-txn([[append,x,1],[append,y,1]])-?\n";
+    let seen = format!("{half}p1 |-txn([[r,x,[1]],[r,y,[1]]])-|");
+    assert_eq!(lists(&drawn(&seen)), Findings::default());
+    let unseen = format!("{half}p1 |-txn([[r,x,_],[r,y,_]])-|");
+    assert_eq!(lists(&drawn(&unseen)), Findings::default());
+    let torn = format!("{half}p1 |-txn([[r,x,[1]],[r,y,_]])-|");
+    assert!(lists(&drawn(&torn)).counts.keys().any(|trouble| trouble.name() == "G-single"));
+}
+
+#[test]
+fn a_budget_ends_it_without_an_answer() {
+    let history = database::history(Shape::of(Engine::Serial), 1);
+    let small = txn::list_append(&history, &Budget::of_bytes(10_000));
+    assert!(small.undecided[0].ends_with("of the budget"), "{small:?}");
+    let budget = Budget::default();
+    budget.stop.raise();
+    assert_eq!(verdict(&txn::list_append(&history, &budget), "serializable"), "unknown");
+}
+
+#[test]
+fn what_a_model_allows_is_found_all_the_same() {
+    let findings = lists(&database::history(Shape::of(Engine::Snapshot), 3));
+    let model = "snapshot-isolation".parse().expect("a model");
+    let allowed: Vec<_> = findings.allowed(model).map(|finding| finding.trouble.name()).collect();
+    assert!(allowed.contains(&"G2-item"), "{findings:#?}");
+    assert_eq!(findings.verdict(model).word(), "valid");
 }

@@ -77,7 +77,13 @@ impl Lists {
 
 /// All dependencies between transactions that took effect.
 pub(super) fn edges(txns: &Txns<'_>, lists: &Lists, findings: &mut Findings) -> Edges {
-    let mut sweep = Sweep { txns, lists, edges: Edges::default(), late: Vec::new(), blind: Vec::new() };
+    let mut sweep = Sweep {
+        txns,
+        lists,
+        edges: Edges::with_capacity(txns.steps_len() * 3 / 2),
+        late: Vec::new(),
+        blind: Vec::new(),
+    };
     for key in (0..txns.keys.len() as u32).filter(|&key| lists.is_clear(key)) {
         sweep.writes(key, findings);
     }

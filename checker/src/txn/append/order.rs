@@ -1,6 +1,6 @@
 //! The order of each list's elements, as the reads show it, and what is wrong with the reads themselves.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::super::Trouble;
@@ -177,9 +177,9 @@ impl Lists {
         }
         let name = txns.key_text(key);
         let index = |txn: u32| txns.history.ops[txn as usize].index;
-        let mut seen: FxHashMap<usize, ()> = FxHashMap::default();
-        let mut aborted: Option<Write> = None;
-        let (mut told_aborted, mut told_dirty) = (false, false);
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        // The first append that failed, and the first one on top of it that did not.
+        let (mut aborted, mut on_top): (Option<Write>, Option<Write>) = (None, None);
         for value in read {
             let Some(at) = self.writes.place(txns, key, value) else {
                 findings.note(txns, Trouble::FabricatedValue, key, &[txn], || {
@@ -189,33 +189,50 @@ impl Lists {
             };
             self.observe(txns, key, at);
             let append = self.writes.all[at];
-            if seen.insert(at, ()).is_some() {
-                findings.note(txns, Trouble::DuplicateElement, key, &[append.txn, txn], || {
+            if !seen.insert(at) {
+                findings.note(txns, Trouble::DuplicatedElement, key, &[append.txn, txn], || {
                     format!("operation {} read {value} in {name} twice, which was appended once", index(txn))
                 });
             }
             if txns.end(append.txn) == OpEnd::Fail {
-                aborted = Some(append);
-                if !std::mem::replace(&mut told_aborted, true) {
-                    findings.note(txns, Trouble::AbortedRead, key, &[append.txn, txn], || {
-                        let failed = index(append.txn);
-                        format!("operation {} read {value} in {name}, which operation {failed} appended, but that had failed", index(txn))
-                    });
-                }
-            } else if let Some(aborted) = aborted
-                && !std::mem::replace(&mut told_dirty, true)
-            {
-                findings.note(txns, Trouble::DirtyUpdate, key, &[aborted.txn, append.txn, txn], || {
-                    format!(
-                        "operation {} appended {value} to {name} on top of {}, which operation {} had appended, but that had failed",
-                        index(append.txn),
-                        txns.codes.text(aborted.code),
-                        index(aborted.txn),
-                    )
-                });
+                aborted = aborted.or(Some(append));
+            } else if aborted.is_some() {
+                on_top = on_top.or(Some(append));
             }
         }
+        if let Some(aborted) = aborted {
+            tell_aborted(txns, txn, key, aborted, on_top, findings);
+        }
     }
+}
+
+/// An acknowledged transaction read what a failed one had appended, perhaps with something on top of it.
+fn tell_aborted(
+    txns: &Txns<'_>,
+    txn: u32,
+    key: u32,
+    aborted: Write,
+    on_top: Option<Write>,
+    findings: &mut Findings,
+) {
+    let index = |txn: u32| txns.history.ops[txn as usize].index;
+    let (name, value) = (txns.key_text(key), txns.codes.text(aborted.code));
+    let failed = index(aborted.txn);
+    if let Some(on_top) = on_top {
+        findings.note(txns, Trouble::DirtyUpdate, key, &[aborted.txn, on_top.txn, txn], || {
+            format!(
+                "operation {} appended {} to {name} on top of {value}, which operation {failed} appended, but that had failed",
+                index(on_top.txn),
+                txns.codes.text(on_top.code),
+            )
+        });
+    }
+    findings.note(txns, Trouble::AbortedRead, key, &[aborted.txn, txn], || {
+        format!(
+            "operation {} read {value} in {name}, which operation {failed} appended, but that had failed",
+            index(txn)
+        )
+    });
 }
 
 /// What follows from the order.
@@ -292,6 +309,11 @@ impl Lists {
             before = Some(append);
         }
         (before.map_or(0, |append| append.code), self.first_of(key, self.known(key), other))
+    }
+
+    /// Who read all that is known of a list first.
+    pub(super) fn reader(&self, key: u32) -> u32 {
+        self.pasts.lists[key as usize].by
     }
 
     /// The first `length` elements, as people read them; the last few of many.

@@ -8,7 +8,7 @@ use super::super::read_in::Txns;
 use super::super::scc::components;
 use super::super::{KeyOrder, Trouble};
 use super::edges::{INITIAL, Registers, links_by_read};
-use crate::{OpEnd, Process};
+use crate::{OpEnd, Process, Stop};
 
 /// Of two versions of a key the first comes before the second. Versions are places among the writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,7 +171,7 @@ pub(super) fn drop_circles(
         starts[i] += starts[i - 1];
     }
     let view = Versions { links: &by_version, starts };
-    let Some(circles) = components(&view, 0..view.len(), |_, _| true, &|| false) else { return };
+    let Some(circles) = components(&view, 0..view.len(), |_, _| true, &Stop::default()) else { return };
     let mut circle_of: FxHashMap<u32, usize> = FxHashMap::default();
     for (number, versions) in circles.iter().enumerate() {
         circle_of.extend(versions.iter().map(|&version| (version, number)));
