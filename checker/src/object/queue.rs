@@ -228,8 +228,9 @@ impl<'h> Part<'h> {
     fn what_was_left(&self) -> Result<(), Broken> {
         let left = self.lives.values().filter(|life| life.taken.is_none() && life.put.1 != u64::MAX);
         let Some(oldest) = left.min_by_key(|life| life.put.1) else { return Ok(()) };
-        let mut after = self.lives.values().filter(|life| life.put.0 > oldest.put.1);
-        let overtook = after.find_map(|life| life.taken.map(|taken| (life, taken)));
+        let after = self.lives.values().filter(|life| life.put.0 > oldest.put.1);
+        let taken = after.filter_map(|life| life.taken.map(|taken| (life, taken)));
+        let overtook = taken.min_by_key(|(_, (.., ret))| *ret);
         match overtook {
             None => Ok(()),
             Some((life, taken)) => {

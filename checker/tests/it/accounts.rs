@@ -20,11 +20,11 @@ fn invalid_if(is_broken: bool) -> Verdict {
 
 /// A queue that may give a value out again.
 #[derive(Default, Clone)]
-struct Bag {
-    waiting: Vec<i64>,
-    gone: Vec<i64>,
-    next: i64,
-    repeats: bool,
+pub struct Bag {
+    pub waiting: Vec<i64>,
+    pub gone: Vec<i64>,
+    pub next: i64,
+    pub repeats: bool,
 }
 
 impl Simulated for Bag {
@@ -139,9 +139,9 @@ p1 |-dequeue()=2-|  |-dequeue()=2-|  |-dequeue()=3-|  |-dequeue()=9-|  |-drain()
 
 /// Elections, each of which begins an epoch while nobody leads.
 #[derive(Default)]
-struct Throne {
-    leader: Option<u64>,
-    epoch: i64,
+pub struct Throne {
+    pub leader: Option<u64>,
+    pub epoch: i64,
 }
 
 impl Throne {
@@ -256,8 +256,8 @@ p1                                                |-elect(b)=[b,2]-|
 
 /// Replicas of a register that lag.
 #[derive(Default)]
-struct Lagging {
-    written: Vec<Value>,
+pub struct Lagging {
+    pub written: Vec<Value>,
 }
 
 impl Simulated for Lagging {

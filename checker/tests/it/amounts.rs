@@ -13,7 +13,7 @@ use crate::simulated::{Simulated, history, shape};
 
 /// What a counter can do.
 #[derive(Clone, Copy)]
-enum Kind {
+pub enum Kind {
     /// Adds what is above 0, and says nothing.
     Up,
     UpAndDown,
@@ -24,9 +24,9 @@ enum Kind {
 }
 
 #[derive(Clone, Copy)]
-struct Amount {
-    count: i64,
-    kind: Kind,
+pub struct Amount {
+    pub count: i64,
+    pub kind: Kind,
 }
 
 impl Simulated for Amount {
@@ -71,7 +71,7 @@ impl Simulated for Amount {
 }
 
 /// By how much, and from what, if anything was said; a read is by nothing.
-type Step = (i64, Option<i64>);
+pub type Step = (i64, Option<i64>);
 
 impl Model for Amount {
     type State = i64;

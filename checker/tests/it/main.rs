@@ -10,6 +10,7 @@ mod drawings;
 mod engines;
 mod formats;
 mod laws;
+mod object_laws;
 mod objects;
 mod oracle;
 mod random;

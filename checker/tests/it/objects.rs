@@ -62,8 +62,8 @@ pub fn cores_stand_alone(checker: impl Checker) -> impl FnMut(&History, &Verdict
 }
 
 #[derive(Default, Clone, Copy)]
-struct Owned {
-    holder: Option<u64>,
+pub struct Owned {
+    pub holder: Option<u64>,
 }
 
 impl Simulated for Owned {
@@ -130,10 +130,10 @@ fn a_mutex_is_judged_as_by_search() {
 
 /// A set or a list: elements in the order in which they came.
 #[derive(Default, Clone)]
-struct Elements {
-    all: Vec<i64>,
-    next: i64,
-    is_list: bool,
+pub struct Elements {
+    pub all: Vec<i64>,
+    pub next: i64,
+    pub is_list: bool,
 }
 
 impl Simulated for Elements {
@@ -174,7 +174,7 @@ impl Simulated for Elements {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Grown {
+pub enum Grown {
     Put(i64),
     Read(Vec<i64>),
 }
@@ -234,9 +234,9 @@ fn a_list_is_judged_as_by_search() {
 
 /// A lock that hands out tokens, and its store.
 #[derive(Default)]
-struct Tokens {
-    last: i64,
-    accepted: i64,
+pub struct Tokens {
+    pub last: i64,
+    pub accepted: i64,
 }
 
 impl Simulated for Tokens {
@@ -310,10 +310,10 @@ fn tokens_are_judged_as_by_looking_at_every_pair() {
 }
 
 #[derive(Default, Clone, Copy)]
-struct Count {
-    count: i64,
+pub struct Count {
+    pub count: i64,
     /// Do increments return the count?
-    counts: bool,
+    pub counts: bool,
 }
 
 impl Simulated for Count {
@@ -345,7 +345,7 @@ impl Simulated for Count {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Counting {
+pub enum Counting {
     Read(i64),
     /// The count it returned, if it did.
     Increment(Option<i64>),
@@ -391,13 +391,13 @@ fn a_counter_is_judged_as_by_search() {
 }
 
 #[derive(Default, Clone)]
-struct Line {
-    waiting: VecDeque<i64>,
-    next: i64,
+pub struct Line {
+    pub waiting: VecDeque<i64>,
+    pub next: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum InLine {
+pub enum InLine {
     Enqueue(i64),
     Dequeue(Option<i64>),
     Unknown,
@@ -477,8 +477,8 @@ fn a_queue_is_judged_as_by_search() {
 }
 
 /// Four accounts that begin with 10 each.
-struct Accounts {
-    balances: [i64; 4],
+pub struct Accounts {
+    pub balances: [i64; 4],
 }
 
 impl Simulated for Accounts {
@@ -564,8 +564,8 @@ fn a_bank_without_a_stated_total_takes_the_first_reads_word() {
 
 /// A store with a version; a replica may lag behind.
 #[derive(Default)]
-struct Versions {
-    version: i64,
+pub struct Versions {
+    pub version: i64,
 }
 
 impl Simulated for Versions {

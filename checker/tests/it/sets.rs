@@ -16,12 +16,12 @@ use crate::simulated::{Simulated, history, shape};
 
 /// A set of few elements, so that they come and go.
 #[derive(Default, Clone)]
-struct Members {
-    all: BTreeSet<i64>,
+pub struct Members {
+    pub all: BTreeSet<i64>,
     /// Do `add` and `remove` say whether they changed anything?
-    reports: bool,
+    pub reports: bool,
     /// Are there whole reads?
-    reads: bool,
+    pub reads: bool,
 }
 
 impl Simulated for Members {
@@ -67,7 +67,7 @@ impl Simulated for Members {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Called {
+pub struct Called {
     f: String,
     element: i64,
     result: Value,

@@ -15,10 +15,10 @@ use crate::simulated::{Simulated, history, shape};
 
 /// One text; pieces are unique, or of the given number of kinds.
 #[derive(Default, Clone)]
-struct Words {
-    text: String,
-    next: u64,
-    kinds: Option<u64>,
+pub struct Words {
+    pub text: String,
+    pub next: u64,
+    pub kinds: Option<u64>,
 }
 
 impl Simulated for Words {
@@ -70,7 +70,7 @@ impl Simulated for Words {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Call {
+pub enum Call {
     Get(String),
     Put(String),
     Append(String),
