@@ -1,18 +1,20 @@
 //! A contradiction as an [`Anomaly`]: its name, the operations that prove it, a sentence, a drawing.
 
+mod fold;
 mod provenance;
 mod shrink;
+mod speech;
 
-use serde_json::Value;
+pub(crate) use speech::spoken;
 
 use crate::history::draw;
 use crate::linear::Deepest;
 use crate::model::Entry;
-use crate::model::register::{RegisterCall, RegisterPart, ValueId};
+use crate::model::register::{RegisterCall, RegisterPart};
 use crate::unique::{self, Hold, Proof, Unique};
 use crate::{Anomaly, Budget, History, Op, Undecided};
 
-/// Most operations an anomaly lists; a longer proof keeps its own operations and drops what they rest on.
+/// Most operations an anomaly found by search lists; of a larger core the last of them are shown.
 const OPS_MAX: usize = 24;
 
 /// Most search states that are spent on making a proof small.
@@ -31,7 +33,12 @@ type Told = (&'static str, String);
 impl Case<'_, '_> {
     /// A proof from unique values.
     pub(crate) fn proven(&self, proof: &Proof) -> Anomaly {
-        let told = match proof {
+        self.proven_by(proof, &[])
+    }
+
+    /// A proof from unique values, with those entries that show what indirectly followed from them.
+    pub(crate) fn proven_by(&self, proof: &Proof, witnesses: &[usize]) -> Anomaly {
+        let mut told = match proof {
             Proof::NoWriter { entry, support } => return self.no_writer(*entry, support),
             Proof::TwoCas { first, second, .. } => self.two_cas(*first, *second),
             Proof::CasCycle { entries, .. } => self.cas_cycle(entries),
@@ -39,15 +46,17 @@ impl Case<'_, '_> {
             Proof::Denied { entry, hold } => self.denied(*entry, hold),
             Proof::Torn { older, newer } => self.torn(older, newer),
         };
-        let entries = proof.entries();
-        let entries = if entries.len() > OPS_MAX { proof.bare_entries() } else { entries };
-        self.build(told, entries.into_iter().map(|i| self.part.entries[i].op).collect())
+        if let Some(&witness) = witnesses.first() {
+            told.1.push_str(&format!(", as the {} shows", self.subject(witness)));
+        }
+        let folded = self.fold(proof, witnesses);
+        told.1.push_str(&folded.said);
+        self.build(told, folded.shown.iter().map(|&i| self.part.entries[i].op).collect())
     }
 
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
-        let budget = budget.states_max.min(SHRINK_STATES_MAX);
         let shrink::Core { places: core, is_window } =
             shrink::core(&self.part.entries, self.part.values_len(), budget);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
@@ -64,6 +73,11 @@ impl Case<'_, '_> {
             told.1.insert_str(0, "whatever the register held before, ");
         }
         self.build(told, shown.into_iter().map(|i| self.part.entries[i].op).collect())
+    }
+
+    /// What was found out otherwise, from places in `History::ops`.
+    pub(crate) fn told(&self, name: &'static str, places: Vec<usize>, reason: String) -> Anomaly {
+        self.build((name, reason), places)
     }
 
     /// Why there is no answer.
@@ -126,7 +140,12 @@ impl Case<'_, '_> {
             ));
         }
         let is_update = matches!(self.call(witness), RegisterCall::Cas(..));
-        (if newer.is_unseen || is_update { "lost-update" } else { "stale-read" }, reason)
+        let name = match newer.is_unseen || is_update {
+            true if self.is_append(known) => "lost-element",
+            true => "lost-update",
+            false => "stale-read",
+        };
+        (name, reason)
     }
 
     fn denied(&self, entry: usize, hold: &Hold) -> Told {
@@ -199,6 +218,11 @@ impl Case<'_, '_> {
 
     /// An anomaly from places in `History::ops`.
     fn build(&self, told: Told, mut places: Vec<usize>) -> Anomaly {
+        debug_assert!(
+            crate::anomalies::meaning(told.0).is_some(),
+            "{} is not in the table of anomalies",
+            told.0
+        );
         places.sort_unstable();
         places.dedup();
         let ops: Vec<&Op> = places.iter().map(|&i| &self.history.ops[i]).collect();
@@ -209,76 +233,5 @@ impl Case<'_, '_> {
             reason: told.1,
             drawing: draw(&ops),
         }
-    }
-}
-
-/// How operations are spoken of.
-impl Case<'_, '_> {
-    fn op(&self, entry: usize) -> &Op {
-        &self.history.ops[self.part.entries[entry].op]
-    }
-
-    fn call(&self, entry: usize) -> RegisterCall {
-        self.part.entries[entry].call
-    }
-
-    fn value(&self, value: ValueId) -> String {
-        spoken(self.part.values[value as usize])
-    }
-
-    /// The operation as a noun.
-    fn subject(&self, entry: usize) -> String {
-        let process = self.op(entry).process;
-        match self.call(entry) {
-            RegisterCall::Read(value) => format!("read of {} by process {process}", self.value(value)),
-            RegisterCall::Write(value) => format!("write of {} by process {process}", self.value(value)),
-            RegisterCall::Cas(expected, new) => {
-                let (expected, new) = (self.value(expected), self.value(new));
-                format!("compare-and-set from {expected} to {new} by process {process}")
-            }
-            RegisterCall::Differs(expected) => {
-                format!("compare-and-set from {} by process {process}", self.value(expected))
-            }
-        }
-    }
-
-    fn noun(&self, entry: usize) -> &'static str {
-        match self.call(entry) {
-            RegisterCall::Read(_) => "read",
-            RegisterCall::Write(_) => "write",
-            RegisterCall::Cas(..) | RegisterCall::Differs(_) => "compare-and-set",
-        }
-    }
-
-    /// What it says, in the past.
-    fn claim(&self, entry: usize) -> String {
-        match self.call(entry) {
-            RegisterCall::Read(value) => {
-                format!("read by process {} returned {}", self.op(entry).process, self.value(value))
-            }
-            _ => format!("the {} took effect", self.subject(entry)),
-        }
-    }
-
-    /// What was known once it had returned.
-    fn outcome(&self, entry: usize) -> String {
-        match self.call(entry) {
-            RegisterCall::Read(value) => {
-                format!(
-                    "{} had already been returned to process {}",
-                    self.value(value),
-                    self.op(entry).process
-                )
-            }
-            _ => format!("the {} had returned", self.subject(entry)),
-        }
-    }
-}
-
-/// A value as people say it: text without quotes.
-fn spoken(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }

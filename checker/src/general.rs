@@ -179,7 +179,7 @@ where
 
 impl<O> Checker for General<O>
 where
-    O: Object + Sync,
+    O: Object + Send + Sync,
     O::Call: Sync,
 {
     fn name(&self) -> &'static str {

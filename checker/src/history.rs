@@ -3,6 +3,7 @@
 //! One [`Event`] is one line of `history.jsonl`. The order of the lines is the order of the events; times
 //! are for people. Keys follow Jepsen's: `index`, `time`, `process`, `type`, `f`, `value`.
 
+mod convention;
 mod draw;
 mod form;
 pub mod formats;
@@ -22,7 +23,7 @@ use serde_json::Value;
 
 /// Who did it: a client process, or the nemesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "ProcessForm", into = "ProcessForm")]
+#[serde(try_from = "ProcessForm", into = "ProcessForm")]
 pub enum Process {
     /// A logical client: single-threaded, retired after an indefinite outcome.
     Client(u64),
@@ -37,11 +38,14 @@ enum ProcessForm {
     Name(Cow<'static, str>),
 }
 
-impl From<ProcessForm> for Process {
-    fn from(form: ProcessForm) -> Self {
+impl TryFrom<ProcessForm> for Process {
+    type Error = String;
+
+    fn try_from(form: ProcessForm) -> Result<Self, String> {
         match form {
-            ProcessForm::Number(n) => Process::Client(n),
-            ProcessForm::Name(_) => Process::Nemesis,
+            ProcessForm::Number(n) => Ok(Process::Client(n)),
+            ProcessForm::Name(name) if name == "nemesis" => Ok(Process::Nemesis),
+            ProcessForm::Name(name) => Err(format!("process `{name}` is neither a number nor nemesis")),
         }
     }
 }
@@ -75,8 +79,8 @@ pub struct Event {
     /// Position in the history, from 0.
     #[serde(default)]
     pub index: u64,
-    /// Nanoseconds since the run began, on the run's monotonic clock.
-    #[serde(rename = "time")]
+    /// Nanoseconds since the run began, on the run's monotonic clock; 0 where nobody looked.
+    #[serde(rename = "time", default)]
     pub time_ns: u64,
     /// Who.
     pub process: Process,

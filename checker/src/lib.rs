@@ -43,19 +43,9 @@
 //! Beyond registers there are [`object`]s with checks of their own, and [`general`] for any model you write.
 //!
 //! # What it answers
-//! | anomaly | meaning |
-//! |---|---|
-//! | `fabricated-value` | a value was seen that nobody wrote |
-//! | `aborted-read` | the value of an operation that had failed was seen |
-//! | `value-of-another-key` | a value was seen that was only written elsewhere |
-//! | `stale-read` | a value was seen after a newer one was known |
-//! | `lost-update` | an acknowledged write left no trace where it had to, or was overwritten unseen |
-//! | `split-cas` | two compare-and-sets replaced one and the same value |
-//! | `cas-cycle` | compare-and-sets each built on another one's value, with no beginning |
-//! | `future-read` | a value was seen before its write was called |
-//! | `false-mismatch` | a compare-and-set was refused though its expected value was there all the while |
-//! | `non-linearizable` | none of these, and yet no order exists |
+//! [`anomalies::ALL`] has the names of all that can be wrong, and what they mean.
 
+pub mod anomalies;
 mod budget;
 mod coverage;
 mod explain;
@@ -72,6 +62,7 @@ mod reduce;
 mod replay;
 mod stats;
 pub mod stream;
+pub mod txn;
 mod undecided;
 pub mod unique;
 pub mod verdict;
@@ -86,7 +77,7 @@ pub use undecided::Undecided;
 pub use verdict::{Anomaly, KeyVerdict, Verdict};
 
 /// Judges a history.
-pub trait Checker {
+pub trait Checker: Send + Sync {
     /// Short name under which the verdict is filed, e.g. `linearizable`.
     fn name(&self) -> &'static str;
 

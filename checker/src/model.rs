@@ -1,5 +1,6 @@
 //! What a correct object does, one call at a time, and how a history is split between independent objects.
 
+pub mod multi_register;
 pub mod register;
 
 use std::hash::Hash;

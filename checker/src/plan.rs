@@ -57,8 +57,8 @@ pub fn by_search(part: &RegisterPart<'_>, budget: &Budget) -> Decision {
 }
 
 /// What the searches say about a partition, within so many states.
-pub(crate) fn settle(entries: &[Entry<RegisterCall>], states_max: u64) -> Settled {
-    settle_within(entries, &Budget::of_states(states_max))
+pub(crate) fn settle(entries: &[Entry<RegisterCall>], budget: &Budget) -> Settled {
+    settle_within(entries, budget)
 }
 
 /// A legal order, as places in the entries, that [`replay`](crate::replay) accepts; none where [`decide`] does

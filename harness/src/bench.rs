@@ -1,5 +1,6 @@
 //! `bench`: what our own machinery costs on this machine.
 
+mod checker;
 mod ring;
 
 use std::ffi::OsString;
@@ -20,11 +21,13 @@ use workloads::generator::Pace;
 use workloads::{Keyed, KeyedOptions, Register};
 
 use crate::exit::Exit;
+use crate::lookout::Halt;
 use crate::recorder::{Recorder, RunClock};
 use crate::signals::Interrupt;
 use crate::sites::Sites;
 use crate::testbed::Testbed;
 
+pub use self::checker::{CheckerArgs, checker};
 pub use ring::ring;
 
 /// The op engine against a client that acknowledges at once: generator, journal on disk, worker loop.
@@ -33,8 +36,8 @@ pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
     let path = store.join(format!("bench-engine-{}.jsonl", std::process::id()));
     let pace = Pace { rate: 0.0, concurrency, time_limit_ns: (seconds * 1e9) as u64 };
     let workload = Arc::new(Keyed::new(Register::default(), KeyedOptions::new(1, pace))?);
-    let interrupt = Interrupt::install();
-    let sites = Sites::open(&Arc::new(Nothing), &workload, concurrency, Duration::from_secs(1), interrupt)?;
+    let halt = Halt::new(Interrupt::install());
+    let sites = Sites::open(&Arc::new(Nothing), &workload, concurrency, Duration::from_secs(1), halt)?;
     let recorder = Arc::new(Recorder::new(Journal::create(&path)?, RunClock::start()));
     let loaded = sites.load(&recorder, || {});
     let elapsed_s = recorder.clock().now_ns() as f64 / 1e9;

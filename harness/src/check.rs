@@ -1,36 +1,208 @@
-//! `check` and `report`: judge and draw again what an earlier run left.
+//! `check` and `report`: judge and draw again what an earlier run left, or what another tool recorded.
 
-use std::io::Read;
+mod amounts;
+mod answer;
+mod input;
+mod models;
+mod targets;
+
+use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
-use checker::history::formats::{self, Format, Leniency};
-use checker::{Budget, Event};
+use anyhow::{Context, Result, anyhow};
+use checker::history::formats::{Format, Leniency, Note};
+use checker::txn::ConsistencyModel;
+use checker::{Budget, History, Stop};
 use results::{Error, RunFolder};
+use serde_json::Value;
+
+pub use amounts::{bytes, duration};
+pub use models::describe;
 
 use crate::cli::{CheckArgs, ReportArgs};
 use crate::exit::{Exit, UsageError};
-use crate::judge::{Judged, Outcome, judge, judge_events};
-use crate::{plan, registry, tell};
-use results::summary::Liveness;
+use crate::judge::{Judged, Outcome, counts, judge};
+use crate::{exit_of, plan, tell};
+use amounts::Alarm;
+use answer::{Answer, Source, Spent};
+use models::{Model, Options};
+use targets::Target;
 
-/// Judges a run folder (and writes its verdict and report anew) or a bare history file.
+/// Judges run folders (and writes their verdicts and reports anew) and history files; the worst counts.
 pub fn check(args: &CheckArgs) -> Result<Exit> {
-    let budget = Budget::of_states(args.budget_states);
-    if args.path.is_dir() {
-        let folder = RunFolder::open(&args.path)?;
+    let wishes = Wishes::of(args)?;
+    let mut worst = Exit::Valid;
+    for target in targets::of(&args.paths)? {
+        let (answer, text) = match wishes.judge(&target) {
+            Ok(judged) => judged,
+            Err(error) => {
+                let why = format!("{error:#}");
+                eprintln!("shardstorm: {why}");
+                (Answer::failed(target.path().display().to_string(), why, exit_of(&error)), String::new())
+            }
+        };
+        if args.json {
+            say(&(serde_json::to_string(&answer)? + "\n"))?;
+        } else {
+            eprint!("{}", answer.notes_text());
+            say(&text)?;
+        }
+        worst = worst.worse(answer.exit());
+    }
+    Ok(worst)
+}
+
+/// Writes to standard output; a reader that has seen enough is no error.
+fn say(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("failed to write the verdict")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How everything on the command line is to be judged.
+struct Wishes {
+    format: Option<Format>,
+    leniency: Leniency,
+    model: Option<&'static Model>,
+    options: Options,
+    independent: bool,
+    budget: Budget,
+    time_max: Option<Duration>,
+    explain: bool,
+}
+
+impl Wishes {
+    fn of(args: &CheckArgs) -> Result<Self> {
+        let consistency: Option<ConsistencyModel> = match &args.consistency {
+            Some(name) => Some(name.parse().map_err(|error| UsageError(format!("--consistency: {error}")))?),
+            None => None,
+        };
+        let options = Options {
+            initial: args.initial.as_deref().map(value),
+            staleness_max: plan::staleness_max(args.staleness_s),
+            consistency: consistency.unwrap_or_default(),
+        };
+        let budget = Budget {
+            states_max: args.budget_states.unwrap_or(u64::MAX),
+            bytes_max: args.budget_memory,
+            stop: Stop::default(),
+        };
+        Ok(Wishes {
+            format: args.format.as_deref().map(format_of).transpose()?,
+            leniency: if args.lenient { Leniency::Lenient } else { Leniency::Strict },
+            model: args.model.as_deref().map(models::named).transpose()?,
+            options,
+            independent: args.independent,
+            budget,
+            time_max: args.budget_time,
+            explain: args.explain,
+        })
+    }
+
+    fn judge(&self, target: &Target) -> Result<(Answer, String)> {
+        match target {
+            Target::Run(path) => self.judge_run(path),
+            Target::File(path) => self.judge_file(path),
+        }
+    }
+
+    /// The budget for one file; its time begins now.
+    fn budget(&self) -> Result<(Budget, Alarm)> {
+        let budget = Budget { stop: Stop::default(), ..self.budget.clone() };
+        let alarm = Alarm::set(self.time_max, budget.stop.clone()).context("failed to start a thread")?;
+        Ok((budget, alarm))
+    }
+
+    fn spent(&self, read_s: f64, begun: Instant, budget: &Budget) -> Spent {
+        Spent {
+            read_s,
+            judge_s: begun.elapsed().as_secs_f64(),
+            judge_s_max: self.time_max.map(|time| time.as_secs_f64()),
+            bytes_max: budget.bytes_max,
+            out_of_time: budget.stop.is_raised(),
+        }
+    }
+
+    fn judge_run(&self, path: &Path) -> Result<(Answer, String)> {
+        let (budget, _alarm) = self.budget()?;
+        let begun = Instant::now();
+        let folder = RunFolder::open(path)?;
         let judged = judge_again(&folder, &budget)?;
         folder.write_summary(&judged.summary)?;
         let report = judged.draw(&folder, &judged.summary)?;
-        print!("{}", tell::summary(&judged.summary, &report));
-        return Ok(Exit::of(&judged.summary.verdict, &judged.summary.liveness));
+        let answer =
+            Answer::of_run(path.display().to_string(), &judged.summary, self.spent(0.0, begun, &budget));
+        let text = tell::summary(&judged.summary, &report);
+        let explained = if self.explain { answer.text(&judged.history, true) } else { String::new() };
+        Ok((answer, text + &explained))
     }
-    let checkers = registry::checkers(&args.workload, plan::staleness_max(args.staleness_s))?;
-    let events = read_file(args)?;
-    let (history, verdict) = judge_events(events, &checkers, &budget)
-        .map_err(|e| UsageError(format!("{}: {e:#}", args.path.display())))?;
-    print!("{}", tell::verdict(&verdict, &history));
-    Ok(Exit::of(&verdict, &Liveness::NotJudged))
+
+    fn judge_file(&self, path: &Path) -> Result<(Answer, String)> {
+        let begun = Instant::now();
+        let mut contents = input::read(path, self.format, self.leniency)?;
+        let independent = self.split(&mut contents.history, path)?;
+        let history = &mut contents.history;
+        let model = match self.model {
+            Some(model) => model,
+            None => {
+                models::fitting(history).map_err(|why| UsageError(format!("{}: {why}", path.display())))?
+            }
+        };
+        let operations = counts(history);
+        if operations.invoked == 0 {
+            contents.notes.push(Note { line: 1, what: "there are no operations in it".to_string() });
+        }
+        let checkers = model.prepare(history, &self.options, contents.events)?;
+        let read_s = begun.elapsed().as_secs_f64();
+        let (budget, _alarm) = self.budget()?;
+        let begun = Instant::now();
+        let keys = answer::answers(history, &checkers, &budget, self.explain);
+        let source = Source {
+            format: contents.format.name(),
+            compression: contents.compression.name(),
+            model: model.name,
+            model_detected: self.model.is_none(),
+            independent,
+        };
+        let spent = self.spent(read_s, begun, &budget);
+        let name = path.display().to_string();
+        let answer = Answer::of_history(name, source, operations, keys, spent, contents.notes);
+        let text = answer.text(history, self.explain);
+        Ok((answer, text))
+    }
+
+    /// Splits values into keys and values, where they are that or are said to be.
+    fn split(&self, history: &mut History, path: &Path) -> Result<bool> {
+        if !self.independent && !history.looks_independent() {
+            return Ok(false);
+        }
+        let refused = |index| {
+            UsageError(format!(
+                "{}: --independent: the value of operation {index} is no pair [key value]",
+                path.display()
+            ))
+        };
+        history.split_independent().map_err(refused)?;
+        Ok(true)
+    }
+}
+
+/// A value on the command line: JSON, or else text.
+fn value(text: &str) -> Value {
+    match text {
+        "nil" => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+    }
+}
+
+fn format_of(name: &str) -> Result<Format> {
+    let names = || Format::ALL.map(Format::name).join(", ");
+    Format::named(name)
+        .ok_or_else(|| anyhow!(UsageError(format!("--format {name}: unknown; use one of {}", names()))))
 }
 
 /// Draws a run folder's plots and report from what is recorded.
@@ -61,35 +233,6 @@ fn judge_again(folder: &RunFolder, budget: &Budget) -> Result<Judged> {
         eprintln!("shardstorm: note: {note}");
     }
     Ok(judged)
-}
-
-/// A history that is not part of a run folder, in whichever form it is.
-fn read_file(args: &CheckArgs) -> Result<Vec<Event>> {
-    let usage = |why: String| anyhow!(UsageError(format!("{}: {why}", args.path.display())));
-    let format = args.format.as_deref().map(format_of).transpose()?;
-    let mut bytes = Vec::new();
-    if args.path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes)?;
-    } else if args.path.exists() {
-        bytes = std::fs::read(&args.path).map_err(|e| usage(e.to_string()))?;
-    } else {
-        return Err(usage("no such file or folder".into()));
-    }
-    let leniency = if args.lenient { Leniency::Lenient } else { Leniency::Strict };
-    let reading = formats::read(&bytes, format, leniency).map_err(|e| usage(e.to_string()))?;
-    for note in &reading.notes {
-        eprintln!("shardstorm: note: {note}");
-    }
-    Ok(reading.events)
-}
-
-fn format_of(name: &str) -> Result<Format> {
-    match name {
-        "lines" => Ok(Format::Lines),
-        "edn" => Ok(Format::Edn),
-        "etcd-log" => Ok(Format::EtcdLog),
-        _ => Err(anyhow!(UsageError(format!("--format {name}: unknown; use lines, edn or etcd-log")))),
-    }
 }
 
 /// True for errors in what the user gave us, false for our own troubles.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::CheckerArgs;
+
 /// Raises a live cluster, lets clients work on it, does it harm, and proves from the recorded history
 /// whether it kept its promises, and how long it took to recover.
 #[derive(Debug, Parser)]
@@ -25,7 +27,7 @@ pub enum Command {
     Run(RunArgs),
     /// Print what `run` with the same flags would do: spec, schedule and first inputs, without doing it
     Plan(RunArgs),
-    /// Judge a run folder or a history file again
+    /// Judge run folders again, or histories of other tools
     #[command(after_help = EXIT_CODES)]
     Check(CheckArgs),
     /// Draw a run folder's plots and report again
@@ -39,7 +41,7 @@ pub enum Command {
         after_help = "Exit codes: 0 found in every run, 1 missed in some, 254 bad arguments, 255 a run failed."
     )]
     Weakness(WeaknessArgs),
-    /// Measure the fabric, the op engine or the ring
+    /// Measure the fabric, the op engine, the checkers or the ring
     Bench(BenchArgs),
     /// The agent beside each Redis (a run starts it by itself; see `shard-agent --help`)
     #[command(hide = true, disable_help_flag = true)]
@@ -114,6 +116,9 @@ pub struct RunArgs {
     /// Seconds after the last heal within which every shard must take writes again
     #[arg(long, default_value_t = 20.0, allow_negative_numbers = true)]
     pub converge: f64,
+    /// Judge the history while it is recorded, and end the load at the first violation
+    #[arg(long)]
+    pub stop_at_first: bool,
     /// Capture all packets to capture.pcapng in the run folder
     #[arg(long)]
     pub capture: bool,
@@ -150,23 +155,45 @@ pub struct WeaknessArgs {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A run folder, or a history: a file, or `-` for standard input
-    pub path: PathBuf,
-    /// Workload whose checkers judge a history file (a run folder knows its own)
-    #[arg(long, default_value = "register")]
-    pub workload: String,
-    /// Seconds that a read in a history file of `replica-reads` may be behind
-    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
-    pub staleness_s: f64,
-    /// Form of a history file: `lines` (JSON), `edn` (Jepsen, Knossos) or `etcd-log` [default: detected]
-    #[arg(long)]
+    /// Histories: files, `-` for standard input, run folders, or folders of all these. gzip and zstd are unpacked
+    #[arg(required = true, value_name = "FILE")]
+    pub paths: Vec<PathBuf>,
+    /// What histories are of (see `shardstorm list`; a run folder knows its own) [default: by their operations]
+    #[arg(long, visible_alias = "workload", value_name = "NAME")]
+    pub model: Option<String>,
+    /// Form of the files: `lines`, `json`, `edn`, `jepsen-log` or `thread-log` [default: detected]
+    #[arg(long, value_name = "NAME")]
     pub format: Option<String>,
-    /// Turn what should not be in a history file into notes, and judge the rest
+    /// Turn what should not be in a history into notes, and judge the rest
     #[arg(long)]
     pub lenient: bool,
-    /// Most search states per key before the answer is unknown
-    #[arg(long, default_value_t = checker::Budget::default().states_max)]
-    pub budget_states: u64,
+    /// What registers hold at first, as JSON; a read of nil then tells nothing [default: null]
+    #[arg(long, value_name = "VALUE")]
+    pub initial: Option<String>,
+    /// Values are pairs of a key and its value (Jepsen's `independent`) [default: where all look like it]
+    #[arg(long)]
+    pub independent: bool,
+    /// What transactions promise, from `read-uncommitted` to `strict-serializable` [default: the latter]
+    #[arg(long, value_name = "MODEL")]
+    pub consistency: Option<String>,
+    /// Seconds that a read may be behind in `replica-reads`
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
+    pub staleness_s: f64,
+    /// Most memory that searches may hold before the answer is unknown
+    #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = crate::check::bytes)]
+    pub budget_memory: u64,
+    /// Longest time that judging one file may take before the answer is unknown, like `60s` [default: no end]
+    #[arg(long, value_name = "TIME", value_parser = crate::check::duration)]
+    pub budget_time: Option<std::time::Duration>,
+    /// Most search states per key before the answer is unknown [default: no end]
+    #[arg(long, value_name = "STATES")]
+    pub budget_states: Option<u64>,
+    /// Key by key: what decided, an order that explains a yes, the operations that prove a no, drawn
+    #[arg(long)]
+    pub explain: bool,
+    /// A JSON object for each file, on a line (its fields: docs/histories.md)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `report`.
@@ -199,6 +226,11 @@ pub enum Bench {
         #[arg(long, default_value = "results/runs")]
         store: PathBuf,
     },
+    /// Processor time and memory of the checkers, beside what they have to reach, and beside Porcupine
+    #[command(
+        after_help = "Exit codes: 0, or 1 when a verdict is wrong; a target that is missed is only told."
+    )]
+    Checker(CheckerArgs),
     /// How evenly the ring spreads keys over shards, and how many move when one is added, beside hashing modulo
     /// the number of shards; as a table, and as ring.svg and ring.png
     Ring {

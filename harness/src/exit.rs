@@ -40,6 +40,14 @@ impl Exit {
         all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Harness)
     }
 
+    /// The one that counts when several things were judged: a violation is never masked, nor is what could not
+    /// be judged at all.
+    pub fn worse(self, other: Exit) -> Exit {
+        let ranks = [Exit::Valid, Exit::Unknown, Exit::NotLive, Exit::Usage, Exit::Harness, Exit::Invalid];
+        let rank = |exit: Exit| ranks.iter().position(|&ranked| ranked == exit);
+        if rank(other) > rank(self) { other } else { self }
+    }
+
     /// The number.
     pub fn code(self) -> i32 {
         i32::from(self as u8)
@@ -79,5 +87,13 @@ mod tests {
         for (verdict, liveness, code) in table {
             assert_eq!(Exit::of(verdict, liveness).code(), code, "{verdict:?} {liveness:?}");
         }
+    }
+
+    #[test]
+    fn the_worst_of_several_counts() {
+        let worst = |all: &[Exit]| all.iter().copied().fold(Exit::Valid, Exit::worse);
+        assert_eq!(worst(&[Exit::Valid, Exit::Unknown, Exit::Valid]), Exit::Unknown);
+        assert_eq!(worst(&[Exit::Usage, Exit::Unknown]), Exit::Usage);
+        assert_eq!(worst(&[Exit::Harness, Exit::Invalid, Exit::Usage]), Exit::Invalid);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use checker::{Budget, Checker, Coverage, Event, History, OpEnd, Verdict};
+use checker::{Budget, Checker, Coverage, History, OpEnd, Verdict};
 use nemesis::Schedule;
 use results::RunFolder;
 use results::plot;
@@ -144,16 +144,4 @@ impl Judged {
         plot::write_all(folder, &report.data())?;
         Ok(report.write(folder)?)
     }
-}
-
-/// The verdict of these checkers on a bare history, without a run around it.
-pub fn judge_events(
-    events: Vec<Event>,
-    checkers: &[Box<dyn Checker>],
-    budget: &Budget,
-) -> Result<(History, Verdict)> {
-    let history = History::from_events(events).context("failed to pair calls with returns")?;
-    let verdicts = checkers.iter().map(|checker| checker.check(&history, budget));
-    let verdict = verdicts.fold(Verdict::Valid, Verdict::merge);
-    Ok((history, verdict))
 }

@@ -6,6 +6,7 @@ mod cli;
 mod doctor;
 mod exit;
 mod judge;
+mod lookout;
 mod plan;
 mod progress;
 mod recorder;
@@ -69,6 +70,7 @@ fn dispatch(command: &Command) -> Result<Exit> {
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),
+            Bench::Checker(args) => bench::checker(args),
             Bench::Ring { store } => bench::ring(store),
             Bench::Fabric { rounds, requests } => bench::fabric(*rounds, *requests),
         },

@@ -54,6 +54,7 @@ impl Plan {
             lease_ms: args.lease_ms,
             op_timeout_ms: args.op_timeout_ms,
             converge_s: args.converge,
+            stop_at_first: args.stop_at_first,
             capture: args.capture,
             tls: args.tls,
             authenticated: args.authenticated,
@@ -246,6 +247,7 @@ pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
     ));
     let flags = [
         ("--reshard", spec.reshard),
+        ("--stop-at-first", spec.stop_at_first),
         ("--capture", spec.capture),
         ("--tls", spec.tls),
         ("--authenticated", spec.authenticated),

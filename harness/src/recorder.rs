@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use checker::{Event, EventKind, FaultRecord, Process};
@@ -19,6 +20,8 @@ pub struct Recorder {
     clock: RunClock,
     tallies: Tallies,
     broken: OnceLock<String>,
+    /// Who else is told of every event, each with its index; not always in order.
+    ear: Option<Sender<Event>>,
 }
 
 /// The run's monotonic clock: nanoseconds since the load began.
@@ -74,7 +77,12 @@ pub struct Broken;
 impl Recorder {
     /// Records into `journal` by `clock`.
     pub fn new(journal: Journal, clock: RunClock) -> Self {
-        Recorder { journal, clock, tallies: Tallies::default(), broken: OnceLock::new() }
+        Recorder { journal, clock, tallies: Tallies::default(), broken: OnceLock::new(), ear: None }
+    }
+
+    /// The same, telling `ear` of every event once it is recorded.
+    pub fn heard_by(self, ear: Sender<Event>) -> Self {
+        Recorder { ear: Some(ear), ..self }
     }
 
     /// The run clock.
@@ -201,9 +209,13 @@ impl Recorder {
     }
 
     fn append(&self, mut event: Event) -> Result<(), Broken> {
-        self.journal.append(&mut event).map(drop).map_err(|error| {
+        self.journal.append(&mut event).map_err(|error| {
             self.broken.get_or_init(|| error.to_string());
             Broken
-        })
+        })?;
+        if let Some(ear) = &self.ear {
+            let _ = ear.send(event); // who has heard enough is gone
+        }
+        Ok(())
     }
 }

@@ -169,11 +169,13 @@ pub fn describe() -> String {
         ("zookeeper minority", "as many ZooKeeper servers as leave a majority"),
         ("client", "one client node (links only)"),
     ];
-    let sections: [(&str, &[Entry]); 8] = [
+    let models = crate::check::describe();
+    let sections: [(&str, &[Entry]); 9] = [
         ("targets (--target)", TARGETS),
         ("variants (--variant)", &variants),
         ("weaknesses (--weaken; what each needs to show is in docs/weaknesses.md)", &weaknesses),
         ("workloads (--workload)", WORKLOADS),
+        ("what histories of other tools can be judged as (check --model)", &models),
         ("reads (--reads)", READS),
         ("faults (--faults)", &faults),
         ("whom a fault strikes (in a TOML file of faults)", fault_targets),

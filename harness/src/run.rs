@@ -16,6 +16,7 @@ use workloads::Workload;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::judge::{Outcome, judge};
+use crate::lookout::{Halt, Lookout};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::recorder::{Recorder, RunClock};
@@ -109,15 +110,22 @@ where
     folder.write_run(&run_file(&versions))?;
     let workload = Arc::new(workload);
     let op_timeout = Duration::from_millis(spec.op_timeout_ms);
-    let sites = Sites::open(&testbed, &workload, spec.concurrency, op_timeout, interrupt)?;
+    let halt = Halt::new(interrupt);
+    let sites = Sites::open(&testbed, &workload, spec.concurrency, op_timeout, halt.clone())?;
     let progress = Progress::start();
-    let recorder = Arc::new(Recorder::new(Journal::create(&folder.history())?, RunClock::start()));
+    let recorder = Recorder::new(Journal::create(&folder.history())?, RunClock::start());
+    let (lookout, recorder) = match spec.stop_at_first {
+        true => Lookout::start(&*workload, op_timeout, halt.clone(), recorder)
+            .map(|(lookout, recorder)| (Some(lookout), recorder))?,
+        false => (None, recorder),
+    };
+    let recorder = Arc::new(recorder);
     let tick = || progress.tick(recorder.counts(), || testbed.view());
 
     story.enter("load");
     recorder.phase("load")?;
     let unfinished =
-        under_fire(plan, &*testbed, &recorder, &progress, interrupt, || sites.load(&recorder, tick))?;
+        under_fire(plan, &*testbed, &recorder, &progress, &halt, || sites.load(&recorder, tick))?;
     story.enter("settle");
     recorder.phase("settle")?;
     if interrupt.asked() {
@@ -126,13 +134,19 @@ where
             "shardstorm: interrupted; all faults are healed, judging what was seen (again: stop at once)",
         );
     }
-    let bound = Duration::from_secs_f64(spec.converge_s);
-    let liveness = settle(&testbed, bound, interrupt, tick)?.and_unless(bound, unfinished);
-    if matches!(liveness, Liveness::Live { .. }) && !interrupt.asked() {
-        recorder.phase("final-reads")?;
-        sites.final_reads(&recorder, tick)?;
+    if let Some(anomaly) = halt.found() {
+        let why = format!("at the first violation, {} on key {}", anomaly.name, anomaly.key);
+        progress.say(&format!("shardstorm: stopped {why}: {}", anomaly.reason));
+        story.outcome.cut_short = Some(format!("stopped {why}"));
+    } else {
+        let bound = Duration::from_secs_f64(spec.converge_s);
+        let liveness = settle(&testbed, bound, interrupt, tick)?.and_unless(bound, unfinished);
+        if matches!(liveness, Liveness::Live { .. }) && !interrupt.asked() {
+            recorder.phase("final-reads")?;
+            sites.final_reads(&recorder, tick)?;
+        }
+        story.outcome.liveness = Some(liveness);
     }
-    story.outcome.liveness = Some(liveness);
     progress.end();
 
     story.enter("take down");
@@ -141,9 +155,13 @@ where
     recorder.phase("end")?;
     drop(testbed);
     match Arc::into_inner(recorder) {
-        Some(recorder) => recorder.finish().map_err(anyhow::Error::msg),
-        None => Ok(()), // a client thread still holds it; every event is in the file already
+        Some(recorder) => recorder.finish().map_err(anyhow::Error::msg)?,
+        None => return Ok(()), // a client thread still holds it; every event is in the file already
     }
+    if let Some(Err(why)) = lookout.map(Lookout::join) {
+        eprintln!("shardstorm: the history could not be judged while it was recorded: {why}");
+    }
+    Ok(())
 }
 
 /// Lets `load` run while the schedule's faults strike and shards come and go; returns when all that is over, with
@@ -153,7 +171,7 @@ fn under_fire<T: Testbed>(
     testbed: &T,
     recorder: &Recorder,
     progress: &Progress,
-    interrupt: Interrupt,
+    halt: &Halt,
     load: impl FnOnce() -> Result<()>,
 ) -> Result<Vec<String>> {
     let stop = StopSignal::default();
@@ -166,7 +184,7 @@ fn under_fire<T: Testbed>(
         scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
         let changes = scope.spawn(|| reshard::carry_out(plan, testbed, recorder, progress, &cut_short));
         let loaded = load();
-        if loaded.is_err() || interrupt.asked() {
+        if loaded.is_err() || halt.asked() {
             stop.stop();
             cut_short.store(true, Ordering::Relaxed);
         }

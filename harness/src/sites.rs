@@ -13,8 +13,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 use workloads::Workload;
 
+use crate::lookout::Halt;
 use crate::recorder::Recorder;
-use crate::signals::Interrupt;
 use crate::testbed::Testbed;
 use crate::worker::Worker;
 
@@ -47,7 +47,7 @@ struct Plan<T, W: Workload> {
     sites: usize,
     concurrency: u32,
     op_timeout: Duration,
-    interrupt: Interrupt,
+    halt: Halt,
 }
 
 impl Sites {
@@ -57,7 +57,7 @@ impl Sites {
         workload: &Arc<W>,
         concurrency: u32,
         op_timeout: Duration,
-        interrupt: Interrupt,
+        halt: Halt,
     ) -> Result<Sites>
     where
         T: Testbed,
@@ -79,7 +79,7 @@ impl Sites {
                 sites,
                 concurrency,
                 op_timeout,
-                interrupt,
+                halt: halt.clone(),
             };
             all.threads.push(testbed.enter(site, Box::new(move || run_site(plan, phases, &report)))?);
             all.orders.push(order);
@@ -183,7 +183,7 @@ where
         let done = match phase {
             Phase::Load(recorder) => {
                 let all = hands.iter_mut().map(|(index, worker, store)| {
-                    worker.work(plan.workload.generator(*index), store, &recorder, &plan.interrupt)
+                    worker.work(plan.workload.generator(*index), store, &recorder, &plan.halt)
                 });
                 try_join_all(all).await.map(drop)
             }

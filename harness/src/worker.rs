@@ -6,8 +6,8 @@ use checker::EventKind;
 use cluster::store::Store;
 use workloads::{Client, Generator, Next, Operation};
 
+use crate::lookout::Halt;
 use crate::recorder::{Broken, Recorder};
-use crate::signals::Interrupt;
 
 /// A worker's identity and what it lives by.
 pub struct Worker<C> {
@@ -22,15 +22,15 @@ pub struct Worker<C> {
 }
 
 impl<C: Client> Worker<C> {
-    /// Works until the generator is done, the user interrupts, or the journal breaks.
+    /// Works until the generator is done, it is told to halt, or the journal breaks.
     pub async fn work<S: Store>(
         &mut self,
         mut generator: impl Generator<Input = C::Input>,
         store: &mut S,
         recorder: &Recorder,
-        interrupt: &Interrupt,
+        halt: &Halt,
     ) -> Result<(), Broken> {
-        while !interrupt.asked() {
+        while !halt.asked() {
             match generator.next(recorder.clock().now_ns()) {
                 Next::Invoke(input) => drop(self.call(&input, store, recorder).await?),
                 Next::Wait { until_ns } => {

@@ -103,31 +103,9 @@ pub fn anomaly(anomaly: &Anomaly) -> String {
     format!("{}{on}: {}", anomaly.name, anomaly.reason)
 }
 
-/// What the name of an anomaly means in general; none for a name this crate does not know.
+/// What the name of an anomaly means in general; none for a name that the checker does not give.
 pub fn meaning(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "lost-update" => "a change that was acknowledged had vanished from every later view",
-        "stale-read" => "a client saw an older value after a newer one must have been in place",
-        "future-read" => "a client saw a value before anybody had begun to write it",
-        "aborted-read" => "a client saw a value whose write had certainly failed",
-        "fabricated-value" => "a client saw a value that nobody ever wrote",
-        "value-of-another-key" => "a client saw a value that was written to another key",
-        "split-cas" => "two compare-and-sets both took the same value as their starting point",
-        "cas-cycle" => "compare-and-sets that each build on the other's result",
-        "false-mismatch" => "a compare-and-set was refused although it expected the value in place",
-        "went-back" => "a counter was seen to go back",
-        "duplicated" => "something that happens once had happened twice",
-        "reordered" => "a queue gave out what came later before what came earlier",
-        "false-empty" => "a queue was said to be empty while something was in it",
-        "duplicate-element" => "a list showed an element twice that was appended once",
-        "incompatible-order" => "two views of a list do not agree on what came first",
-        "incomparable-reads" => "of two views of a set each lacked something that the other one had",
-        "wrong-total" => "money was made or lost",
-        "negative-balance" => "an account was overdrawn",
-        "missing-account" => "an account was not in every view of the bank",
-        "non-linearizable" => "no order of the operations explains what clients were told",
-        _ => return None,
-    })
+    checker::anomalies::meaning(name)
 }
 
 /// How the cluster came back.

@@ -50,6 +50,9 @@ pub struct RunSpec {
     pub op_timeout_ms: u64,
     /// Seconds after the last heal within which every shard must take writes again.
     pub converge_s: f64,
+    /// End the load as soon as the history so far breaks the promise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_at_first: bool,
     /// Capture all packets to `capture.pcapng`.
     #[serde(default)]
     pub capture: bool,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use checker::stream::Watch;
 use checker::{Checker, EventKind, History};
 use cluster::store::{Answer, CallError, Command, Store};
 use rand::rngs::ChaCha8Rng;
@@ -52,6 +53,11 @@ pub trait Object: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// What judges the history.
     fn checkers(&self) -> Vec<Box<dyn Checker>>;
+
+    /// See [`Workload::watch`].
+    fn watch(&self, _lag_ns: u64) -> Option<Watch> {
+        None
+    }
 
     /// See [`Workload::observations`].
     fn observations(&self, _history: &History) -> Vec<String> {
@@ -257,6 +263,10 @@ impl<O: Object> Workload for Keyed<O> {
 
     fn checkers(&self) -> Vec<Box<dyn Checker>> {
         self.object.checkers()
+    }
+
+    fn watch(&self, lag_ns: u64) -> Option<Watch> {
+        self.object.watch(lag_ns)
     }
 
     fn observations(&self, history: &History) -> Vec<String> {

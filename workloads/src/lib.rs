@@ -41,6 +41,7 @@ pub mod words;
 
 use std::borrow::Cow;
 
+use checker::stream::Watch;
 use checker::{Checker, EventKind, History};
 use cluster::store::{ServedBy, Store};
 use serde_json::Value;
@@ -131,6 +132,12 @@ pub trait Workload {
 
     /// What judges the history.
     fn checkers(&self) -> Vec<Box<dyn Checker>>;
+
+    /// What judges the history while it grows, where that can be done event by event; `lag_ns` is longer than
+    /// any call takes to end.
+    fn watch(&self, _lag_ns: u64) -> Option<Watch> {
+        None
+    }
 
     /// Whether its operations spread over all shards, so that a shard without any was not tested.
     fn covers_shards(&self) -> bool {

@@ -1,5 +1,6 @@
 //! `register`: read, write and compare-and-set, every written value unique.
 
+use checker::stream::{Watch, WatchOptions};
 use checker::{Checker, Linearizable};
 use cluster::store::{Answer, CallError, Command};
 use rand::rngs::ChaCha8Rng;
@@ -80,5 +81,9 @@ impl Object for Register {
 
     fn checkers(&self) -> Vec<Box<dyn Checker>> {
         vec![Box::new(Linearizable)]
+    }
+
+    fn watch(&self, lag_ns: u64) -> Option<Watch> {
+        Some(Watch::new(WatchOptions { lag_ns, ..WatchOptions::default() }))
     }
 }

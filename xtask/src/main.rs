@@ -1,4 +1,5 @@
-//! Chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask soak`.
+//! Chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask fuzz`,
+//! `cargo xtask soak`.
 
 mod setup;
 mod soak;
@@ -16,6 +17,8 @@ cargo xtask <chore>
          (flags after it go to `shardstorm run`)
   test   set this machine up, check formatting, lints and house rules, run every test
   tidy   check the house rules alone
+  fuzz   hold every engine of the checker against exhaustive search on random small histories, in release
+         (--cases 1000000 of each kind)
   soak   build in release, run every workload under all faults again and again until something is wrong
          (--runs 20, --seed 1, --rate 1000, --time-limit 25)";
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Some("demo") => demo(&args[1..]),
         Some("test") => test(),
         Some("tidy") => tidy::check(&root()),
+        Some("fuzz") => fuzz(&args[1..]),
         Some("soak") => cargo(&["build", "--release", "--package", "harness"])
             .and_then(|()| soak::soak(&root(), &args[1..])),
         _ => {
@@ -61,6 +65,21 @@ fn demo(run_args: &[String]) -> Result<()> {
         // The harness did its work: what it says of the cluster is the demo's outcome, not its failure.
         Some(0..=3) => Ok(()),
         code => bail!("the run failed (exit code {code:?})"),
+    }
+}
+
+/// What the tests do with 10,000 cases of each kind, with as many as a night has room for.
+fn fuzz(args: &[String]) -> Result<()> {
+    let cases = match args {
+        [] => "1000000",
+        [flag, cases] if flag == "--cases" && cases.parse::<u64>().is_ok() => cases,
+        _ => bail!("fuzz: expected nothing, or --cases and a number"),
+    };
+    let test = ["test", "--release", "--package", "checker", "--", "--nocapture"];
+    let status = Command::new("cargo").current_dir(root()).args(test).env("CHECKER_FUZZ", cases).status();
+    match status.context("failed to start cargo")?.success() {
+        true => Ok(()),
+        false => bail!("an engine and the exhaustive search differ, or a law is broken: see above"),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Case, Told, spoken};
-use crate::{Anomaly, Op, OpEnd};
+use super::speech::spoken;
+use super::{Case, Told};
+use crate::{Anomaly, OpEnd};
 
 impl Case<'_, '_> {
     /// A read or compare-and-set that met a value which nothing on this key can have written.
@@ -32,7 +33,9 @@ impl Case<'_, '_> {
                 op.f, op.process
             );
             ("aborted-read", reason)
-        } else if let Some(op) = self.writer_elsewhere(value) {
+        } else if let Some(place) = self.writer_elsewhere(value) {
+            places.push(place);
+            let op = &self.history.ops[place];
             let reason = format!(
                 "{claim}, although {said} was only ever written to key {}, by process {}",
                 spoken(&op.key),
@@ -45,11 +48,11 @@ impl Case<'_, '_> {
         self.build(told, places)
     }
 
-    /// An operation that wrote the value to another key. The value must say more than a small number would
+    /// The place of an operation that wrote the value to another key. The value must say more than a small number would
     /// for this to be more than chance; nothing checks that.
-    fn writer_elsewhere(&self, value: &Value) -> Option<&Op> {
+    fn writer_elsewhere(&self, value: &Value) -> Option<usize> {
         let own = self.part.entries.first().map(|entry| &self.history.ops[entry.op].key);
-        self.history.ops.iter().find(|op| {
+        self.history.ops.iter().position(|op| {
             let written = match &*op.f {
                 "write" => Some(&op.input),
                 "cas" => op.input.get(1),

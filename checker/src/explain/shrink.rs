@@ -11,18 +11,37 @@
 //!
 //! The core is minimal as to these steps, unless the budget ends first.
 
-use crate::forward::{self, Forward};
+use crate::forward::{self, Forward, Mode};
 use crate::model::Entry;
 use crate::model::register::{NULL, RegisterCall, ValueId};
 use crate::plan;
 use crate::reduce::reduce;
 use crate::unique::{self, Unique};
+use crate::{Budget, Stop};
 
-/// A small illegal core. Spends about `states_max`.
-pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, states_max: u64) -> Core {
-    let mut judge = Judge { values_len, left: states_max, relaxed: true, starts: Vec::new() };
+/// Least that is spent, in operations looked at and states visited: small histories are worth their smallest cores.
+const SPENT_MIN: u64 = 200_000;
+
+/// How much more may be spent than it takes to judge the whole once.
+const SHARE_OF_CHECK: u64 = 4;
+
+/// A small illegal core. Spends a few times what the relaxed pass over the whole costs, or little, and ends soon
+/// after the budget's flag was raised.
+pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, budget: &Budget) -> Core {
+    let states_max = budget.states_max.min(super::SHRINK_STATES_MAX);
+    let mut judge = Judge {
+        values_len,
+        left: states_max,
+        relaxed: true,
+        starts: Vec::new(),
+        ended_at: None,
+        bytes_max: budget.bytes_max,
+        stop: budget.stop.clone(),
+    };
     let all: Vec<Item> = (0..entries.len()).map(|place| Item { place, entry: entries[place] }).collect();
     judge.relaxed = judge.illegal(&all);
+    let spent = states_max - judge.left;
+    judge.left = judge.left.min(SPENT_MIN.max(spent.saturating_mul(SHARE_OF_CHECK)));
     let mut core = shortest_prefix(all, &mut judge);
     drop_mismatches(&mut core, &mut judge);
     if core.len() > WINDOW_MIN {
@@ -32,7 +51,7 @@ pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, states_ma
         let before = core.len();
         drop_mismatches(&mut core, &mut judge);
         drop_units(&mut core, &mut judge);
-        if core.len() == before || judge.left == 0 {
+        if core.len() == before || !judge.may_go_on() {
             break;
         }
     }
@@ -68,12 +87,24 @@ struct Judge {
     relaxed: bool,
     /// What the register may hold at the beginning; empty for nothing but the initial value.
     starts: Vec<ValueId>,
+    /// The return that the last relaxed pass could not pass.
+    ended_at: Option<u64>,
+    bytes_max: u64,
+    stop: Stop,
 }
 
 impl Judge {
+    fn may_go_on(&self) -> bool {
+        self.left > 0 && !self.stop.is_raised()
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { states_max: self.left, bytes_max: self.bytes_max, stop: self.stop.clone() }
+    }
+
     /// Is it certainly illegal?
     fn illegal(&mut self, items: &[Item]) -> bool {
-        if self.left == 0 {
+        if !self.may_go_on() {
             return false;
         }
         if self.starts.is_empty() {
@@ -99,10 +130,14 @@ impl Judge {
         }
         let reduced = reduce(&entries, self.values_len + 1);
         let (illegal, spent) = if self.relaxed {
-            let (found, visited) = forward::relaxed(&reduced.entries, self.left);
+            let report = forward::pass(&reduced.entries, Mode::Relaxed, &self.budget());
+            let (found, visited) = (report.found, report.states);
+            if let Forward::Impossible { at } = found {
+                self.ended_at = Some(reduced.entries[at].ret.saturating_sub(2));
+            }
             (matches!(found, Forward::Impossible { .. }), visited)
         } else {
-            let settled = plan::settle(&reduced.entries, self.left);
+            let settled = plan::settle(&reduced.entries, &self.budget());
             (settled.legal == Some(false), settled.spent)
         };
         self.left = self.left.saturating_sub(spent);
@@ -112,12 +147,19 @@ impl Judge {
 
 /// The items of the shortest prefix of events that is illegal.
 fn shortest_prefix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
+    // A pass over events ends at the first one that it cannot pass: nothing later matters to it.
+    if let Some(end) = judge.ended_at.take() {
+        let cut = cut_after(&all, end);
+        if judge.illegal(&cut) {
+            return cut;
+        }
+    }
     let mut ends: Vec<u64> = all.iter().map(|item| item.entry.ret).filter(|&ret| ret != u64::MAX).collect();
     ends.sort_unstable();
     // Legality changes only at returns. The whole is illegal; what is known to be is at `high`.
     let (mut low, mut high) = (0, ends.len().saturating_sub(1));
     let mut core = all.clone();
-    while low < high {
+    while low < high && judge.may_go_on() {
         let middle = low + (high - low) / 2;
         let cut = cut_after(&all, ends[middle]);
         if judge.illegal(&cut) {
@@ -148,9 +190,22 @@ fn shortest_suffix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
     judge.starts = starts;
     let mut calls: Vec<u64> = all.iter().map(|item| item.entry.inv).collect();
     calls.sort_unstable();
-    let (mut low, mut high) = (0, calls.len());
     let mut core = None;
-    while low < high && judge.left > 0 {
+    // Windows that end where the prefix does, twice as long each time: it costs what the one costs that is found.
+    let (mut low, mut high) = (0, calls.len());
+    let mut length = WINDOW_MIN;
+    while length < calls.len() && judge.may_go_on() {
+        let start = calls.len() - length;
+        let cut = cut_before(&all, calls[start]);
+        if judge.illegal(&cut) {
+            core = Some(cut);
+            low = start + 1;
+            break;
+        }
+        high = start;
+        length *= 2;
+    }
+    while core.is_some() && low < high && judge.may_go_on() {
         let middle = low + (high - low) / 2;
         let cut = cut_before(&all, calls[middle]);
         if judge.illegal(&cut) {
@@ -215,7 +270,7 @@ fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
         let mut at = 0;
         loop {
             let units = units(core, judge.values_len);
-            if at >= units.len() || judge.left == 0 {
+            if at >= units.len() || !judge.may_go_on() {
                 break;
             }
             let mut dropped = vec![false; core.len()];
@@ -227,7 +282,7 @@ fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
                 at += size;
             }
         }
-        if size == 1 || judge.left == 0 {
+        if size == 1 || !judge.may_go_on() {
             return;
         }
         size = size.div_ceil(2);

@@ -15,10 +15,12 @@ const ELEMENTS_CHARS_MAX: usize = 60;
 /// Draws register operations, one line per process, in order of their events.
 ///
 /// The order of calls and returns is exact; distances are only as long as the labels need. Keys are left
-/// out: draw one partition at a time. Values longer than 12 characters and lists longer than 60 are cut short with
+/// out where all operations have the same. Values longer than 12 characters and lists longer than 60 are cut short with
 /// `…`, and anything that is not `read`, `write` or `cas` is drawn as a call by its name.
 pub fn draw(ops: &[&Op]) -> String {
-    let labels: Vec<String> = ops.iter().map(|op| label(op)).collect();
+    let is_keyed = ops.iter().any(|op| op.key != ops[0].key);
+    let key = |op: &Op| if is_keyed { format!("@{}", value(&op.key)) } else { String::new() };
+    let labels: Vec<String> = ops.iter().map(|op| label(op) + &key(op)).collect();
     let columns = columns(ops, &labels);
     let mut rows: BTreeMap<Process, Vec<usize>> = BTreeMap::new();
     for (i, op) in ops.iter().enumerate() {
@@ -106,9 +108,8 @@ fn value(value: &Value) -> String {
     let text = match value {
         Value::Null => "_".to_string(),
         Value::String(word) if is_bare(word) => word.clone(),
-        Value::Number(number) if number.is_i64() && !number.to_string().starts_with('-') => {
-            number.to_string()
-        }
+        Value::Number(number) if number.is_i64() => number.to_string().replacen('-', "−", 1),
+        Value::Bool(truth) => truth.to_string(),
         Value::String(word) => Value::from(shorten(word)).to_string(),
         Value::Array(all) => return format!("[{}]", elements(all.iter().map(self::value).collect(), "…")),
         Value::Object(all) => return object(all),
@@ -141,7 +142,8 @@ fn elements(all: Vec<String>, cut: &str) -> String {
 }
 
 fn is_bare(word: &str) -> bool {
-    word.chars().next().is_some_and(|c| c.is_alphabetic() || c == '…')
+    !matches!(word, "true" | "false")
+        && word.chars().next().is_some_and(|c| c.is_alphabetic() || c == '…')
         && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '…'))
 }
 
@@ -188,18 +190,19 @@ mod tests {
     #[test]
     fn long_and_odd_values_stay_readable() {
         assert_eq!(value(&json!("a-1")), "\"a-1\"");
-        assert_eq!(value(&json!(-1)), "\"-1\"");
+        assert_eq!(value(&json!(-1)), "−1");
+        assert_eq!((value(&json!(true)), value(&json!("true"))), ("true".into(), "\"true\"".into()));
         assert_eq!(value(&json!("abcdefghijklmnop")), "…fghijklmnop");
         assert_eq!(value(&json!(null)), "_");
         assert_eq!(value(&json!({"amount": 5, "from": "a0", "to": "a1"})), "[a0,a1,5]");
-        assert_eq!(value(&json!({"a0": 1_000_000, "a 1": -3})), "{\"a 1\":\"-3\",a0:1000000}");
+        assert_eq!(value(&json!({"a0": 1_000_000, "a 1": -3})), "{\"a 1\":−3,a0:1000000}");
         let long = value(&json!((0..99).collect::<Vec<_>>()));
         assert!(long.starts_with("[…,") && long.ends_with(",97,98]") && long.chars().count() <= 64, "{long}");
     }
 
     #[test]
     fn lists_and_objects_are_read_as_they_are_drawn() {
-        for drawn in ["[1,[a,_],3]", "{a0:5,a1:6}", "{}", "[]", "[…,7]"] {
+        for drawn in ["[1,[a,_],3]", "[true,−5]", "{a0:5,a1:6}", "{}", "[]", "[…,7]"] {
             let history = sketch::history(&format!("p0 |-read()={drawn}-|")).expect("well drawn");
             assert_eq!(value(&history.ops[0].output), drawn);
         }

@@ -1,10 +1,14 @@
-//! Histories in other tools' forms: bytes in, events out.
+//! Histories in other tools' forms: bytes in, events out, one at a time.
 //!
 //! | form | one event is |
 //! |---|---|
 //! | [`Format::Lines`] | a JSON object on a line: ours, and the neutral form |
-//! | [`Format::Edn`] | a map with `:process :type :f :value`: a line each, or all in one vector or list (Jepsen, Knossos) |
-//! | [`Format::EtcdLog`] | `INFO  jepsen.util - 0 :invoke :write 3`: the console log of Jepsen's etcd test, as in Porcupine's and ahorn's suites |
+//! | [`Format::Json`] | a JSON object, all of them in one array |
+//! | [`Format::Edn`] | a map with `:process :type :f :value`: a line each, or all in one vector or list (Jepsen, Knossos, Elle, Porcupine's key-value suite) |
+//! | [`Format::JepsenLog`] | `INFO  jepsen.util - 0 :invoke :write 3` among other lines of a console log (Porcupine's and ahorn's etcd suites), or the same without what comes before the process (Jepsen's `history.txt`) |
+//! | [`Format::ThreadLog`] | `2 invokes add 23`, `2 returns true`: Lowe's tester, as in ahorn's suite of sets |
+//!
+//! A [`Reader`] is fed pieces of any size and keeps no more than one event of them; [`read`] takes a whole slice.
 //!
 //! ```
 //! use checker::history::formats::{Format, Leniency, read};
@@ -24,9 +28,15 @@
 //! ```
 
 mod edn;
-mod etcd;
 mod lines;
+mod log;
+mod reader;
 mod repair;
+mod source;
+mod split;
+mod threads;
+
+pub use reader::{Ending, Reader};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,15 +46,62 @@ use thiserror::Error;
 
 use super::{Event, EventKind, FormError, Process};
 
+/// Most bytes of one event: what is longer is refused, so that a file that is none of ours cannot fill the memory.
+const EVENT_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes from the beginning of a file in which the first event of a console log must be found.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Notes that are kept; of more, only the number is told.
+const NOTES_MAX: usize = 1000;
+
 /// A form of writing histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// JSON lines: ours, and the neutral form.
     Lines,
-    /// EDN, as Jepsen and Knossos write it.
+    /// The same objects in one JSON array.
+    Json,
+    /// EDN, as Jepsen, Knossos and Elle write it.
     Edn,
-    /// The console log of Jepsen's etcd test.
-    EtcdLog,
+    /// The console log of a Jepsen test, or its `history.txt`.
+    JepsenLog,
+    /// A log of threads that call and return.
+    ThreadLog,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Format; 5] =
+        [Format::Lines, Format::Json, Format::Edn, Format::JepsenLog, Format::ThreadLog];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Lines => "lines",
+            Format::Json => "json",
+            Format::Edn => "edn",
+            Format::JepsenLog => "jepsen-log",
+            Format::ThreadLog => "thread-log",
+        }
+    }
+
+    /// The format called `name`, by its own name or that of a tool that writes it.
+    pub fn named(name: &str) -> Option<Format> {
+        let tools = [
+            ("neutral", Format::Lines),
+            ("jepsen", Format::Edn),
+            ("knossos", Format::Edn),
+            ("elle", Format::Edn),
+            ("porcupine-kv", Format::Edn),
+            ("etcd-log", Format::JepsenLog),
+            ("porcupine", Format::JepsenLog),
+            ("ahorn", Format::JepsenLog),
+            ("ahorn-set", Format::ThreadLog),
+        ];
+        let own = Format::ALL.into_iter().find(|format| format.name() == name);
+        own.or_else(|| tools.into_iter().find(|(tool, _)| *tool == name).map(|(_, format)| format))
+    }
 }
 
 /// What to do with what should not be there.
@@ -88,10 +145,7 @@ impl fmt::Display for Note {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FormatError {
     /// No form fits.
-    #[error(
-        "line {line} begins neither a JSON line, nor EDN, nor a jepsen.util log; name the format if it is one of \
-         them"
-    )]
+    #[error("line {line} begins none of the formats known here; name the format if it is one of them")]
     Unrecognised {
         /// The first line that is not empty.
         line: u64,
@@ -125,24 +179,69 @@ impl FormatError {
     }
 }
 
-/// An event with the line it begins on; or what is wrong there.
-type Item = (u64, Result<Event, String>);
+/// An event as it stands in the file.
+#[derive(Debug)]
+struct Found {
+    /// The line on which it begins.
+    line: u64,
+    event: Event,
+    /// It does not say whose it is.
+    is_nameless: bool,
+}
+
+/// An event, or what is wrong on that line.
+type Item = Result<Found, (u64, String)>;
+
+/// What was left out or mended, as far as it is kept.
+#[derive(Debug, Default)]
+struct Notes {
+    kept: Vec<Note>,
+    more: u64,
+}
+
+impl Notes {
+    fn push(&mut self, line: u64, what: impl Into<String>) {
+        if self.kept.len() < NOTES_MAX {
+            self.kept.push(Note { line, what: what.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(mut self, line: u64) -> Vec<Note> {
+        if self.more > 0 {
+            let what = format!("{} more notes are not kept", self.more);
+            self.kept.push(Note { line, what });
+        }
+        self.kept.sort_by_key(|note| note.line);
+        self.kept
+    }
+}
 
 /// The form of a file, by its first characters; none if they fit no form.
 pub fn detect(bytes: &[u8]) -> Option<Format> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-    let line = text.split(|&b| b == b'\n').next().unwrap_or_default();
+    let text = without_mark(bytes).trim_ascii_start();
+    let after = |rest: &[u8]| rest.trim_ascii_start().first().copied();
     match text.first()? {
-        b'{' => match text[1..].trim_ascii_start().first() {
-            Some(b'"') => Some(Format::Lines),
-            _ => Some(Format::Edn),
-        },
-        b'[' | b'(' | b';' | b'#' => Some(Format::Edn),
-        _ if line.windows(etcd::MARK.len()).any(|part| part == etcd::MARK.as_bytes()) => {
-            Some(Format::EtcdLog)
+        b'{' if after(&text[1..]) == Some(b'"') => Some(Format::Lines),
+        b'[' => {
+            let inner = text[1..].trim_ascii_start();
+            let is_json = inner.first() == Some(&b'{') && after(&inner[1..]) == Some(b'"');
+            Some(if is_json { Format::Json } else { Format::Edn })
         }
-        _ => None,
+        b'{' | b'(' | b';' | b'#' => Some(Format::Edn),
+        _ => text.split(|&b| b == b'\n').find_map(|line| {
+            let line = std::str::from_utf8(line).ok()?;
+            log::is_event(line)
+                .then_some(Format::JepsenLog)
+                .or(threads::is_event(line).then_some(Format::ThreadLog))
+        }),
     }
+}
+
+/// Without the byte order mark.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Reads a whole file in the form `format`, or the one that is detected. A file without content is a history
@@ -150,77 +249,11 @@ pub fn detect(bytes: &[u8]) -> Option<Format> {
 ///
 /// JSON lines that break off at the end of the file are noted even in [`Leniency::Strict`]: their writer died.
 pub fn read(bytes: &[u8], format: Option<Format>, leniency: Leniency) -> Result<Reading, FormatError> {
-    let mut notes = Vec::new();
-    let format = match format.or_else(|| detect(bytes)) {
-        Some(format) => format,
-        None if bytes.trim_ascii().is_empty() => Format::Lines,
-        None => {
-            let blank = bytes.len() - bytes.trim_ascii_start().len();
-            return Err(FormatError::Unrecognised { line: line_at(bytes, blank) });
-        }
-    };
-    let items = match format {
-        Format::Lines => lines::items(bytes, &mut notes),
-        Format::Edn => edn::items(&text(bytes, leniency, &mut notes)?),
-        Format::EtcdLog => etcd::items(&text(bytes, leniency, &mut notes)?),
-    };
-    let mut events = Vec::with_capacity(items.len());
-    for (line, item) in items {
-        match item {
-            Ok(event) => events.push((line, event)),
-            Err(why) if leniency == Leniency::Strict => return Err(FormatError::Malformed { line, why }),
-            Err(why) => notes.push(Note { line, what: format!("{why}; left out") }),
-        }
-    }
-    let events = repair::repaired(events, leniency, &mut notes)?;
-    notes.sort_by_key(|note| note.line);
+    let mut events = Vec::new();
+    let mut reader = Reader::new(format, leniency);
+    reader.feed(bytes, &mut |event| events.push(event))?;
+    let Ending { format, notes, .. } = reader.finish(&mut |event| events.push(event))?;
     Ok(Reading { format, events, notes })
-}
-
-/// A register's history as Knossos' `cas-register` model means it: it holds `initial` at first, and a read that
-/// returned nil tells nothing. For histories without keys.
-pub fn as_knossos_register(events: Vec<Event>, initial: Value) -> Vec<Event> {
-    let beginner = 1 + events.iter().map(|event| number(event.process)).max().unwrap_or(0);
-    let time_ns = events.first().map_or(0, |event| event.time_ns);
-    let write =
-        |kind| Event { time_ns, ..event(Process::Client(beginner), kind, "write".into(), initial.clone()) };
-    let blank = |mut event: Event| {
-        if event.kind == EventKind::Ok && event.f == "read" && event.value.is_null() {
-            event.kind = EventKind::Fail;
-        }
-        event
-    };
-    let all =
-        [write(EventKind::Invoke), write(EventKind::Ok)].into_iter().chain(events.into_iter().map(blank));
-    (0..).zip(all).map(|(index, event)| Event { index, ..event }).collect()
-}
-
-/// The text of a file; where it is not UTF-8, that is said.
-fn text<'b>(bytes: &'b [u8], leniency: Leniency, notes: &mut Vec<Note>) -> Result<Cow<'b, str>, FormatError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(Cow::Borrowed(text)),
-        Err(error) => {
-            let line = line_at(bytes, error.valid_up_to());
-            if leniency == Leniency::Strict {
-                return Err(FormatError::Malformed { line, why: "it is not UTF-8".to_string() });
-            }
-            let what = "not UTF-8 from here on; such characters were replaced".to_string();
-            notes.push(Note { line, what });
-            Ok(String::from_utf8_lossy(bytes))
-        }
-    }
-}
-
-fn line_at(bytes: &[u8], offset: usize) -> u64 {
-    1 + bytes[..offset].iter().filter(|&&b| b == b'\n').count() as u64
-}
-
-fn number(process: Process) -> u64 {
-    match process {
-        Process::Client(id) => id,
-        Process::Nemesis => 0,
-    }
 }
 
 /// A bare event.
@@ -312,7 +345,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             ("; a comment\n[{:process", Some(Format::Edn)),
             ("#jepsen.history.Op{:index 0", Some(Format::Edn)),
             ("({:type", Some(Format::Edn)),
-            (LOG, Some(Format::EtcdLog)),
+            (LOG, Some(Format::JepsenLog)),
             ("hello", None),
             ("", None),
         ];
@@ -413,7 +446,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             assert_eq!(error.line(), line, "{text}: {error}");
             assert!(error.to_string().contains(why), "{text}: {error}");
         }
-        let error = read(b"{:process 0}\n{:f \"\xff\"}", None, Leniency::Strict).expect_err("not UTF-8");
+        let error = read(b";\n{:f \"\xff\"}", None, Leniency::Strict).expect_err("not UTF-8");
         assert_eq!(error.to_string(), "line 2 is not a history event: it is not UTF-8");
         let error =
             strict("INFO  jepsen.util - 0 :invoke :read nil\nINFO  jepsen.util - 0 :o").expect_err("cut");
@@ -457,10 +490,108 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         assert_eq!(strict(&format!("{call}\nx\n{back}\n")).expect_err("x").line(), 2);
     }
 
+    #[test]
+    fn a_json_array_is_read_like_lines() {
+        let call = r#"{"process":0,"type":"invoke","f":"read","time":1}"#;
+        let back = call.replace("invoke", "ok");
+        let lines = strict(&format!("{call}\n{back}\n")).expect("lines");
+        let array = strict(&format!("[{call},\n {back}\n]\n")).expect("an array");
+        assert_eq!((array.format, array.events), (Format::Json, lines.events));
+        let error = strict(&format!("[{call},\n {}", &back[..20])).expect_err("cut");
+        assert_eq!(error.line(), 2);
+    }
+
+    #[test]
+    fn a_named_process_in_json_is_refused_unless_it_is_the_nemesis() {
+        let line = r#"{"process":"zoe","type":"invoke","f":"read","time":1}"#;
+        let error = strict(line.trim_end_matches('}')).map(|reading| reading.events.len());
+        assert_eq!(error, Ok(0), "a cut line");
+        let error = strict(&format!("{line}\n{line}\n")).expect_err("no such process");
+        assert!(error.to_string().contains("zoe"), "{error}");
+        assert_eq!(strict(&line.replace("zoe", "nemesis")).expect("the nemesis").events.len(), 1);
+    }
+
+    #[test]
+    fn threads_that_call_and_return_are_read() {
+        let text = "2 invokes add 23\n0 invokes contains 3\n2 returns true\n0 returns false\n";
+        let reading = strict(text).expect("well formed");
+        assert_eq!(reading.format, Format::ThreadLog);
+        let history = crate::History::from_events(reading.events).expect("a history");
+        let told: Vec<_> = history.ops.iter().map(|op| (&*op.f, &op.input, &op.output)).collect();
+        assert_eq!(told, [("add", &json!(23), &json!(true)), ("contains", &json!(3), &json!(false))]);
+        assert!(
+            strict(&format!("{text}1 returns true\n")).expect_err("no call").to_string().contains("line 5")
+        );
+        assert!(strict(&format!("{text}1 is tired\n")).is_err());
+    }
+
+    #[test]
+    fn console_logs_of_later_versions_and_printed_histories_are_read() {
+        let old = "\nlein test etcd\nINFO  jepsen.os - :n1 set up\nINFO  jepsen.util - 0 :invoke :read nil\n";
+        let new = "INFO [2020-02-02 18:35:47,103] jepsen worker 2 - jepsen.util 0\t:invoke\t:read\tnil\n\
+                   INFO [2020-02-02 18:35:47,103] jepsen worker 2 - jepsen.util is chatty\n";
+        for text in [old, new, "0\t:invoke\t:read\tnil\n"] {
+            let reading = strict(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((reading.format, reading.events.len()), (Format::JepsenLog, 1), "{text}");
+        }
+        let hinted = strict("INFO  jepsen.util - 6 \t:invoke :write \t38 \t:hint 0\n").expect("hinted");
+        assert_eq!(hinted.events[0].error, None);
+    }
+
+    #[test]
+    fn tagged_tuples_are_keys_and_values() {
+        let text = "{:process 0 :type :invoke :f :write :value #jepsen.independent/tuple [7 [1 2]]}";
+        let event = &strict(text).expect("well formed").events[0];
+        assert_eq!((event.key.clone(), event.value.clone()), (Some(json!(7)), json!([1, 2])));
+    }
+
+    #[test]
+    fn transactions_without_process_and_function_are_told_apart_by_their_order() {
+        let op = |kind: &str| format!("{{:index 0 :type {kind} :value [[:append 1 2] [:r 1 nil]]}}\n");
+        let reading = strict(&[op(":invoke"), op(":ok"), op(":invoke"), op(":info")].concat()).expect("read");
+        assert_eq!(reading.notes.len(), 2, "{:?}", reading.notes);
+        let processes: Vec<_> = reading.events.iter().map(|event| event.process).collect();
+        assert_eq!(processes, [0, 0, 1, 1].map(Process::Client));
+        let error = strict(&[op(":invoke"), op(":invoke"), op(":ok")].concat()).expect_err("whose?");
+        assert!(
+            error.to_string().starts_with("line 3") && error.to_string().contains("2 such calls"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_process_that_goes_on_keeps_its_digits_and_no_number_is_used_twice() {
+        let op =
+            |process: u64, kind: &str| format!("{{:process {process} :type {kind} :f :write :value 1}}\n");
+        let text = [op(3, ":invoke"), op(3, ":invoke"), op(3, ":invoke"), op(1_000_003, ":invoke")].concat();
+        let processes: Vec<_> = lenient(&text).events.iter().map(|event| event.process).collect();
+        assert_eq!(processes, [3, 1_000_003, 2_000_003, 3_000_003].map(Process::Client));
+    }
+
+    /// The same bytes in pieces of this size.
+    fn in_pieces(bytes: &[u8], step: usize, leniency: Leniency) -> Result<Reading, FormatError> {
+        let mut events = Vec::new();
+        let mut reader = Reader::new(None, leniency);
+        for piece in bytes.chunks(step) {
+            reader.feed(piece, &mut |event| events.push(event))?;
+        }
+        let Ending { format, notes, .. } = reader.finish(&mut |event| events.push(event))?;
+        Ok(Reading { format, events, notes })
+    }
+
+    const SAMPLES: [&str; 6] = [
+        LOG,
+        "; why\n[{:process 0 :type :invoke :f :read :value \"é\\\"}\"}\n {:process 0, :type :ok, :f :read}]\n",
+        "{:type :invoke :value [[:append 1 2]]}\n{:type :ok :value [[:append 1 2]]}\n",
+        "{\"process\":0,\"type\":\"invoke\",\"f\":\"é\"}\n\n{\"process\":0,\"type\":\"ok\",\"f\":\"é\"}\n",
+        "[{\"process\":0,\"type\":\"invoke\",\"f\":\"é\"},\n{\"process\":0,\"type\":\"ok\",\"f\":\"é\"}]",
+        "2 invokes add 23\n2 returns true\n",
+    ];
+
     proptest! {
         #[test]
         fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            for format in [None, Some(Format::Lines), Some(Format::Edn), Some(Format::EtcdLog)] {
+            for format in std::iter::once(None).chain(Format::ALL.map(Some)) {
                 for leniency in [Leniency::Strict, Leniency::Lenient] {
                     let _ = read(&bytes, format, leniency);
                 }
@@ -469,7 +600,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
 
         #[test]
         fn what_is_read_leniently_is_a_history(text in "([\\[{(} )\\]:\"#_;\\\\\n]|:process|:type|:f|:ok|:invoke|0|a){0,60}") {
-            for format in [Format::Edn, Format::EtcdLog] {
+            for format in [Format::Edn, Format::JepsenLog] {
                 let reading = read(text.as_bytes(), Some(format), Leniency::Lenient).expect("never an error");
                 prop_assert!(crate::History::from_events(reading.events).is_ok());
             }
@@ -487,6 +618,26 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             prop_assert!(mended.events.len() + mended.notes.len() >= picks.len());
             let strict = read(text.as_bytes(), Some(Format::Edn), Leniency::Strict);
             prop_assert_eq!(strict.is_ok(), mended.notes.is_empty());
+        }
+
+        #[test]
+        fn chopped_and_mutated_files_read_the_same_in_any_pieces_and_leniently_always(
+            sample in 0..SAMPLES.len(), repeat in 1usize..4, cut in 0usize..400, step in 1usize..40,
+            changes in proptest::collection::vec((0usize..400, any::<u8>()), 0..4)
+        ) {
+            let mut bytes = SAMPLES[sample].repeat(repeat).into_bytes();
+            for (at, to) in changes {
+                let at = at % bytes.len();
+                bytes[at] = to;
+            }
+            bytes.truncate(cut.max(1));
+            for leniency in [Leniency::Strict, Leniency::Lenient] {
+                prop_assert_eq!(in_pieces(&bytes, step, leniency), read(&bytes, None, leniency));
+            }
+            let lenient = read(&bytes, None, Leniency::Lenient);
+            if let Ok(reading) = lenient {
+                prop_assert!(crate::History::from_events(reading.events).is_ok());
+            }
         }
     }
 }

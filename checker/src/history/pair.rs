@@ -55,6 +55,11 @@ impl HistoryBuilder {
     }
 
     /// The history so far; calls still open are indefinite.
+    pub fn so_far(&self) -> &History {
+        &self.history
+    }
+
+    /// The history so far, for good.
     pub fn finish(self) -> History {
         self.history
     }

@@ -95,7 +95,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<ParsedHistory, ParseError> {
 }
 
 /// The parser's message with the column; its own "line 1" would mislead.
-fn column_only(error: &serde_json::Error) -> String {
+pub(super) fn column_only(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
         Some((what, _)) => format!("{what} at column {}", error.column()),

@@ -15,7 +15,8 @@
 //! Its label is `w` value, `r` value or `c` expected `>` new, or for any other object the name of the function,
 //! its argument in parentheses if it has one, and `=` result if there is one: `add(3)`, `acquire()=7`,
 //! `read()=[1,2]`. Then comes `@` key if there are keys. A value is a
-//! JSON number, string, array or object (`{a:1}`), a bare word, or `_` for the initial `null`. Bars of one process do not share
+//! JSON number (below 0 with a minus sign, `−1`, since a dash is part of the bar), string, array or object (`{a:1}`),
+//! `true` or `false`, a bare word, or `_` for the initial `null`. Bars of one process do not share
 //! a column. At the same column calls come before returns. What follows `valid:`, `invalid:` or `unknown:`
 //! is a remark.
 
@@ -237,10 +238,15 @@ impl Row {
             Some('{') => return self.object(),
             _ => {}
         }
-        let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '…'));
+        let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '…' | '−'));
         match word.as_str() {
             "" => self.fail("a value is missing"),
             "_" => Ok(Value::Null),
+            "true" => Ok(Value::Bool(true)),
+            "false" => Ok(Value::Bool(false)),
+            word if word.starts_with('−') => {
+                Ok(word.replacen('−', "-", 1).parse::<i64>().map_or_else(|_| Value::from(word), Value::from))
+            }
             word => Ok(word.parse::<i64>().map_or_else(|_| Value::from(word), Value::from)),
         }
     }

@@ -97,11 +97,11 @@ impl Bank {
         {
             let reason =
                 format!("one read showed {} accounts, another one {}", first.accounts, statement.accounts);
-            return Err(Broken("missing-account", vec![first.place, statement.place], reason));
+            return Err(Broken::new("missing-account", vec![first.place, statement.place], reason));
         }
         if statement.least < 0 && !self.overdraft {
             let reason = format!("a read showed a balance of {}", statement.least);
-            return Err(Broken("negative-balance", vec![statement.place], reason));
+            return Err(Broken::new("negative-balance", vec![statement.place], reason));
         }
         let (expected, by) = match (self.total, first) {
             (Some(total), _) => (i128::from(total), None),
@@ -110,7 +110,11 @@ impl Bank {
         };
         if statement.sum != expected {
             let reason = format!("a read showed {} in all, where there are {expected}", statement.sum);
-            return Err(Broken("wrong-total", by.into_iter().chain([statement.place]).collect(), reason));
+            return Err(Broken::new(
+                "wrong-total",
+                by.into_iter().chain([statement.place]).collect(),
+                reason,
+            ));
         }
         Ok(())
     }

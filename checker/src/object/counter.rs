@@ -11,6 +11,14 @@
 //! p1                                    |-read()=1-|     invalid: two were acknowledged before
 //! ```
 //!
+//! Counters that go up and down by any amount know besides
+//! - `add` and `decrement` (by one, where they have no argument), which return nothing of interest;
+//! - `fetch_add`, which returns the count before it. Where all changes do, each is a compare-and-set, and they have
+//!   their order.
+//!
+//! Which of several amounts came before a read is a question of sums, and no quick algorithm for it is known. So
+//! every read is held to the least and the most that it can have seen, and what those bounds allow is searched.
+//!
 //! An indefinite increment may lie in any stage from its call on, or nowhere. An increment that returns the count
 //! it made has its place: it is the only one between a read of one less and a read of that.
 //!
@@ -29,17 +37,20 @@
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
+mod deltas;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{Broken, Trouble, by_key, foreign};
-use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
+use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
 
-/// Is the history, key by key, one of a linearizable counter that starts at 0? Exact, O(n log n).
+/// Is the history, key by key, one of a linearizable counter that starts at 0? Exact and O(n log n) for increments
+/// by one, and where every change returned what it changed; within the budget by search for other amounts.
 ///
 /// Anomalies: `went-back`, a read smaller than one that had returned before it began; `lost-update`, fewer than
-/// had been acknowledged; `fabricated-value`, more than had been called; `duplicated`, two increments that returned
-/// the same count.
+/// had been acknowledged; `fabricated-value`, more than had been called; `duplicated-count`, two increments that returned
+/// the same count; those of registers where all changes return the count, `non-linearizable` from the search.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counter;
 
@@ -53,7 +64,12 @@ impl Checker for Counter {
     }
 
     fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
-        by_key(self.name(), history, budget, |ops, _| judge(ops))
+        by_key(self.name(), history, budget, |ops, budget| {
+            match ops.iter().all(|(_, op)| matches!(&*op.f, "increment" | "read")) {
+                true => judge(ops),
+                false => deltas::judge(history, ops, budget),
+            }
+        })
     }
 }
 
@@ -63,6 +79,7 @@ struct Item {
     place: usize,
     call: u64,
     ret: u64,
+    process: Process,
 }
 
 /// The reads of one value.
@@ -77,20 +94,24 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     let (mut increments, mut counted, mut reads) = (Vec::new(), Vec::new(), Vec::new());
     for &(place, op) in ops {
         let ret = if op.end == OpEnd::Info { u64::MAX } else { op.ret };
-        let item = Item { place, call: op.call, ret };
+        let item = Item { place, call: op.call, ret, process: op.process };
         match (&*op.f, op.end) {
             ("increment" | "read", OpEnd::Fail) | ("read", OpEnd::Info) => {}
             ("increment", OpEnd::Ok) if is_count(op) => match op.output.as_u64() {
                 Some(count) if count > 0 => counted.push((count, item)),
                 _ => {
                     let reason = format!("an increment made it {}, which is no count above 0", op.output);
-                    return Err(Broken("fabricated-value", vec![place], reason).into());
+                    return Err(Broken::new("fabricated-value", vec![place], reason).into());
                 }
             },
             ("increment", _) => increments.push(item),
-            ("read", OpEnd::Ok) => match op.output.as_u64() {
-                Some(value) => reads.push((value, item)),
-                None => {
+            ("read", OpEnd::Ok) => match (op.output.as_u64(), op.output.as_i64()) {
+                (Some(value), _) => reads.push((value, item)),
+                (None, Some(value)) => {
+                    let reason = format!("process {} saw {value}, and no count is below 0", op.process);
+                    return Err(Broken::new("fabricated-value", vec![place], reason).into());
+                }
+                (None, None) => {
                     let why = format!("operation {} read {}, no count", op.index, op.output);
                     return Err(Trouble::Unjudged(why));
                 }
@@ -115,8 +136,12 @@ fn no_count_twice(counted: &mut [(u64, Item)]) -> Result<(), Broken> {
     match counted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         None => Ok(()),
         Some(pair) => {
-            let reason = format!("two increments made it {}", pair[0].0);
-            Err(Broken("duplicated", vec![pair[0].1.place, pair[1].1.place], reason))
+            let [(count, one), (_, other)] = [pair[0], pair[1]];
+            let reason = format!(
+                "an increment by process {} and one by process {} both made it {count}",
+                one.process, other.process
+            );
+            Err(Broken::new("duplicated-count", vec![pair[0].1.place, pair[1].1.place], reason))
         }
     }
 }
@@ -131,8 +156,11 @@ fn levels(mut reads: Vec<(u64, Item)>) -> Result<Vec<Level>, Broken> {
         let first = reads.iter().map(|&(_, item)| item).min_by_key(|item| item.ret).unwrap_or(reads[0].1);
         let last = reads[reads.len() - 1].1;
         if let Some(late) = last_called.filter(|late| first.ret < late.call) {
-            let reason = format!("{value} had been seen, and what began later saw less");
-            return Err(Broken("went-back", vec![first.place, late.place], reason));
+            let reason = format!(
+                "process {} saw {value}, and process {} saw less in what began only after that had returned",
+                first.process, late.process
+            );
+            return Err(Broken::new("went-back", vec![first.place, late.place], reason));
         }
         last_called = last_called.into_iter().chain([last]).max_by_key(|item| item.call);
         levels.push(Level { value, first_back: first, last_called: last });
@@ -160,36 +188,69 @@ fn fill(levels: &[Level], increments: &[Item], counted: &[(u64, Item)]) -> Resul
         let lowest = back.partition_point(|&ret| ret < item.call);
         let highest = called.partition_point(|&call| call < item.ret);
         if highest < lowest {
-            return Err(lost(&levels[highest], item.place));
+            return Err(too_many(levels, highest, item.place, &[]));
         }
         stages[lowest].push((highest, item));
     }
     let mut ready: BinaryHeap<(Reverse<usize>, Reverse<usize>)> = BinaryHeap::new();
     let mut count = 0;
+    // What was counted so far: the stage, the latest one that would have done, and the increment.
+    let mut counted: Vec<Counted> = Vec::new();
     for (number, level) in levels.iter().enumerate() {
         ready.extend(stages[number].iter().map(|&(highest, item)| (Reverse(highest), Reverse(item.place))));
         while count < level.value {
-            if ready.pop().is_none() {
+            let Some((Reverse(highest), Reverse(place))) = ready.pop() else {
                 let reason = format!(
-                    "{} was seen, but no more than {count} increments can have come before",
-                    level.value
+                    "process {} saw {}, but no more than {count} increments can have come before",
+                    level.first_back.process, level.value
                 );
-                return Err(Broken("fabricated-value", vec![level.first_back.place], reason));
-            }
+                return Err(Broken::new("fabricated-value", vec![level.first_back.place], reason));
+            };
             count += 1;
+            counted.push(Counted { stage: number, highest, place });
         }
         if let Some(&(Reverse(highest), Reverse(place))) = ready.peek()
             && highest <= number
         {
-            return Err(lost(level, place));
+            return Err(too_many(levels, number, place, &counted));
         }
     }
     Ok(())
 }
 
-fn lost(level: &Level, place: usize) -> Broken {
-    let reason = format!("{} was seen, although more increments had been acknowledged before", level.value);
-    Broken("lost-update", vec![place, level.last_called.place], reason)
+struct Counted {
+    stage: usize,
+    highest: usize,
+    place: usize,
+}
+
+/// `place` had to be counted by `number`, and so had as many others as there is room for.
+fn too_many(levels: &[Level], number: usize, place: usize, counted: &[Counted]) -> Broken {
+    // Before the last one that could have waited, nobody who could not was there to be counted.
+    let free = counted.iter().rposition(|one| one.highest > number);
+    let since = free.map(|free| counted[free].stage);
+    let packed = &counted[free.map_or(0, |free| free + 1)..];
+    let read = levels[..=number]
+        .iter()
+        .map(|level| (level.value, level.last_called))
+        .max_by_key(|(_, read)| read.call);
+    let base = since.and_then(|since| {
+        levels[since..].iter().map(|level| (level.value, level.first_back)).min_by_key(|(_, read)| read.ret)
+    });
+    let saw = read.map_or(String::new(), |(value, read)| format!("process {} saw {value}", read.process));
+    let acknowledged = match packed.len() + 1 {
+        1 => "an increment".to_string(),
+        more => format!("{more} increments"),
+    };
+    let after =
+        base.map_or(String::new(), |(value, _)| format!(", which all began after {value} had been seen"));
+    let reason = format!("{saw}, although {acknowledged} had been acknowledged before that began{after}");
+    let reads = [read, base].into_iter().flatten().map(|(_, read)| read.place);
+    Broken::new(
+        "lost-update",
+        reads.chain([place]).chain(packed.iter().map(|one| one.place)).collect(),
+        reason,
+    )
 }
 
 fn running(values: impl Iterator<Item = u64>, of: fn(u64, u64) -> u64) -> Vec<u64> {

@@ -34,6 +34,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::order::{Ordered, first_back};
 use super::{Broken, Trouble, by_key, foreign};
 use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 
@@ -89,7 +90,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     let granted = first_grants(&grants)?;
     in_order(&grants, |old, new| {
         let reason = format!("token {} was granted after token {} had been", new.token, old.token);
-        Broken("token-went-back", vec![old.place, new.place], reason)
+        Broken::new("token-went-back", vec![old.place, new.place], reason)
     })?;
     for write in &writes {
         let by_known = granted.get(&write.token).is_some_and(|grant| grant.call < write.ret);
@@ -97,7 +98,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
             let reason = format!("the store accepted token {}, which nobody had been granted", write.token);
             let grant = granted.get(&write.token).map(|grant| grant.place);
             let places = grant.into_iter().chain([write.place]).collect();
-            return Err(Broken("token-never-granted", places, reason).into());
+            return Err(Broken::new("token-never-granted", places, reason).into());
         }
     }
     in_order(&writes, |old, new| {
@@ -105,7 +106,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
             format!("the store accepted token {} after it had accepted token {}", new.token, old.token);
         let grant = |token: i64| granted.get(&token).map(|grant| grant.place);
         let grants = [old.token, new.token].into_iter().filter_map(grant);
-        Broken("stale-token-accepted", grants.chain([old.place, new.place]).collect(), reason)
+        Broken::new("stale-token-accepted", grants.chain([old.place, new.place]).collect(), reason)
     })?;
     Ok(())
 }
@@ -115,7 +116,7 @@ fn first_grants(grants: &[Use]) -> Result<FxHashMap<i64, Use>, Broken> {
     for &grant in grants {
         if let Some(first) = granted.insert(grant.token, grant) {
             let reason = format!("token {} was granted twice", grant.token);
-            return Err(Broken("token-reused", vec![first.place, grant.place], reason));
+            return Err(Broken::new("token-reused", vec![first.place, grant.place], reason));
         }
     }
     Ok(granted)
@@ -123,23 +124,8 @@ fn first_grants(grants: &[Use]) -> Result<FxHashMap<i64, Use>, Broken> {
 
 /// No operation that was called after another one's return has a smaller token.
 fn in_order(uses: &[Use], broken: impl Fn(Use, Use) -> Broken) -> Result<(), Broken> {
-    let mut by_return = uses.to_vec();
-    by_return.sort_by_key(|used| used.ret);
-    let mut by_call = uses.to_vec();
-    by_call.sort_by_key(|used| used.call);
-    let mut returned = by_return.into_iter().peekable();
-    let mut highest: Option<Use> = None;
-    for new in by_call {
-        while let Some(old) = returned.next_if(|old| old.ret < new.call) {
-            if highest.is_none_or(|highest| highest.token < old.token) {
-                highest = Some(old);
-            }
-        }
-        if let Some(old) = highest
-            && new.token < old.token
-        {
-            return Err(broken(old, new));
-        }
+    match first_back(uses, |used| Ordered { rank: used.token, call: used.call, ret: used.ret }) {
+        None => Ok(()),
+        Some((&old, &new)) => Err(broken(old, new)),
     }
-    Ok(())
 }

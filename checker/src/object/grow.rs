@@ -13,26 +13,35 @@ use crate::{Op, OpEnd};
 
 /// An operation and its interval; `ret` is `u64::MAX` for an indefinite one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Item {
+pub(super) struct Item<'h> {
     pub(super) place: usize,
     pub(super) call: u64,
     pub(super) ret: u64,
+    op: &'h Op,
+}
+
+impl Item<'_> {
+    /// Who read, as sentences begin: `the read by process 3`.
+    pub(super) fn read(&self) -> String {
+        format!("the read by process {}", self.op.process)
+    }
 }
 
 /// The operations of one object.
 pub(super) struct Growing<'h> {
     /// Who put in each element.
-    updates: FxHashMap<&'h Value, Item>,
+    updates: FxHashMap<&'h Value, Item<'h>>,
+
     /// Who failed to.
     failed: FxHashMap<&'h Value, usize>,
-    pub(super) reads: Vec<(Item, &'h [Value])>,
+    pub(super) reads: Vec<(Item<'h>, &'h [Value])>,
 }
 
 /// What was seen first by the same reads, and those reads.
 #[derive(Debug, Default)]
-pub(super) struct Stage {
-    pub(super) updates: Vec<Item>,
-    pub(super) reads: Vec<Item>,
+pub(super) struct Stage<'h> {
+    pub(super) updates: Vec<Item<'h>>,
+    pub(super) reads: Vec<Item<'h>>,
 }
 
 impl<'h> Growing<'h> {
@@ -42,7 +51,7 @@ impl<'h> Growing<'h> {
             Growing { updates: FxHashMap::default(), failed: FxHashMap::default(), reads: Vec::new() };
         for &(place, op) in ops {
             let ret = if op.end == OpEnd::Info { u64::MAX } else { op.ret };
-            let item = Item { place, call: op.call, ret };
+            let item = Item { place, call: op.call, ret, op };
             match (&*op.f, op.end, &op.output) {
                 (f, OpEnd::Fail, _) if f == update => drop(growing.failed.insert(&op.input, place)),
                 (f, ..) if f == update => {
@@ -64,22 +73,15 @@ impl<'h> Growing<'h> {
     }
 
     /// Takes out who put in an element that `read` shows.
-    pub(super) fn seen(&mut self, element: &Value, read: Item) -> Result<Item, Broken> {
-        self.updates.remove(element).ok_or_else(|| match self.failed.get(element) {
-            Some(&failed) => {
-                let reason = format!("{element} was read, although putting it in had failed");
-                Broken("aborted-read", vec![failed, read.place], reason)
-            }
-            None => Broken(
-                "fabricated-value",
-                vec![read.place],
-                format!("{element} was read, but nobody put it in"),
-            ),
+    pub(super) fn seen(&mut self, element: &Value, read: Item<'h>) -> Result<Item<'h>, Broken> {
+        self.updates.remove(element).ok_or_else(|| {
+            let claim = format!("{} showed {element}", read.read());
+            Broken::nowhere(element, read.place, self.failed.get(element).copied(), &claim)
         })
     }
 
     /// Judges the stages; what nobody saw comes after all of them, if it happened at all.
-    pub(super) fn judge(self, mut stages: Vec<Stage>) -> Result<(), Broken> {
+    pub(super) fn judge(self, mut stages: Vec<Stage<'h>>) -> Result<(), Broken> {
         let mut unseen: Vec<Item> = self.updates.into_values().filter(|item| item.ret != u64::MAX).collect();
         unseen.sort_by_key(|item| item.place);
         stages.push(Stage { updates: unseen, reads: Vec::new() });
@@ -102,12 +104,12 @@ struct Part {
 }
 
 /// The operation that was called last among all that come before.
-struct Sweep {
-    last: Option<(Item, Part)>,
+struct Sweep<'h> {
+    last: Option<(Item<'h>, Part)>,
 }
 
-impl Sweep {
-    fn take(&mut self, stages: &[Stage], items: &[Item], part: Part) -> Result<(), Broken> {
+impl<'h> Sweep<'h> {
+    fn take(&mut self, stages: &[Stage<'h>], items: &[Item<'h>], part: Part) -> Result<(), Broken> {
         if let Some((late, of)) = self.last
             && let Some(early) = items.iter().find(|item| item.ret < late.call)
         {
@@ -120,27 +122,57 @@ impl Sweep {
 }
 
 /// `early` returned before `late` was called, and yet comes after it.
-fn clash(stages: &[Stage], (early, part): (Item, Part), (late, of): (Item, Part)) -> Broken {
-    let mut places = vec![early.place, late.place];
-    if !part.is_read && !of.is_read {
-        // Who shows that the one was there without the other.
-        places.extend(stages[of.stage].reads.first().map(|read| read.place));
+fn clash(stages: &[Stage<'_>], (early, part): (Item<'_>, Part), (late, of): (Item<'_>, Part)) -> Broken {
+    let both = vec![early.place, late.place];
+    if part.is_read && of.is_read {
+        return missed_what_was_shown(stages, (early, part), late);
     }
-    let (name, reason) = match (part.is_read, of.is_read) {
-        (true, false) => {
-            ("future-read", "a read showed an element that was put in only after it had returned")
-        }
-        (true, true) => {
-            ("stale-read", "a read missed what a read that had returned before it began had shown")
-        }
-        (false, _) if part.is_unseen => {
-            ("lost-update", "an element was put in and acknowledged, and later reads miss it")
-        }
-        (false, true) => ("stale-read", "a read missed an element that had been put in before it began"),
-        (false, false) => (
-            "stale-read",
-            "a read showed an element, and missed one that had been put in before that was begun",
-        ),
+    if part.is_read {
+        let reason = format!(
+            "{} showed {}, although process {} began to put it in only after that read had returned",
+            early.read(),
+            late.op.input,
+            late.op.process
+        );
+        return Broken::new("future-read", both, reason);
+    }
+    let put = format!("{} was put in by process {}", early.op.input, early.op.process);
+    if of.is_read {
+        let (name, ever) = match part.is_unseen {
+            true => ("lost-element", ", as does every other read"),
+            false => ("stale-read", ""),
+        };
+        let reason = format!("{put} and acknowledged before {} began, which misses it{ever}", late.read());
+        return Broken::new(name, both, reason);
+    }
+    // Who shows that the one was there without, or before, the other.
+    let sighting =
+        (of.stage..).zip(&stages[of.stage..]).find_map(|(at, stage)| Some((at, stage.reads.first()?)));
+    let seen = sighting.map_or("a read".to_string(), |(_, read)| read.read());
+    let (kept, gone) = (&late.op.input, &early.op.input);
+    let missed = format!("{kept} and missed {gone}");
+    let (name, shown) = match sighting {
+        Some((at, _)) if at >= part.stage => ("reordered-elements", format!("{gone} after {kept}")),
+        _ if part.is_unseen => ("lost-element", missed),
+        _ => ("stale-read", missed),
     };
-    Broken(name, places, reason.to_string())
+    let reason = format!(
+        "{seen} showed {shown}, although process {} had put in {gone} before process {} began to put in {kept}",
+        early.op.process, late.op.process
+    );
+    let witness = sighting.map(|(_, read)| read.place);
+    Broken::new(name, both.into_iter().chain(witness).collect(), reason)
+}
+
+/// A read that had returned before `late` began showed more than that.
+fn missed_what_was_shown(stages: &[Stage<'_>], (early, part): (Item<'_>, Part), late: Item<'_>) -> Broken {
+    let element = stages[part.stage].updates.first();
+    let reason = format!(
+        "{} missed {}, which {} had shown before it began",
+        late.read(),
+        element.map_or("an element".to_string(), |put| put.op.input.to_string()),
+        early.read()
+    );
+    let put = element.map(|put| put.place);
+    Broken::new("stale-read", [early.place, late.place].into_iter().chain(put).collect(), reason)
 }

@@ -90,7 +90,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     for sight in sights.iter().filter(|sight| sight.value != 0) {
         if tries.get(&sight.value).is_none_or(|&call| call > sight.ret) {
             let reason = format!("{} was read, which nobody had written by then", sight.value);
-            return Err(Broken("phantom-update", vec![sight.place], reason).into());
+            return Err(Broken::new("phantom-update", vec![sight.place], reason).into());
         }
     }
     Ok(())
@@ -109,7 +109,7 @@ fn no_value_twice(sights: &[Sight]) -> Result<(), Broken> {
                 "two accepted writes both made it {}: one of them did not count the other",
                 write.value
             );
-            return Err(Broken("lost-update", vec![other.place, write.place], reason));
+            return Err(Broken::new("lost-update", vec![other.place, write.place], reason));
         }
     }
     Ok(())
@@ -134,7 +134,7 @@ fn never_back(sights: &[Sight]) -> Result<(), Broken> {
         {
             let verb = if new.is_write { "written" } else { "read" };
             let reason = format!("{} was {verb} after it had been {}", new.value, old.value);
-            return Err(Broken("lost-update", vec![old.place, new.place], reason));
+            return Err(Broken::new("lost-update", vec![old.place, new.place], reason));
         }
     }
     Ok(())

@@ -21,18 +21,22 @@
 //! ",
 //! )?;
 //! let Verdict::Invalid { anomalies } = AppendList.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!(anomalies[0].name, "incompatible-order");
+//! assert_eq!(anomalies[0].name, "reordered-elements");
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
-use super::grow::{Growing, Stage};
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+
+use super::grow::{Growing, Item, Stage};
 use super::{Broken, Trouble, by_key};
 use crate::{Budget, Checker, History, KeyVerdict, Op, Verdict};
 
 /// Is the history, key by key, one of linearizable lists? Exact; takes time in proportion to all that was read.
 ///
-/// Anomalies: `fabricated-value`, `aborted-read`, `duplicate-element`, `incompatible-order` (two reads of which
-/// neither is a prefix of the other), `lost-update`, `stale-read`, `future-read`.
+/// Anomalies: `fabricated-value`, `aborted-read`, `value-of-another-key`, `duplicated-element`,
+/// `reordered-elements` (two reads of which neither is a prefix of the other, or a read that shows an element behind
+/// one that was only appended after it), `lost-element`, `stale-read`, `future-read`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AppendList;
 
@@ -60,7 +64,8 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     for (i, element) in order.iter().enumerate() {
         let update = growing.seen(element, longest).map_err(|broken| match order[..i].contains(element) {
             true => {
-                Broken("duplicate-element", vec![longest.place], format!("a read showed {element} twice"))
+                let reason = format!("{} showed {element} twice", longest.read());
+                Broken::new("duplicated-element", vec![longest.place], reason)
             }
             false => broken,
         })?;
@@ -68,11 +73,42 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     }
     for (read, elements) in reads {
         if let Some(at) = elements.iter().zip(order).position(|(one, other)| one != other) {
-            let reason =
-                format!("one read showed {} in place {}, another one {}", elements[at], at + 1, order[at]);
-            return Err(Broken("incompatible-order", vec![read.place, longest.place], reason).into());
+            return Err(disagree(read, longest, elements, order, at, &mut growing).into());
         }
         stages[elements.len()].reads.push(read);
     }
     Ok(growing.judge(stages)?)
+}
+
+/// `read` is no prefix of the longest read from place `at` on.
+fn disagree<'h>(
+    read: Item<'h>,
+    longest: Item<'h>,
+    elements: &'h [Value],
+    order: &'h [Value],
+    at: usize,
+    growing: &mut Growing<'h>,
+) -> Broken {
+    let known: FxHashSet<&Value> = order.iter().collect();
+    let mut met = FxHashSet::default();
+    for element in elements {
+        if !met.insert(element) {
+            let reason = format!("{} showed {element} twice", read.read());
+            return Broken::new("duplicated-element", vec![read.place], reason);
+        }
+        if !known.contains(element)
+            && let Err(nowhere) = growing.seen(element, read)
+        {
+            return nowhere;
+        }
+    }
+    let reason = format!(
+        "{} showed {} in place {}, where {} showed {}",
+        read.read(),
+        elements[at],
+        at + 1,
+        longest.read(),
+        order[at]
+    );
+    Broken::new("reordered-elements", vec![read.place, longest.place], reason)
 }

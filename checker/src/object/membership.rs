@@ -134,7 +134,7 @@ fn list<'h>(op: &'h Op, span: Span) -> Result<List<'h>, Trouble> {
         let part = |n: usize| member.get(n).unwrap_or(&Value::Null);
         let (id, incarnation) = (id(op, part(0))?, incarnation(op, part(1))?);
         if !ids.insert(id) {
-            return Err(Broken("member-twice", vec![span.place], format!("{id} is shown twice")).into());
+            return Err(Broken::new("member-twice", vec![span.place], format!("{id} is shown twice")).into());
         }
         shown.insert((id, incarnation));
     }
@@ -162,7 +162,11 @@ fn nobody_missing(id: &str, life: &Life, lists: &[List]) -> Result<(), Broken> {
                 "{id} was in the group as {incarnation} all the time between two answers to its join, but a list \
                  that was asked for and given in that time does not show it"
             );
-            return Err(Broken("member-missing", vec![first.place, last.place, list.span.place], reason));
+            return Err(Broken::new(
+                "member-missing",
+                vec![first.place, last.place, list.span.place],
+                reason,
+            ));
         }
     }
     Ok(())
@@ -175,7 +179,7 @@ fn no_ghost(id: &str, incarnation: i64, life: Option<&Life>, list: &List) -> Res
     };
     if !called_after(0) {
         let reason = format!("{id} is shown, which has not called join by then");
-        return Err(Broken("ghost-member", vec![list.span.place], reason));
+        return Err(Broken::new("ghost-member", vec![list.span.place], reason));
     }
     let Some(life) = life else { return Ok(()) };
     let left = life.leaves.iter().filter(|leave| leave.ret < list.span.call).max_by_key(|leave| leave.ret);
@@ -183,12 +187,12 @@ fn no_ghost(id: &str, incarnation: i64, life: Option<&Life>, list: &List) -> Res
         && !called_after(leave.call)
     {
         let reason = format!("{id} is shown as {incarnation} after it has left");
-        return Err(Broken("ghost-member", vec![leave.place, list.span.place], reason));
+        return Err(Broken::new("ghost-member", vec![leave.place, list.span.place], reason));
     }
     let replaced = life.joins.iter().find(|(join, later)| join.ret < list.span.call && *later > incarnation);
     if let Some((join, later)) = replaced {
         let reason = format!("{id} is shown as {incarnation} after it was in the group as {later}");
-        return Err(Broken("member-resurrected", vec![join.place, list.span.place], reason));
+        return Err(Broken::new("member-resurrected", vec![join.place, list.span.place], reason));
     }
     Ok(())
 }
@@ -216,7 +220,7 @@ fn nobody_resurrected(lives: &BTreeMap<&str, Life>, lists: &[List]) -> Result<()
             let (id, incarnation) = member;
             let reason = format!("{id} is shown as {incarnation} after a list no longer showed it");
             let places = vec![first.place, absent.span.place, back.span.place];
-            return Err(Broken("member-resurrected", places, reason));
+            return Err(Broken::new("member-resurrected", places, reason));
         }
     }
     Ok(())

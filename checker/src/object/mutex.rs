@@ -78,7 +78,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
                 "process {} was granted the mutex while process {} held it and had not called release",
                 second.process, first.process
             );
-            return Err(Broken("two-holders", places.into_iter().flatten().collect(), reason).into());
+            return Err(Broken::new("two-holders", places.into_iter().flatten().collect(), reason).into());
         }
     }
     Ok(())
@@ -119,7 +119,7 @@ fn holds(ops: &[(usize, &Op)]) -> Result<Vec<Hold>, Trouble> {
                 Some(hold) => holds.push(Hold { until: op.call, release: Some(place), ..hold }),
                 None if end == OpEnd::Ok => {
                     let reason = format!("process {} released a mutex that it did not hold", op.process);
-                    return Err(Broken("release-without-hold", vec![place], reason).into());
+                    return Err(Broken::new("release-without-hold", vec![place], reason).into());
                 }
                 None => {}
             },

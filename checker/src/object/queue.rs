@@ -25,7 +25,7 @@
 //! ",
 //! )?;
 //! let Verdict::Invalid { anomalies } = Queue.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("reordered", &[0, 2, 4, 6][..]));
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("reordered-values", &[0, 2, 4, 6][..]));
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
@@ -36,8 +36,8 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use super::{Broken, Trouble, by_key, foreign};
-use crate::general::{General, Object};
+use super::{Broken, SHOWN_MAX, Trouble, by_key, foreign, searched};
+use crate::general::Object;
 use crate::model::Model;
 use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Verdict};
 use unknown::Counted;
@@ -45,8 +45,8 @@ use unknown::Counted;
 /// Is the history, key by key, one of a linearizable queue that starts empty? Exact; O(n log n) but for rare cases
 /// with indefinite dequeues.
 ///
-/// Anomalies: `fabricated-value`, `aborted-read` (dequeued although enqueueing it had failed), `duplicated`
-/// (dequeued twice), `future-read` (dequeued before it was enqueued), `reordered`, `lost-update` (never dequeued,
+/// Anomalies: `fabricated-value`, `aborted-read` (dequeued although enqueueing it had failed), `duplicated-value`
+/// (dequeued twice), `future-read` (dequeued before it was enqueued), `reordered-values`, `lost-value` (never dequeued,
 /// although what came after it was), `false-empty`; `non-linearizable` from the search.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Queue;
@@ -63,20 +63,64 @@ impl Checker for Queue {
     fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
         by_key(self.name(), history, budget, |ops, budget| {
             let part = Part::new(ops)?;
-            part.orders_of_taken()?;
+            part.orders_of_taken().map_err(|broken| broken.of_queue(ops))?;
             let rest = part.what_was_left().and_then(|()| part.empties());
             match rest {
-                Err(broken) if part.unknown_takes.is_empty() => Err(broken.into()),
+                Err(broken) if part.unknown_takes.is_empty() => Err(broken.of_queue(ops).into()),
                 Ok(()) => Ok(()),
                 Err(_) => match unknown::count(&part) {
                     Counted::Explained => Ok(()),
-                    Counted::Broken(broken) => Err(broken.into()),
-                    Counted::Open => searched(history, ops, budget),
+                    Counted::Broken(broken) => Err(broken.of_queue(ops).into()),
+                    Counted::Open => searched(history, ops, "queue", Fifo, budget),
                 },
             }
         })
     }
 }
+
+impl Broken {
+    /// The same with the values and processes of its operations, which come in the order of each promise's proof.
+    fn of_queue(mut self, ops: &[(usize, &Op)]) -> Broken {
+        let op = |i: usize| {
+            let place = self.places.get(i)?;
+            let at = ops.binary_search_by_key(place, |(place, _)| *place).ok()?;
+            Some(ops[at].1)
+        };
+        let told = match (self.name, op(0), op(1), op(2), op(3)) {
+            ("reordered-values", Some(old), Some(new), Some(early), Some(late)) => Some(format!(
+                "{} was dequeued by process {} before process {} began to dequeue {}, which had been enqueued before it",
+                new.input, early.process, late.process, old.input
+            )),
+            ("lost-value", Some(old), Some(new), Some(take), _) if self.places.len() == 3 => Some(format!(
+                "{} was enqueued by process {} and never dequeued, although {}, which was enqueued after that, was \
+                 dequeued by process {}",
+                old.input, old.process, new.input, take.process
+            )),
+            ("false-empty", Some(empty), Some(there), ..) => Some(format!(
+                "process {} found the queue empty, although at every instant of that dequeue some value was there: {}",
+                empty.process,
+                values(&self.places, ops).unwrap_or_else(|| there.input.to_string())
+            )),
+            _ => None,
+        };
+        if let Some(told) = told {
+            self.reason = told;
+        }
+        self
+    }
+}
+
+/// What the enqueues at `places` put in, one after another.
+fn values(places: &[usize], ops: &[(usize, &Op)]) -> Option<String> {
+    // More than that is not shown either.
+    let places = &places[..places.len().min(SHOWN_MAX)];
+    let puts = ops.iter().filter(|(place, op)| op.f == "enqueue" && places.contains(place));
+    let values: Vec<String> = puts.map(|(_, op)| op.input.to_string()).take(VALUES_MAX + 1).collect();
+    (1..=VALUES_MAX).contains(&values.len()).then(|| values.join(", then "))
+}
+
+/// Most values that a sentence lists.
+const VALUES_MAX: usize = 5;
 
 /// What became of one value.
 #[derive(Clone, Copy)]
@@ -134,24 +178,16 @@ impl<'h> Part<'h> {
         failed: &FxHashMap<&Value, usize>,
     ) -> Result<(), Broken> {
         let Some(life) = self.lives.get_mut(value) else {
-            return Err(match failed.get(value) {
-                Some(&put) => {
-                    let reason = format!("{value} was dequeued, although enqueueing it had failed");
-                    Broken("aborted-read", vec![put, take.0], reason)
-                }
-                None => {
-                    let reason = format!("{value} was dequeued, but nobody enqueued it");
-                    Broken("fabricated-value", vec![take.0], reason)
-                }
-            });
+            let claim = format!("{value} was dequeued");
+            return Err(Broken::nowhere(value, take.0, failed.get(value).copied(), &claim));
         };
         if let Some((other, ..)) = life.taken {
             let reason = format!("{value} was dequeued twice");
-            return Err(Broken("duplicated", vec![life.enqueue, other, take.0], reason));
+            return Err(Broken::new("duplicated-value", vec![life.enqueue, other, take.0], reason));
         }
         if take.2 < life.put.0 {
             let reason = format!("{value} was dequeued before it was enqueued");
-            return Err(Broken("future-read", vec![life.enqueue, take.0], reason));
+            return Err(Broken::new("future-read", vec![life.enqueue, take.0], reason));
         }
         life.taken = Some(take);
         Ok(())
@@ -178,7 +214,11 @@ impl<'h> Part<'h> {
             {
                 let reason = "a value was dequeued before another one was, which had been enqueued before it"
                     .to_string();
-                return Err(Broken("reordered", vec![older.enqueue, life.enqueue, taken.0, late.0], reason));
+                return Err(Broken::new(
+                    "reordered-values",
+                    vec![older.enqueue, life.enqueue, taken.0, late.0],
+                    reason,
+                ));
             }
         }
         Ok(())
@@ -195,7 +235,7 @@ impl<'h> Part<'h> {
             Some((life, taken)) => {
                 let reason =
                     "a value was never dequeued, although one that was enqueued after it was".to_string();
-                Err(Broken("lost-update", vec![oldest.enqueue, life.enqueue, taken.0], reason))
+                Err(Broken::new("lost-value", vec![oldest.enqueue, life.enqueue, taken.0], reason))
             }
         }
     }
@@ -231,7 +271,7 @@ impl<'h> Part<'h> {
                 let places = there.flat_map(|life| [Some(life.enqueue), life.taken.map(|(take, ..)| take)]);
                 let reason = "a dequeue found nothing, although at every instant of it some value was there";
                 let places = std::iter::once(place).chain(places.flatten()).collect();
-                return Err(Broken("false-empty", places, reason.to_string()));
+                return Err(Broken::new("false-empty", places, reason.to_string()));
             }
         }
         Ok(())
@@ -282,14 +322,5 @@ impl Object for Fifo {
             (_, OpEnd::Info) => Some(Call::Took),
             _ => Some(Call::Dequeue(Some(op.output.clone()).filter(|value| !value.is_null()))),
         })
-    }
-}
-
-fn searched(history: &History, ops: &[(usize, &Op)], budget: &Budget) -> Result<(), Trouble> {
-    let ops = ops.iter().map(|&(_, op)| op.clone()).collect();
-    let part = History { ops, end_ns: history.end_ns, ..History::default() };
-    match General::new("queue", Fifo).check(&part, budget) {
-        Verdict::Valid => Ok(()),
-        verdict => Err(Trouble::Searched(verdict)),
     }
 }

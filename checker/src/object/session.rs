@@ -11,7 +11,10 @@
 //! p0 |-write()=2-|  |-read()=1-|     invalid: its own write is not there
 //! ```
 //!
-//! Nothing is asked across processes: stale reads of others' writes are no fault here. Indefinite operations
+//! [`Sessions`] goes by such versions; [`ValueSessions`] does without them where every value is written once, and
+//! asks besides that *others* see a process's writes in its order, and behind what it had read.
+//!
+//! Nothing else is asked across processes: stale reads of others' writes are no fault here. Indefinite operations
 //! tell nothing.
 //!
 //! ```
@@ -28,10 +31,13 @@
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
+mod values;
+
 use rustc_hash::FxHashMap;
 
 use super::{Broken, Trouble, by_key, foreign};
 use crate::{Budget, Checker, History, KeyVerdict, Op, OpEnd, Process, Verdict};
+pub use values::ValueSessions;
 
 /// Does every process, key by key, get the four session guarantees? Exact for given versions, O(n).
 ///
@@ -89,7 +95,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
                     "process {} {verb} version {version}, although it had met version {known} before",
                     op.process
                 );
-                return Err(Broken(name, vec![by, place], reason).into());
+                return Err(Broken::new(name, vec![by, place], reason).into());
             }
         }
         let highest = if is_write { &mut session.written } else { &mut session.read };

@@ -21,11 +21,11 @@
 //! ",
 //! )?;
 //! let Verdict::Invalid { anomalies } = GrowSet.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("lost-update", &[0, 4][..]));
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("lost-element", &[0, 4][..]));
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::grow::{Growing, Item, Stage};
@@ -35,8 +35,8 @@ use crate::{Budget, Checker, History, KeyVerdict, Op, Verdict};
 /// Is the history, key by key, one of linearizable sets that only grow? Exact; takes time in proportion to all
 /// that was read.
 ///
-/// Anomalies: `fabricated-value`, `aborted-read`, `duplicate-element`, `incomparable-reads` (each of two reads
-/// shows what the other misses), `lost-update`, `stale-read`, `future-read`.
+/// Anomalies: `fabricated-value`, `aborted-read`, `duplicated-element`, `incomparable-reads` (each of two reads
+/// shows what the other misses), `value-of-another-key`, `lost-element`, `stale-read`, `future-read`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GrowSet;
 
@@ -61,7 +61,7 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
     // Each element with the number of the read that showed it last.
     let mut shown: FxHashMap<&Value, usize> = FxHashMap::default();
     let mut stages = vec![Stage::default()];
-    let mut before: Option<(Item, &[Value])> = None;
+    let mut before: Option<(Item<'_>, &[Value])> = None;
     for (number, (read, elements)) in reads.into_iter().enumerate() {
         let (known, mut again) = (shown.len(), 0);
         let mut fresh = Vec::new();
@@ -69,8 +69,8 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
             match shown.insert(element, number) {
                 None => fresh.push(growing.seen(element, read)?),
                 Some(last) if last == number => {
-                    let reason = format!("a read showed {element} twice");
-                    return Err(Broken("duplicate-element", vec![read.place], reason).into());
+                    let reason = format!("{} showed {element} twice", read.read());
+                    return Err(Broken::new("duplicated-element", vec![read.place], reason).into());
                 }
                 Some(_) => again += 1,
             }
@@ -79,11 +79,17 @@ fn judge(ops: &[(usize, &Op)]) -> Result<(), Trouble> {
             && let Some((other, smaller)) = before
         {
             let missed = smaller.iter().find(|&element| shown.get(element) != Some(&number));
+            let there: FxHashSet<&Value> = smaller.iter().collect();
+            let other_missed = elements.iter().find(|&element| !there.contains(element));
+            let text = |element: Option<&Value>| element.unwrap_or(&Value::Null).to_string();
             let reason = format!(
-                "a read missed {}, and another one that showed it missed what this one showed",
-                missed.unwrap_or(&Value::Null)
+                "{} showed {} and missed {}, and {} showed the latter and missed the former",
+                read.read(),
+                text(other_missed),
+                text(missed),
+                other.read()
             );
-            return Err(Broken("incomparable-reads", vec![other.place, read.place], reason).into());
+            return Err(Broken::new("incomparable-reads", vec![other.place, read.place], reason).into());
         }
         if !fresh.is_empty() {
             stages.push(Stage { updates: fresh, reads: Vec::new() });

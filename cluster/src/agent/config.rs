@@ -87,6 +87,12 @@ impl Timing {
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
+
+    /// How long a heartbeat waits for replicas, milliseconds: a lease that is long because links are slow must
+    /// not be lost to a wait that is short.
+    pub fn beat_wait_ms(&self) -> u64 {
+        self.renew_ms.max(self.lease_ms / 4).max(50)
+    }
 }
 
 /// Why an agent cannot start.

@@ -180,7 +180,7 @@ pub async fn beat(
 async fn beat_once(link: &mut RedisLink, epoch: u64, timing: &Timing) -> Option<u32> {
     let mut pipeline = pipe();
     pipeline.cmd("EVAL").arg(dataset::BEAT).arg(2).arg(dataset::EPOCH).arg(dataset::SEQ).arg(epoch);
-    pipeline.cmd("WAIT").arg(timing.wait_replicas).arg(timing.renew_ms.max(50));
+    pipeline.cmd("WAIT").arg(timing.wait_replicas).arg(timing.beat_wait_ms());
     let values = timeout(timing.lease(), link.pipeline(&pipeline)).await.ok()?.ok()?;
     match values.as_slice() {
         [Value::Int(1), Value::Int(replicas)] => u32::try_from(*replicas).ok(),

@@ -58,6 +58,26 @@ fn every_named_bug_is_found_and_the_same_seeds_without_it_are_clean() {
     }
 }
 
+/// `register` is judged event by event, `append` as a whole from time to time.
+#[test]
+fn a_run_that_is_to_stop_at_the_first_violation_does() {
+    for workload in ["register", "append"] {
+        let store = Store::new();
+        let flags = ["--target", "fake", "--workload", workload, "--time-limit", "6", "--rate", "800"];
+        let flags = [&flags[..], &["--seed", "3", "--stop-at-first"]].concat();
+        let done = store.run(&[&flags[..], &["--bug", "stale-read"]].concat());
+        assert_eq!(done.code, 1, "{workload}: {}", done.said());
+        let stopped = summary(&store.latest());
+        let why = stopped.cut_short.expect("it was cut short");
+        assert!(why.starts_with("stopped at the first violation"), "{why}");
+        assert!(stopped.counts.invoked < 2_400, "{workload}: {:?}", stopped.counts);
+        assert!(stopped.command.contains("--stop-at-first"), "{}", stopped.command);
+        let clean = store.run(&flags);
+        assert_eq!(clean.code, 0, "{workload}: {}", clean.said());
+        assert_eq!(summary(&store.latest()).cut_short, None);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_plan_byte_for_byte() {
     let plan = |seed: &str| shardstorm(&["plan", "--target", "fake", "--seed", seed]).stdout;
@@ -177,7 +197,7 @@ fn check_reads_other_tools_histories_and_is_lenient_when_asked() {
     assert!(lenient.code == 1 && lenient.stderr.contains("note"), "{}", lenient.said());
     let unknown = shardstorm(&["check", "--format", "xml", edn.to_str().unwrap()]);
     assert!(
-        unknown.code == 254 && unknown.stderr.contains("use lines, edn or etcd-log"),
+        unknown.code == 254 && unknown.stderr.contains("use one of lines, json, edn"),
         "{}",
         unknown.said()
     );

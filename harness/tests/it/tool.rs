@@ -1,5 +1,6 @@
 //! Running `shardstorm`, and reading what it leaves.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +42,18 @@ fn command(args: &[&str]) -> Command {
 /// Runs it to its end.
 pub fn shardstorm(args: &[&str]) -> Done {
     command(args).output().expect("shardstorm starts").into()
+}
+
+/// Runs it to its end, with these bytes on its standard input.
+pub fn shardstorm_fed(args: &[&str], input: &[u8]) -> Done {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("shardstorm starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // It may refuse the beginning and not wait for the rest.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("shardstorm ends").into()
 }
 
 /// Runs it to its end, with another current folder.

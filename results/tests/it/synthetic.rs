@@ -31,6 +31,7 @@ pub fn spec() -> RunSpec {
         lease_ms: 400,
         op_timeout_ms: 1000,
         converge_s: 20.0,
+        stop_at_first: false,
         capture: false,
         tls: false,
         authenticated: false,

@@ -5,13 +5,16 @@
 
 use serde_json::{Map, Value};
 
-use super::{Item, Names, event, function, kind};
+use super::{Found, Item, Names, Notes, event, function, kind};
 use crate::{Event, Process};
 
 /// Collections inside collections that are followed.
 const DEPTH_MAX: usize = 100;
 
-/// Where a form is not one.
+/// What a value is tagged with that is a key and the value under it.
+const TUPLE_TAG: &str = "jepsen.independent/tuple";
+
+/// Why a text is not a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slip {
     pub(super) what: String,
@@ -21,74 +24,116 @@ fn slip<T>(what: impl Into<String>) -> Result<T, Slip> {
     Err(Slip { what: what.into() })
 }
 
-/// The events of a text: maps one after another, or in one vector or list.
-pub(super) fn items(text: &str) -> Vec<Item> {
-    let mut reader = Reader::new(text);
-    let mut names = Names::default();
-    let mut items = Vec::new();
-    let mut inside: Option<char> = None;
-    loop {
-        if let Err(slip) = reader.skip_blank() {
-            items.push((reader.line, Err(slip.what)));
-            reader.skip_to_next_map();
-            continue;
-        }
-        let line = reader.line;
-        let Some(c) = reader.peek() else {
-            if let Some(close) = inside {
-                items.push((line, Err(format!("it breaks off: the history's `{close}` is missing"))));
-            }
-            return items;
-        };
-        match c {
-            '[' | '(' if inside.is_none() => {
-                inside = Some(if c == '[' { ']' } else { ')' });
-                reader.bump();
-            }
-            ']' | ')' | '}' => {
-                if inside != Some(c) {
-                    items.push((line, Err(format!("`{c}` closes nothing"))));
+/// Prefixes of one form that may end with a collection of their own, like `#_ {…} #_ {…}`.
+const CARRIED_MAX: u32 = 8;
+
+/// Events from the text of forms.
+#[derive(Default)]
+pub(super) struct Forms {
+    names: Names,
+    said_no_function: bool,
+    /// A prefix that waits for what it is about, and where it began.
+    carried: Option<(u64, String)>,
+    carries: u32,
+}
+
+impl Forms {
+    /// The text of one form or more that begins on this line.
+    pub(super) fn take(&mut self, line: u64, text: &str, items: &mut Vec<Item>, notes: &mut Notes) {
+        let joined = self.carried.take().map(|(line, before)| (line, before + "\n" + text));
+        let (line, text) = joined.as_ref().map_or((line, text), |(line, text)| (*line, text.as_str()));
+        let mut reader = Reader::new(text, line);
+        loop {
+            let begun = reader.skip_blank();
+            let line = reader.line;
+            reader.tuple_seen = false;
+            match begun.and_then(|()| reader.form()) {
+                Ok(Some(Value::Object(map))) => {
+                    let is_tuple = reader.tuple_seen;
+                    let item = self.event(line, map, is_tuple, notes);
+                    items.push(item);
                 }
-                inside = None;
-                reader.bump();
-            }
-            _ => {
-                let read = match reader.form() {
-                    Ok(Some(Value::Object(map))) => of_map(map, &mut names),
-                    Ok(Some(other)) => Err(format!("expected a map, found {other}")),
-                    Ok(None) => continue,
-                    Err(slip) => {
-                        reader.skip_to_next_map();
-                        Err(slip.what)
-                    }
-                };
-                items.push((line, read));
+                Ok(Some(other)) => items.push(Err((line, format!("expected a map, found {other}")))),
+                Ok(None) => break,
+                Err(_)
+                    if reader.rest.is_empty()
+                        && text.starts_with(['#', '^'])
+                        && self.carries < CARRIED_MAX =>
+                {
+                    self.carries += 1;
+                    self.carried = Some((line, text.to_string()));
+                    return;
+                }
+                Err(slip) => {
+                    items.push(Err((line, slip.what)));
+                    break;
+                }
             }
         }
+        self.carries = 0;
+    }
+
+    /// There is no more text.
+    pub(super) fn finish(&mut self, items: &mut Vec<Item>) {
+        if let Some((line, _)) = self.carried.take() {
+            items.push(Err((line, "it breaks off after a prefix".to_string())));
+        }
+    }
+
+    fn event(&mut self, line: u64, mut map: Map<String, Value>, is_tuple: bool, notes: &mut Notes) -> Item {
+        let wrong = |why: String| Err((line, why));
+        let process = match map.remove("process") {
+            Some(Value::Number(id)) if id.is_u64() => Some(Process::Client(id.as_u64().unwrap_or_default())),
+            Some(Value::String(name)) => Some(self.names.process(&name)),
+            Some(other) => return wrong(format!("its :process {other} is neither a number nor a name")),
+            None => None,
+        };
+        let named = map.remove("type").unwrap_or_default();
+        let Some(kind) = named.as_str().and_then(kind) else {
+            return wrong(format!("its :type {named} is none of :invoke, :ok, :fail, :info"));
+        };
+        let value = map.remove("value").unwrap_or_default();
+        let f = match map.remove("f") {
+            Some(Value::String(f)) => function(&f),
+            Some(other) => return wrong(format!("its :f {other} is not a name")),
+            None if is_transaction(&value) => {
+                if !std::mem::replace(&mut self.said_no_function, true) {
+                    notes.push(
+                        line,
+                        "events without a function whose values are those of transactions: taken for such",
+                    );
+                }
+                "txn".into()
+            }
+            None => return wrong("it has no :f".to_string()),
+        };
+        let is_nameless = process.is_none();
+        let mut event = event(process.unwrap_or(Process::Client(0)), kind, f, value);
+        event.key = map.remove("key").filter(|key| !key.is_null());
+        event.error = map.remove("error").filter(|error| !error.is_null()).map(|error| plain(&error).into());
+        event.time_ns = map.get("time").and_then(Value::as_u64).unwrap_or(0);
+        if is_tuple {
+            split_tuple(&mut event);
+        }
+        Ok(Found { line, event, is_nameless })
     }
 }
 
-fn of_map(mut map: Map<String, Value>, names: &mut Names) -> Result<Event, String> {
-    let process = match map.remove("process") {
-        Some(Value::Number(id)) if id.is_u64() => Process::Client(id.as_u64().unwrap_or_default()),
-        Some(Value::String(name)) => names.process(&name),
-        Some(other) => return Err(format!("its :process {other} is neither a number nor a name")),
-        None => return Err("it has no :process".to_string()),
-    };
-    let named = map.remove("type").unwrap_or_default();
-    let Some(kind) = named.as_str().and_then(kind) else {
-        return Err(format!("its :type {named} is none of :invoke, :ok, :fail, :info"));
-    };
-    let f = match map.remove("f") {
-        Some(Value::String(f)) => function(&f),
-        Some(other) => return Err(format!("its :f {other} is not a name")),
-        None => return Err("it has no :f".to_string()),
-    };
-    let mut event = event(process, kind, f, map.remove("value").unwrap_or_default());
-    event.key = map.remove("key").filter(|key| !key.is_null());
-    event.error = map.remove("error").filter(|error| !error.is_null()).map(|error| plain(&error).into());
-    event.time_ns = map.get("time").and_then(Value::as_u64).unwrap_or(0);
-    Ok(event)
+/// Operations `[function key value]`, one or more.
+fn is_transaction(value: &Value) -> bool {
+    let is_part = |part: &Value| part.as_array().is_some_and(|part| part.len() == 3 && part[0].is_string());
+    value.as_array().is_some_and(|parts| !parts.is_empty() && parts.iter().all(is_part))
+}
+
+/// Jepsen's independent keys: the value is `[key value]`.
+pub(super) fn split_tuple(event: &mut Event) {
+    if let Value::Array(pair) = &mut event.value
+        && let [key, value] = pair.as_mut_slice()
+    {
+        let (key, value) = (key.take(), value.take());
+        event.key = Some(key);
+        event.value = value;
+    }
 }
 
 /// Text as it is, anything else as JSON.
@@ -105,11 +150,14 @@ pub(super) struct Reader<'t> {
     /// Line, from 1.
     pub(super) line: u64,
     depth: usize,
+    /// Was there a value tagged as Jepsen's independent key and value?
+    pub(super) tuple_seen: bool,
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Reader { rest: text, line: 1, depth: 0 }
+    /// A reader of a text that begins on this line.
+    pub(super) fn new(text: &'t str, line: u64) -> Self {
+        Reader { rest: text, line, depth: 0, tuple_seen: false }
     }
 
     /// The next form; none at the end, or where a collection closes.
@@ -138,18 +186,6 @@ impl<'t> Reader<'t> {
         self.rest = &self.rest[c.len_utf8()..];
         self.line += u64::from(c == '\n');
         Some(c)
-    }
-
-    /// Past a slip, to where the next event seems to begin: a line that opens a map.
-    fn skip_to_next_map(&mut self) {
-        while let Some(at) = self.rest.find('\n') {
-            self.rest = &self.rest[at + 1..];
-            self.line += 1;
-            if self.rest.trim_start_matches([' ', '\t', ',']).starts_with(['{', '#']) {
-                return;
-            }
-        }
-        self.rest = "";
     }
 
     /// Past white space, commas, comments and what `#_` discards.
@@ -230,7 +266,7 @@ impl<'t> Reader<'t> {
                 Ok(Value::String(self.word().to_string()))
             }
             Some(c) if c.is_alphabetic() => {
-                self.word();
+                self.tuple_seen |= self.word() == TUPLE_TAG;
                 self.must_form("what a tag is about")
             }
             Some(c) => slip(format!("`#{c}` is not EDN")),

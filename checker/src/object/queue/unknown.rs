@@ -137,7 +137,7 @@ fn overtaken(part: &Part<'_>, left: &[Left]) -> Option<Broken> {
     let unknown = part.unknown_takes.iter().take(number).map(|&(place, _)| place);
     let gone = left[..number].iter().rev().map(|left| left.enqueue);
     let places = [last.enqueue, overtaking.enqueue].into_iter().chain(take).chain(gone).chain(unknown);
-    Some(Broken("lost-update", places.collect(), reason))
+    Some(Broken::new("lost-value", places.collect(), reason))
 }
 
 fn never_empty(part: &Part<'_>, left: &[Left], (place, _, ret): (usize, u64, u64)) -> Broken {
@@ -147,7 +147,7 @@ fn never_empty(part: &Part<'_>, left: &[Left], (place, _, ret): (usize, u64, u64
     let places = std::iter::once(place).chain(there.iter().map(|left| left.enqueue)).chain(unknown);
     let reason = "a dequeue found nothing, although at every instant of it some value was there that no dequeue, known \
                   or unknown, can have taken";
-    Broken("false-empty", places.collect(), reason.to_string())
+    Broken::new("false-empty", places.collect(), reason.to_string())
 }
 
 fn instants(part: &Part<'_>, left: &[Left]) -> Instants {
