@@ -12,9 +12,11 @@
 //!   do and how often they were used, not one by one; those whose value nobody wants any more are forgotten;
 //! - a configuration is dropped when another one can do all that it can.
 //!
-//! Indefinite operations, which never return, still multiply configurations. So there are three ways to go:
+//! Indefinite operations, which never return, still multiply configurations. So there are four ways to go:
 //! - [`Mode::Relaxed`] lets them take effect any number of times, and explains a mismatch by any write that
 //!   might have gone unseen. If no configuration survives that, there is no legal order.
+//! - [`Mode::Late`] does so up to some position, and counts from there on: what it allows is still more than there
+//!   is, and less than that, where indefinite operations run out within a short time.
 //! - [`Mode::Beam`] counts their uses, but keeps only the most promising configurations. If one survives, there
 //!   is a legal order.
 //! - [`Mode::Exact`] counts their uses and keeps all: an answer either way, if the budget lasts.
@@ -53,10 +55,19 @@ const SURVIVORS_PER_BEAM: usize = 4;
 pub enum Mode {
     /// More than there are.
     Relaxed,
+    /// More than there are up to this position; from then on no others than could come of those.
+    Late(u64),
     /// So many at most, and more for a while where none survive.
     Beam(usize),
     /// All and no others.
     Exact,
+}
+
+impl Mode {
+    /// Is more allowed than there is?
+    fn is_relaxed(self) -> bool {
+        matches!(self, Mode::Relaxed | Mode::Late(_))
+    }
 }
 
 /// What a pass found.
@@ -135,9 +146,9 @@ pub fn pass(entries: &[Entry<RegisterCall>], mode: Mode, budget: &Budget) -> Rep
     Pass::new(entries, mode, budget, None).report()
 }
 
-/// One pass that remembers how each configuration came about; not for [`Mode::Relaxed`].
+/// One pass that remembers how each configuration came about; a relaxed one does not.
 pub fn pass_with_order(entries: &[Entry<RegisterCall>], mode: Mode, budget: &Budget) -> Report {
-    let trail = (mode != Mode::Relaxed).then(Trail::default);
+    let trail = (!mode.is_relaxed()).then(Trail::default);
     Pass::new(entries, mode, budget, trail).report()
 }
 
@@ -181,7 +192,7 @@ impl<'e> Pass<'e> {
             meter: Meter::new(budget),
             configs: vec![Config::default()],
             open: Open::new(entries),
-            infos: Infos::new(entries, mode == Mode::Relaxed),
+            infos: Infos::new(entries, mode.is_relaxed()),
             trail,
             shown: expand::shown(entries, values_len(entries)),
             complete: true,
@@ -189,7 +200,7 @@ impl<'e> Pass<'e> {
             furthest: (0, None),
             retry: match mode {
                 Mode::Beam(width) => Some(Retry::new(width)),
-                Mode::Relaxed | Mode::Exact => None,
+                Mode::Relaxed | Mode::Late(_) | Mode::Exact => None,
             },
         }
     }
@@ -214,8 +225,9 @@ impl<'e> Pass<'e> {
             bytes: self.meter.bytes_peak(),
             survived: self.furthest.0,
             last: self.furthest.1,
-            complete: self.complete || self.mode == Mode::Relaxed,
-            relaxed: self.mode == Mode::Relaxed,
+            // A beam that came again is no picture of everything, unless it ended for want of survivors.
+            complete: self.complete && (ended_by.is_none() || self.retry.is_none()),
+            relaxed: self.mode.is_relaxed(),
             at,
             open: self.open.entries().collect(),
             order,
@@ -226,7 +238,7 @@ impl<'e> Pass<'e> {
         let inexact = |entry: &Entry<RegisterCall>| {
             entry.is_optional() || matches!(entry.call, RegisterCall::Differs(_))
         };
-        self.mode != Mode::Relaxed || !self.entries.iter().any(inexact)
+        !self.mode.is_relaxed() || !self.entries.iter().any(inexact)
     }
 
     /// Goes over the calls and returns in order.
@@ -237,6 +249,9 @@ impl<'e> Pass<'e> {
         let mut next = 0;
         while let Some(&(position, i)) = edges.get(next) {
             self.keep_picture(next);
+            if let Mode::Late(begin) = self.mode {
+                self.infos.unlimited &= position < begin;
+            }
             if position == self.entries[i].inv {
                 self.call(i).map_err(|by| (End::Budget(by), i))?;
             } else if let Err(end) = self.give_back(i) {

@@ -3,7 +3,7 @@
 use super::config::{Antichain, Config};
 use super::open::Slots;
 use super::wants::{Wants, is_left};
-use super::{End, Mode, Pass, SURVIVORS_PER_BEAM, VISITS_PER_BEAM, settle};
+use super::{End, Pass, SURVIVORS_PER_BEAM, VISITS_PER_BEAM, settle};
 use crate::model::Entry;
 use crate::model::register::{RegisterCall, ValueId};
 
@@ -224,7 +224,7 @@ impl Pass<'_> {
         let hidden = self.open.writes & !config.done;
         config.state = to;
         config.either |= hidden;
-        if self.mode == Mode::Relaxed && (hidden != 0 || self.infos.has_writes()) {
+        if self.infos.unlimited && (hidden != 0 || self.infos.has_writes()) {
             config.done |= self.open.mismatches;
         }
         settle(&self.open, self.trail.as_mut(), config);

@@ -23,6 +23,9 @@ const MOMENT_STATES: (u64, u64) = (8_192, 64);
 /// The same for depth-first search before the next beam.
 const DEPTH_STATES: (u64, u64) = (100_000, 64);
 
+/// How many events before the end of what is proven indefinite operations begin to be counted.
+const LATE_EVENTS: [u64; 3] = [128, 1_024, 8_192];
+
 /// Settles a partition within a budget.
 pub(crate) fn settle_within(entries: &[Entry<RegisterCall>], budget: &Budget) -> Settled {
     let mut race = Race::new(entries);
@@ -33,7 +36,8 @@ pub(crate) fn settle_within(entries: &[Entry<RegisterCall>], budget: &Budget) ->
     {
         return race.settled(budget);
     }
-    race.run(budget, |budget| widen(entries, budget), |budget| follow_all(entries, budget));
+    let proven = race.proven();
+    race.run(budget, |budget| widen(entries, budget), |budget| follow_all(entries, proven, budget));
     race.settled(budget)
 }
 
@@ -63,15 +67,26 @@ fn widen(entries: &[Entry<RegisterCall>], budget: Budget) -> impl Iterator<Item 
     depth.chain(std::iter::once_with(move || forward::pass(entries, Mode::Beam(BEAM_NEXT), &budget)))
 }
 
-/// More configurations than there are, and then exactly those; where they are too wide, depth-first search.
-fn follow_all(entries: &[Entry<RegisterCall>], budget: Budget) -> impl Iterator<Item = Report> {
+/// More configurations than there are, closer and closer to what there is: a no that indefinite operations could
+/// not help has mostly to do with the events just before the place to which an order is known. In the end exactly
+/// those there are. Where more are open than a pass can follow, depth-first search.
+fn follow_all(entries: &[Entry<RegisterCall>], proven: u64, budget: Budget) -> impl Iterator<Item = Report> {
     let depth = budget.clone();
-    let passes = [Mode::Relaxed, Mode::Exact].into_iter();
-    let passes = passes.map(move |mode| forward::pass(entries, mode, &budget));
     let too_wide = passes_are_too_wide(entries);
     let depth =
         too_wide.then(|| std::iter::once_with(move || linear::search_report(&Register, entries, &depth)));
+    let late = LATE_EVENTS.into_iter().map(move |events| Mode::Late(proven.saturating_sub(events)));
+    let modes = std::iter::once(Mode::Relaxed).chain(late).chain(std::iter::once(Mode::Exact));
+    let passes = modes.map(move |mode| forward::pass(entries, mode, &of_mode(mode, entries, &budget)));
     depth.into_iter().flatten().chain(passes)
+}
+
+/// What lies between relaxed and exact is only tried for some time.
+fn of_mode(mode: Mode, entries: &[Entry<RegisterCall>], budget: &Budget) -> Budget {
+    match mode {
+        Mode::Late(_) => at_most(DEPTH_STATES, entries, budget),
+        _ => budget.clone(),
+    }
 }
 
 /// Are more operations open at some time than a pass can follow?

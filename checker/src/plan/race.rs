@@ -42,6 +42,12 @@ impl<'e, C> Race<'e, C> {
         self.reports.iter().find_map(Report::legal)
     }
 
+    /// The position up to which an order is known, after the searches so far.
+    pub(crate) fn proven(&self) -> u64 {
+        let exact = self.reports.iter().filter(|report| !report.relaxed);
+        exact.filter_map(|report| report.last).map(|i| self.entries[i].ret).max().unwrap_or(0)
+    }
+
     fn spent(&self) -> u64 {
         self.reports.iter().map(|report| report.states).sum()
     }
@@ -98,7 +104,7 @@ impl<'e, C> Race<'e, C> {
     fn undecided(&self, budget: &Budget) -> Settled {
         let exact = || self.reports.iter().filter(|report| !report.relaxed);
         let proven = exact().max_by_key(|report| report.survived);
-        let stopped = exact().rfind(|report| report.complete).or(self.reports.last());
+        let stopped = exact().rfind(|report| report.complete).or(proven);
         let ret = |place: Option<usize>| place.map_or(0, |i| self.entries[i].ret);
         let deepest = proven.map_or(Deepest::default(), |report| self.deepest(report));
         let ended_by = match stopped.and_then(|report| report.ended_by) {
@@ -108,11 +114,14 @@ impl<'e, C> Race<'e, C> {
             None => EndedBy::Bytes,
         };
         let open = stopped.map_or(&[][..], |report| &report.open);
+        // A beam may have gone back behind what it had survived.
+        let begin = ret(stopped.and_then(|report| report.last));
+        let end = ret(stopped.and_then(|report| report.at));
         let undecided = Undecided {
             proven_until: proven.and_then(|report| report.last).map(|i| self.entries[i].ret),
             proven_ops: deepest.placed,
             definite_ops: deepest.definite,
-            window: (ret(stopped.and_then(|r| r.last)), ret(stopped.and_then(|r| r.at))),
+            window: (begin.min(end), begin.max(end)),
             open: open.iter().map(|&i| self.entries[i].op).collect(),
             states: self.spent(),
             bytes: self.reports.iter().map(|report| report.bytes).max().unwrap_or(0),

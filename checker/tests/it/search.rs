@@ -71,6 +71,28 @@ fn until(entries: &[Entry<RegisterCall>], end: u64) -> Vec<Entry<RegisterCall>> 
 }
 
 #[test]
+fn counting_late_is_between_relaxed_and_exact() {
+    let (mut relaxed, mut late, mut illegal) = (0, 0, 0);
+    for seed in 0..count() {
+        let history = history(small(seed, false), seed);
+        let part = part(&history);
+        let expected = oracle::linearizable(&history);
+        let says_no = |mode| {
+            let report = forward::pass(&part.entries, mode, &Budget::default());
+            let no = matches!(report.found, Forward::Impossible { .. });
+            assert!(!no || !expected, "{mode:?}, seed {seed}\n{}", picture(&history));
+            assert!(report.legal() != Some(true) || expected, "{mode:?}, seed {seed}");
+            u64::from(no)
+        };
+        relaxed += says_no(Mode::Relaxed);
+        late += says_no(Mode::Late(seed % 12));
+        illegal += u64::from(!expected);
+    }
+    println!("{relaxed} by relaxing, {late} by relaxing for some time, of {illegal}");
+    assert!(relaxed < late && late <= illegal, "{relaxed}, {late}, {illegal}");
+}
+
+#[test]
 fn a_beam_of_one_finds_orders_that_hold_and_comes_again_when_it_dies() {
     let mut found = 0;
     for seed in 0..count() / 20 {
@@ -211,8 +233,10 @@ fn all_say(drawing: &str, expected: bool) {
         let legal = forward::pass(&part.entries, mode, &Budget::default()).legal();
         assert_eq!(legal, Some(expected), "{mode:?}\n{drawing}");
     }
-    let relaxed = forward::pass(&part.entries, Mode::Relaxed, &Budget::default()).found;
-    assert!(!expected || matches!(relaxed, Forward::Possible { .. }), "{drawing}");
+    for mode in [Mode::Relaxed, Mode::Late(3), Mode::Late(9)] {
+        let relaxed = forward::pass(&part.entries, mode, &Budget::default()).found;
+        assert!(!expected || matches!(relaxed, Forward::Possible { .. }), "{mode:?}\n{drawing}");
+    }
     assert_eq!(plan::by_search(&part, &Budget::default()) == Decision::Legal, expected, "{drawing}");
     assert_eq!(local::pass(&Register, &part.entries, &[NULL], &Budget::default()).legal(), Some(expected));
 }
