@@ -283,13 +283,13 @@ impl Line {
         place: usize,
         mismatch: Mismatch,
     ) -> bool {
-        if self.places.get(place + 1).is_some_and(|next| !next.begins) {
-            return false;
-        }
-        let in_time = self.reach[place].called <= mismatch.ret;
-        (in_time && self.insert_unseen(groups, place, mismatch))
-            || (in_time && self.bring_forward(mismatches, place, mismatch))
-            || self.put_behind(mismatches, place)
+        // Nothing comes between a value and the compare-and-set that replaced it.
+        let is_free = self.places.get(place + 1).is_none_or(|next| next.begins);
+        let in_time = is_free && self.reach[place].called <= mismatch.ret;
+        let helps = in_time
+            && (self.insert_unseen(groups, place, mismatch)
+                || self.bring_forward(mismatches, place, mismatch));
+        helps || self.put_behind(mismatches, place)
     }
 
     /// Lets an indefinite write that nobody saw explain the mismatch.
@@ -337,20 +337,20 @@ impl Line {
 
     /// Moves a block that comes before that of `place` behind it.
     fn put_behind(&mut self, mismatches: &Mismatches, place: usize) -> bool {
-        let next = place + 1;
-        let own = (0..next).rev().find(|&i| self.places[i].begins).unwrap_or(0);
+        let own = (0..=place).rev().find(|&i| self.places[i].begins).unwrap_or(0);
+        let end = self.end_of(own);
         let begins = |&i: &usize| self.places[i].begins;
         let starts: Vec<usize> = (1..own).rev().take(WINDOW).filter(begins).take(TRIES).collect();
         starts.into_iter().any(|start| {
             let len = self.end_of(start) - start;
-            self.places[start..next].rotate_left(len);
-            let helps = self.look_again(mismatches, start, next - len, next + 1);
+            self.places[start..end].rotate_left(len);
+            let helps = self.look_again(mismatches, start, place - len, end);
             if !helps {
-                self.places[start..next].rotate_right(len);
-                self.refresh(start, next);
+                self.places[start..end].rotate_right(len);
+                self.refresh(start, end);
                 self.reach.truncate(start);
                 // It went so far before.
-                let _ = self.advance(mismatches, next);
+                let _ = self.advance(mismatches, place + 1);
             }
             helps
         })
