@@ -62,15 +62,15 @@ const EMPTY: Group = Group { writer: NONE, read_min: NONE, read_max: NONE, succ:
 
 /// Decides one partition; `values_len` is one more than the largest value number.
 pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
-    let solved = match Solved::new(entries, values_len) {
+    let Solved { groups, zones } = match Solved::new(entries, values_len) {
         Ok(solved) => solved,
         Err(answer) => return answer,
     };
     let mismatches = entries.iter().any(|entry| matches!(entry.call, RegisterCall::Differs(_)));
-    if !mismatches || observe::fits(&solved.groups, &solved.blocks) {
+    if !mismatches || observe::fits(&groups, zones) {
         return Unique::Legal;
     }
-    match clash::denied(&solved.groups) {
+    match clash::denied(&groups) {
         Err(proof) => Unique::Illegal(proof),
         Ok(()) => Unique::Undecided,
     }
@@ -80,21 +80,21 @@ pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
 /// never took effect.
 pub fn witness(entries: &[Entry<RegisterCall>], values_len: usize) -> Option<Vec<usize>> {
     let solved = Solved::new(entries, values_len).ok()?;
-    observe::order(&solved.groups, &solved.blocks)
+    observe::order(&solved.groups, &solved.zones.into_blocks())
 }
 
 /// What holds without mismatches.
 struct Solved<'e> {
     groups: Groups<'e>,
-    blocks: Vec<zone::Block>,
+    zones: zone::Zones,
 }
 
 impl<'e> Solved<'e> {
     fn new(entries: &'e [Entry<RegisterCall>], values_len: usize) -> Result<Self, Unique> {
         let mut groups = Groups::new(entries, values_len).ok_or(Unique::NotUnique)?;
         groups.seen().and_then(|()| groups.link()).map_err(Unique::Illegal)?;
-        let blocks = zone::blocks(&groups).map_err(Unique::Illegal)?;
-        Ok(Solved { groups, blocks })
+        let zones = zone::Zones::new(&groups).map_err(Unique::Illegal)?;
+        Ok(Solved { groups, zones })
     }
 }
 

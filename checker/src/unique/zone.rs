@@ -29,33 +29,51 @@ pub(super) struct Block {
     pub(super) at: u64,
 }
 
-/// Every needed chain, in an order in which they can follow each other.
-pub(super) fn blocks(groups: &Groups<'_>) -> Result<Vec<Block>, Proof> {
-    let (mut forward, backward) = zones(groups)?;
-    forward.sort_unstable_by_key(|zone| zone.ret_min);
-    for pair in forward.windows(2) {
-        if pair[1].ret_min < pair[0].inv_max {
-            return Err(torn(groups, pair[0], pair[1]));
-        }
-    }
-    let mut blocks: Vec<Block> = Vec::with_capacity(forward.len() + backward.len());
-    for zone in backward {
-        // The last forward zone that begins at or before the end of this one: only it can cover that end.
-        let next = forward.partition_point(|outer| outer.ret_min < zone.ret_min);
-        let at = match next.checked_sub(1).map(|i| forward[i]) {
-            Some(outer) if zone.ret_min < outer.inv_max => {
-                if outer.ret_min < zone.inv_max {
-                    return Err(torn(groups, outer, zone));
-                }
-                outer.ret_min
+/// The zones of all needed chains, none of which clash.
+pub(super) struct Zones {
+    /// By `ret_min`, disjoint.
+    forward: Vec<Zone>,
+    backward: Vec<Zone>,
+}
+
+impl Zones {
+    pub(super) fn new(groups: &Groups<'_>) -> Result<Self, Proof> {
+        let (mut forward, backward) = zones(groups)?;
+        forward.sort_unstable_by_key(|zone| zone.ret_min);
+        for pair in forward.windows(2) {
+            if pair[1].ret_min < pair[0].inv_max {
+                return Err(torn(groups, pair[0], pair[1]));
             }
-            _ => zone.ret_min,
-        };
-        blocks.push(Block { zone, at });
+        }
+        let zones = Zones { forward, backward };
+        for zone in &zones.backward {
+            match zones.cover(zone) {
+                Some(outer) if outer.ret_min < zone.inv_max => return Err(torn(groups, outer, *zone)),
+                _ => {}
+            }
+        }
+        Ok(zones)
     }
-    blocks.extend(forward.into_iter().map(|zone| Block { zone, at: zone.ret_min }));
-    blocks.sort_unstable_by_key(|block| (block.at, block.zone.is_forward(), block.zone.ret_min));
-    Ok(blocks)
+
+    /// The forward zone that covers a backward zone's end. It is the last one that begins before that end.
+    fn cover(&self, backward: &Zone) -> Option<Zone> {
+        let next = self.forward.partition_point(|outer| outer.ret_min < backward.ret_min);
+        let outer = self.forward[next.checked_sub(1)?];
+        (backward.ret_min < outer.inv_max).then_some(outer)
+    }
+
+    /// Every chain, in an order in which they can follow each other.
+    pub(super) fn into_blocks(self) -> Vec<Block> {
+        let mut blocks: Vec<Block> = Vec::with_capacity(self.forward.len() + self.backward.len());
+        for zone in &self.backward {
+            // Before a forward zone that covers its end, as it began before that.
+            let at = self.cover(zone).map_or(zone.ret_min, |outer| outer.ret_min);
+            blocks.push(Block { zone: *zone, at });
+        }
+        blocks.extend(self.forward.into_iter().map(|zone| Block { zone, at: zone.ret_min }));
+        blocks.sort_unstable_by_key(|block| (block.at, block.zone.is_forward(), block.zone.ret_min));
+        blocks
+    }
 }
 
 /// Forward and backward zones; checks the order within each chain.

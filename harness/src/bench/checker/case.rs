@@ -39,6 +39,8 @@ pub enum Judge {
     Register,
     /// The general search on a plain model of a register.
     GeneralRegister,
+    /// The checker of texts by key.
+    Text,
     /// The general search on text under each key.
     GeneralText,
     /// The same without partitioning by key.

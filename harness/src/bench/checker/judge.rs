@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -10,7 +9,9 @@ use checker::general::General;
 use checker::history::formats::{self, Leniency};
 use checker::model::partitions;
 use checker::model::register::RegisterPart;
-use checker::{Budget, Checker, Event, History, Linearizable, Verdict, plan};
+use checker::object::text;
+use checker::{Budget, Checker, Event, History, Linearizable, Stop, Verdict, plan};
+use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,6 +23,9 @@ use super::soak;
 
 /// Wall time after which a case is not run another time.
 const TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Wall time that the last run has at least, before its search is ended.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What a case gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,26 +50,37 @@ pub fn measure(case: &Case) -> Result<Measured> {
     let events = events(&case.source)?;
     let events = if case.judge == Judge::GeneralStore { keys_as_values(events) } else { events };
     let history = History::from_events(events).with_context(|| case.name.clone())?;
-    let budget = Budget::default();
     let mut parts = Vec::new();
     let (verdict, cost) = match case.judge {
         Judge::Register => {
-            parts = register_parts(&history, &budget, repeat)?;
-            cost(repeat, || Linearizable.check(&history, &budget))
+            parts = register_parts(&history, &in_time(), repeat)?;
+            judged(Linearizable, &history, repeat)
         }
-        Judge::GeneralRegister => {
-            by_search(General::new("register", PlainRegister), &history, &budget, repeat)
-        }
-        Judge::GeneralText => by_search(General::new("text", Text), &history, &budget, repeat),
-        Judge::GeneralStore => by_search(General::new("store", Store), &history, &budget, repeat),
+        Judge::GeneralRegister => judged(General::new("register", PlainRegister), &history, repeat),
+        Judge::Text => judged(text::Text, &history, repeat),
+        Judge::GeneralText => judged(General::new("text", Text), &history, repeat),
+        Judge::GeneralStore => judged(General::new("store", Store), &history, repeat),
         Judge::Stream => unreachable!("measured above"),
     };
     let operations = history.ops.len() as u64;
     Ok(Measured { verdict: verdict.word().to_string(), operations, cost, parts, figures: Vec::new() })
 }
 
-fn by_search(checker: impl Checker, history: &History, budget: &Budget, repeat: Repeat) -> (Verdict, Cost) {
-    cost(repeat, || checker.check(history, budget))
+/// The usual memory, and an end in time: every run may take as long as the last one that is begun.
+fn in_time() -> Budget {
+    let stop = Stop::default();
+    let raised = stop.clone();
+    // Ends with the process.
+    std::thread::spawn(move || {
+        std::thread::sleep(TIME_MAX + SEARCH_TIME_MAX);
+        raised.raise();
+    });
+    Budget { stop, ..Budget::default() }
+}
+
+fn judged(checker: impl Checker, history: &History, repeat: Repeat) -> (Verdict, Cost) {
+    let budget = in_time();
+    cost(repeat, || checker.check(history, &budget))
 }
 
 /// Name of the part that makes numbers of keys and values.
@@ -104,16 +119,13 @@ pub fn events(source: &Source) -> Result<Vec<Event>> {
 
 /// A file's bytes, unpacked.
 fn read(path: &Path) -> Result<Vec<u8>> {
+    let packed = std::fs::read(path)?;
     if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(std::fs::read(path)?);
+        return Ok(packed);
     }
-    let mut unpacking = Command::new("gzip").arg("-dc").arg(path).stdout(Stdio::piped()).spawn()?;
     let mut bytes = Vec::new();
-    if let Some(mut output) = unpacking.stdout.take() {
-        output.read_to_end(&mut bytes)?;
-    }
-    let status = unpacking.wait()?;
-    if status.success() { Ok(bytes) } else { Err(anyhow!("gzip ended with {status}")) }
+    MultiGzDecoder::new(&packed[..]).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The same operations on one object: what was the key becomes part of argument and result.

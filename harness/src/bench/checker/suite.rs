@@ -47,10 +47,10 @@ fn of_file(folder: &Path, file: &str, valid: bool) -> Vec<Case> {
         "knossos-cas" => vec![case("knossos", Judge::Register, "register", Vec::new())],
         "generated" => vec![case("generated", Judge::Register, "register", of_generated(stem))],
         "kv-append" => vec![
-            case("kv", Judge::GeneralText, "kv", if stem == "c50-ok" { over(50.0) } else { Vec::new() }),
+            case("kv", Judge::Text, "kv", if stem == "c50-ok" { over(50.0) } else { Vec::new() }),
             case(
                 "kv-whole",
-                Judge::GeneralText,
+                Judge::Text,
                 "kv-whole",
                 if stem.starts_with("c10") { over(500.0) } else { Vec::new() },
             ),
