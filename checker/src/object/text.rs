@@ -130,18 +130,20 @@ fn text<'h>(op: &Op, value: &'h Value) -> Result<&'h str, Trouble> {
 fn judge(history: &History, ops: &[(usize, &Op)], budget: &Budget) -> Result<(), Trouble> {
     let calls = Calls::new(ops)?;
     let key = ops.first().map_or(&Value::Null, |(_, op)| &op.key);
-    let blocks = match decode::blocks(&calls) {
-        Ok(Some(blocks)) => blocks,
+    let (blocks, is_guess) = match decode::blocks(&calls) {
+        Ok(Some(cut)) => cut,
         Ok(None) => return searched(history, ops, "text", Strings, budget),
         Err(odd) => return Err(odd.told(history, key, &calls).into()),
     };
-    let Some(owners) = owner::owners(&calls, &blocks)? else {
-        return searched(history, ops, "text", Strings, budget);
+    let owners = match owner::owners(&calls, &blocks) {
+        Ok(Some(owners)) => owners,
+        Err(broken) if !is_guess => return Err(broken.into()),
+        _ => return searched(history, ops, "text", Strings, budget),
     };
     let part = owner::as_register(&calls, &blocks, &owners);
     match unique::check(&part.entries, part.values_len) {
         Unique::Legal => Ok(()),
-        Unique::Illegal(proof) if owners.is_forced => {
+        Unique::Illegal(proof) if owners.is_forced && !is_guess => {
             Err(tell::tell(history, key, part, &proof, &calls, &blocks))
         }
         _ => searched(history, ops, "text", Strings, budget),

@@ -22,10 +22,13 @@ use crate::sets::Members;
 use crate::simulated::{Shape, Simulated, history, shape};
 use crate::text::Words;
 
-/// An object and its checker; the histories by their shape and seed.
+/// A history by its shape and seed.
+type Make = Box<dyn Fn(&Shape, u64) -> History>;
+
+/// An object and its checker.
 struct Case {
     checker: Box<dyn Checker>,
-    make: Box<dyn Fn(&Shape, u64) -> History>,
+    make: Make,
     /// Are its values mere names, so that any others will do?
     has_names: bool,
 }

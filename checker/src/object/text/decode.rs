@@ -1,5 +1,6 @@
 //! Texts cut into the pieces of which they were made.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
@@ -30,9 +31,18 @@ pub(super) enum Odd<'h> {
     Disagree(Get<'h>, Get<'h>, usize),
 }
 
-/// Cuts all texts; none where one could be cut in more than one way.
-pub(super) fn blocks<'h>(calls: &Calls<'h>) -> Result<Option<Vec<Block<'h>>>, Odd<'h>> {
+/// Cuts all texts; none where one could be cut in more than one way, and no guess is a good one. Says also whether
+/// that took a guess: then the pieces may prove that a legal order exists, but not that there is none.
+pub(super) fn blocks<'h>(calls: &Calls<'h>) -> Result<Option<(Vec<Block<'h>>, bool)>, Odd<'h>> {
     let Some(words) = Words::new(calls) else { return Ok(None) };
+    let blocks = cut_all(&words, calls);
+    if words.is_guess.get() {
+        return Ok(blocks.unwrap_or_default().map(|blocks| (blocks, true)));
+    }
+    Ok(blocks?.map(|blocks| (blocks, false)))
+}
+
+fn cut_all<'h>(words: &Words<'h>, calls: &Calls<'h>) -> Result<Option<Vec<Block<'h>>>, Odd<'h>> {
     let mut order: Vec<usize> = (0..calls.gets.len()).collect();
     order.sort_by_key(|&i| (Reverse(calls.gets[i].text.len()), i));
     let mut blocks: Vec<Block<'h>> = Vec::new();
@@ -75,6 +85,8 @@ struct Words<'h> {
     pieces: Dictionary<'h>,
     /// The first piece behind the empty beginning, where that is certain.
     first: Option<&'h str>,
+    /// Was a text taken for that of a put that may have been another one?
+    is_guess: Cell<bool>,
 }
 
 /// In how many ways a text can begin.
@@ -95,8 +107,9 @@ impl<'h> Words<'h> {
         }
         let pieces = calls.updates.iter().filter(|update| !update.is_put).map(|update| update.text);
         let (puts, pieces) = (Dictionary::new(put_by.keys().copied()), Dictionary::new(pieces));
-        let mut words = Words { puts, pieces, put_by, first: None };
+        let mut words = Words { puts, pieces, put_by, first: None, is_guess: Cell::new(false) };
         words.find_first(calls);
+        words.is_guess.set(false);
         Some(words)
     }
 
@@ -126,6 +139,10 @@ impl<'h> Words<'h> {
             (true, []) => Cut::One(None),
             (false, &[put]) => Cut::One(Some(put)),
             (false, []) if !several => Cut::None,
+            (true, &[put]) => {
+                self.is_guess.set(true);
+                Cut::One(Some(put))
+            }
             _ => Cut::Several,
         }
     }
