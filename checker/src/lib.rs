@@ -32,8 +32,12 @@
 //! # How it is decided
 //! 1. [`unique`]: where no value is written twice, exactly and in O(n log n), at any concurrency and with any
 //!    number of indefinite operations. Workloads here write unique values for that reason.
-//! 2. [`linear`]: everything else, by a search whose memory is bounded by the budget. Past the budget the
-//!    answer is `Unknown`, never a guess.
+//! 2. [`forward`]: registers with repeated values, by what they may hold after each event. A narrow beam looks for
+//!    an order, a relaxed pass for a contradiction; where neither answers at once, both sides go on side by side.
+//! 3. [`linear`]: any other model, depth first, and with [`linear::local`] event by event.
+//!
+//! The searches keep within the [`Budget`]; past it the answer is `Unknown`, with what is proven until then and
+//! where it stopped ([`Undecided`]), never a guess.
 //!
 //! [`stream`] does the first while the run goes on, in memory bounded by what is live.
 //!

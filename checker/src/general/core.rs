@@ -14,6 +14,9 @@ use crate::forward::Forward;
 use crate::linear::local;
 use crate::model::{Entry, Model};
 
+/// Smaller cores are left with their beginning.
+const WINDOW_MIN: usize = 12;
+
 /// Most states in which a core may begin.
 const STARTS_MAX: usize = 64;
 
@@ -43,20 +46,12 @@ pub fn core<M: Model>(model: &M, entries: &[Entry<M::Call>], budget: &Budget) ->
     let prefix = cut_after(model, entries, end);
     let mut shrink = Shrink { model, budget: budget.clone(), starts: start.to_vec() };
     let mut core = Core { prefix_len: prefix.len(), entries: prefix, starts: start.to_vec(), from: None };
-    if let Some((position, states)) = local::states_at_rest(model, &core.entries, end, &budget)
-        && states.len() <= STARTS_MAX
-    {
-        // Indefinite operations from before may all still be unused: that allows more than there was.
-        let is_left = |entry: &&Entry<M::Call>| entry.inv > position || entry.is_optional();
-        let rest: Vec<Entry<M::Call>> = core.entries.iter().filter(is_left).cloned().collect();
-        let starts = std::mem::replace(&mut shrink.starts, states);
-        if rest.len() < core.entries.len() && shrink.illegal(&rest) {
-            core = Core { entries: rest, starts: shrink.starts.clone(), from: Some(position), ..core };
-        } else {
-            shrink.starts = starts;
-        }
-    }
+    let prefix = core.entries.clone();
     shrink.drop_pure(&mut core.entries);
+    // A core that is small enough to be shown is left with its beginning: it stands on its own.
+    if core.entries.len() >= WINDOW_MIN {
+        shrink.cut_before(&mut core, &prefix, end);
+    }
     Some(core)
 }
 
@@ -72,6 +67,29 @@ impl<M: Model> Shrink<'_, M> {
         let report = local::pass(self.model, entries, &self.starts, &self.budget);
         self.budget.states_max = self.budget.states_max.saturating_sub(report.states + entries.len() as u64);
         matches!(report.found, Forward::Impossible { .. })
+    }
+
+    /// Leaves out everything before the last time that nothing was open, if what stays is illegal from every state
+    /// the object may have been in then.
+    fn cut_before(&mut self, core: &mut Core<M>, prefix: &[Entry<M::Call>], end: u64) {
+        let Some((position, states)) = local::states_at_rest(self.model, prefix, end, &self.budget) else {
+            return;
+        };
+        if states.len() > STARTS_MAX {
+            return;
+        }
+        // Indefinite operations from before may all still be unused: that allows more than there was.
+        let is_left = |entry: &&Entry<M::Call>| entry.inv > position || entry.is_optional();
+        let mut rest: Vec<Entry<M::Call>> = prefix.iter().filter(is_left).cloned().collect();
+        let whole = std::mem::replace(&mut self.starts, states);
+        if rest.len() < core.entries.len() && self.illegal(&rest) {
+            self.drop_pure(&mut rest);
+            core.entries = rest;
+            core.starts = self.starts.clone();
+            core.from = Some(position);
+        } else {
+            self.starts = whole;
+        }
     }
 
     /// Leaves out pure operations, many at a time first, as long as what stays is illegal.
