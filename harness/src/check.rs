@@ -4,6 +4,7 @@ mod amounts;
 mod answer;
 mod input;
 mod models;
+mod stream;
 mod targets;
 
 use std::io::Write;
@@ -17,14 +18,13 @@ use checker::{Budget, History, Stop};
 use results::{Error, RunFolder};
 use serde_json::Value;
 
-pub use amounts::{bytes, duration};
+pub use amounts::{Alarm, bytes, duration};
 pub use models::describe;
 
 use crate::cli::{CheckArgs, ReportArgs};
 use crate::exit::{Exit, UsageError};
 use crate::judge::{Judged, Outcome, counts, judge};
 use crate::{exit_of, plan, tell};
-use amounts::Alarm;
 use answer::{Answer, Source, Spent};
 use models::{Model, Options};
 use targets::Target;
@@ -73,6 +73,8 @@ struct Wishes {
     budget: Budget,
     time_max: Option<Duration>,
     explain: bool,
+    stream: bool,
+    lag: Duration,
 }
 
 impl Wishes {
@@ -100,12 +102,15 @@ impl Wishes {
             budget,
             time_max: args.budget_time,
             explain: args.explain,
+            stream: args.stream,
+            lag: args.lag,
         })
     }
 
     fn judge(&self, target: &Target) -> Result<(Answer, String)> {
         match target {
             Target::Run(path) => self.judge_run(path),
+            Target::File(path) if self.stream => stream::judge(path, self),
             Target::File(path) => self.judge_file(path),
         }
     }
@@ -128,6 +133,10 @@ impl Wishes {
     }
 
     fn judge_run(&self, path: &Path) -> Result<(Answer, String)> {
+        if self.stream {
+            let file = path.join(results::layout::HISTORY);
+            return Err(UsageError(format!("--stream judges files: give {}", file.display())).into());
+        }
         let (budget, _alarm) = self.budget()?;
         let begun = Instant::now();
         let folder = RunFolder::open(path)?;
@@ -143,9 +152,9 @@ impl Wishes {
 
     fn judge_file(&self, path: &Path) -> Result<(Answer, String)> {
         let begun = Instant::now();
-        let mut contents = input::read(path, self.format, self.leniency)?;
-        let independent = self.split(&mut contents.history, path)?;
-        let history = &mut contents.history;
+        let (mut history, mut reading) = input::read(path, self.format, self.leniency)?;
+        let independent = self.split(&mut history, path)?;
+        let history = &mut history;
         let model = match self.model {
             Some(model) => model,
             None => {
@@ -154,23 +163,23 @@ impl Wishes {
         };
         let operations = counts(history);
         if operations.invoked == 0 {
-            contents.notes.push(Note { line: 1, what: "there are no operations in it".to_string() });
+            reading.notes.push(Note { line: 1, what: "there are no operations in it".to_string() });
         }
-        let checkers = model.prepare(history, &self.options, contents.events)?;
+        let checkers = model.prepare(history, &self.options, reading.events)?;
         let read_s = begun.elapsed().as_secs_f64();
         let (budget, _alarm) = self.budget()?;
         let begun = Instant::now();
         let keys = answer::answers(history, &checkers, &budget, self.explain);
         let source = Source {
-            format: contents.format.name(),
-            compression: contents.compression.name(),
+            format: reading.format.name(),
+            compression: reading.compression.name(),
             model: model.name,
             model_detected: self.model.is_none(),
             independent,
         };
         let spent = self.spent(read_s, begun, &budget);
         let name = path.display().to_string();
-        let answer = Answer::of_history(name, source, operations, keys, spent, contents.notes);
+        let answer = Answer::of_history(name, source, operations, keys, spent, reading.notes);
         let text = answer.text(history, self.explain);
         Ok((answer, text))
     }

@@ -116,6 +116,12 @@ pub struct RunArgs {
     /// Seconds after the last heal within which every shard must take writes again
     #[arg(long, default_value_t = 20.0, allow_negative_numbers = true)]
     pub converge: f64,
+    /// Most memory that searches may hold in judging before the answer is unknown
+    #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = crate::check::bytes)]
+    pub budget_memory: u64,
+    /// Longest time that judging may take before the answer is unknown
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = crate::check::duration)]
+    pub budget_time: std::time::Duration,
     /// Judge the history while it is recorded, and end the load at the first violation
     #[arg(long)]
     pub stop_at_first: bool,
@@ -191,6 +197,13 @@ pub struct CheckArgs {
     /// Key by key: what decided, an order that explains a yes, the operations that prove a no, drawn
     #[arg(long)]
     pub explain: bool,
+    /// Judge registers of unique values while they are read, in memory that does not grow with the history; ends
+    /// at the first contradiction
+    #[arg(long)]
+    pub stream: bool,
+    /// With --stream: time of the history within which calls end; those that do not by then count as open for good
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::check::duration)]
+    pub lag: std::time::Duration,
     /// A JSON object for each file, on a line (its fields: docs/histories.md)
     #[arg(long)]
     pub json: bool,

@@ -13,6 +13,7 @@ use results::writer::RunFile;
 use results::{Journal, RunFolder};
 use workloads::Workload;
 
+use crate::check::Alarm;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::judge::{Outcome, judge};
@@ -51,7 +52,10 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         story.outcome.error = Some(format!("failed to {}: {error:#}", story.phase.0));
     }
     story.enter("judge");
-    conclude(&folder, story)
+    let budget = Budget::of_bytes(args.budget_memory);
+    let _alarm =
+        Alarm::set(Some(args.budget_time), budget.stop.clone()).context("failed to start a thread")?;
+    conclude(&folder, story, &budget)
 }
 
 /// How far a run came, for its summary.
@@ -232,9 +236,9 @@ fn keep_faults_file(plan: &Plan, folder: &RunFolder) -> Result<Option<std::path:
 }
 
 /// Judges the folder, writes verdict and report, tells the user.
-fn conclude(folder: &RunFolder, story: Story) -> Result<Exit> {
+fn conclude(folder: &RunFolder, story: Story, budget: &Budget) -> Result<Exit> {
     let failed = story.outcome.error.clone();
-    let judged = match judge(folder, story.outcome, &Budget::default()) {
+    let judged = match judge(folder, story.outcome, budget) {
         Ok(mut judged) => {
             judged.summary.phases_s.push((story.phase.0.into(), story.phase.1.elapsed().as_secs_f64()));
             judged

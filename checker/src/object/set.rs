@@ -21,7 +21,7 @@
 //! ",
 //! )?;
 //! let Verdict::Invalid { anomalies } = GrowSet.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("lost-element", &[0, 4][..]));
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("lost-element", &[0, 2, 4][..]));
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 

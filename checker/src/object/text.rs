@@ -25,7 +25,7 @@
 //! ",
 //! )?;
 //! let Verdict::Invalid { anomalies } = Text.check(&history, &Budget::default()) else { panic!() };
-//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("stale-read", &[4, 6][..]));
+//! assert_eq!((anomalies[0].name.as_str(), &anomalies[0].ops[..]), ("stale-read", &[0, 2, 4, 6][..]));
 //! # Ok::<(), checker::history::sketch::SketchError>(())
 //! ```
 

@@ -244,7 +244,7 @@ impl Answer {
 
 impl KeyAnswer {
     /// What `checker` found about a key.
-    fn new(checker: &str, found: KeyVerdict) -> Self {
+    pub(super) fn new(checker: &str, found: KeyVerdict) -> Self {
         let verdict = found.verdict.word();
         let (anomalies, why) = match found.verdict {
             Verdict::Valid => (Vec::new(), Vec::new()),

@@ -1,13 +1,15 @@
 //! A history file as it comes: from disk or standard input, compressed or not, piece by piece.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
-use checker::History;
 use checker::history::HistoryBuilder;
 use checker::history::formats::{Ending, Format, Leniency, Note, Reader};
+use checker::{Event, History};
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -52,10 +54,8 @@ impl Compression {
     }
 }
 
-/// What was in a file.
-pub struct Contents {
-    /// The operations.
-    pub history: History,
+/// What a file was.
+pub struct Reading {
     /// In which form it was.
     pub format: Format,
     /// How it was packed.
@@ -66,31 +66,61 @@ pub struct Contents {
     pub notes: Vec<Note>,
 }
 
+/// What to do after an event.
+pub type Next = ControlFlow<()>;
+
 /// Reads the history in `path`, or standard input for `-`. No more of it is held than its operations and one
 /// piece.
-pub fn read(path: &Path, format: Option<Format>, leniency: Leniency) -> Result<Contents> {
+pub fn read(path: &Path, format: Option<Format>, leniency: Leniency) -> Result<(History, Reading)> {
+    let mut builder = HistoryBuilder::new();
+    let mut refused = None;
+    let reading = read_each(path, format, leniency, &mut |event| match builder.push(event) {
+        Ok(()) => Next::Continue(()),
+        Err(error) => {
+            refused = Some(error);
+            Next::Break(())
+        }
+    })?;
+    match refused {
+        Some(error) => Err(UsageError(format!("{}: {error}", path.display())).into()),
+        None => Ok((builder.finish(), reading)),
+    }
+}
+
+/// Hands every event in `path`, or in standard input for `-`, to `each`, until that breaks.
+pub fn read_each(
+    path: &Path,
+    format: Option<Format>,
+    leniency: Leniency,
+    each: &mut dyn FnMut(Event) -> Next,
+) -> Result<Reading> {
     let said = |why: String| UsageError(format!("{}: {why}", path.display()));
     let source: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin())
     } else {
         Box::new(File::open(path).map_err(|error| said(error.to_string()))?)
     };
-    read_from(source, format, leniency).map_err(|why| said(why).into())
+    read_from(source, format, leniency, each).map_err(|why| said(why).into())
 }
 
-fn read_from(source: Box<dyn Read>, format: Option<Format>, leniency: Leniency) -> Result<Contents, String> {
+fn read_from(
+    source: Box<dyn Read>,
+    format: Option<Format>,
+    leniency: Leniency,
+    each: &mut dyn FnMut(Event) -> Next,
+) -> Result<Reading, String> {
     let mut unpacked = Unpacked::new(source).map_err(|error| error.to_string())?;
     let mut reader = Reader::new(format, leniency);
-    let mut builder = HistoryBuilder::new();
-    let mut refused = None;
+    // A reader hands on what a piece holds in one go, wanted or not.
+    let wanted = Cell::new(true);
     let mut take = |event| {
-        if let Err(error) = builder.push(event) {
-            refused.get_or_insert(error.to_string());
+        if wanted.get() && each(event).is_break() {
+            wanted.set(false);
         }
     };
     let mut piece = vec![0; PIECE_BYTES];
     let mut broken = None;
-    loop {
+    while wanted.get() {
         match unpacked.read(&mut piece) {
             Ok(0) => break,
             Ok(length) => reader
@@ -104,13 +134,14 @@ fn read_from(source: Box<dyn Read>, format: Option<Format>, leniency: Leniency) 
             Err(error) => return Err(mend(&unpacked.describe(&error), leniency)),
         }
     }
-    let ending = reader.finish(&mut take).map_err(|error| mend(&error.to_string(), leniency))?;
-    if let Some(why) = refused {
-        return Err(why);
-    }
+    let ending = match (wanted.get(), reader.format()) {
+        // Half an event in the last piece is nobody's mistake.
+        (false, Some(format)) => Ending { format, events: 0, notes: Vec::new() },
+        _ => reader.finish(&mut take).map_err(|error| mend(&error.to_string(), leniency))?,
+    };
     let Ending { format, events, mut notes } = ending;
     notes.extend(broken.map(|what| Note { line: unpacked.lines, what }));
-    Ok(Contents { history: builder.finish(), format, compression: unpacked.compression, events, notes })
+    Ok(Reading { format, compression: unpacked.compression, events, notes })
 }
 
 fn mend(why: &str, leniency: Leniency) -> String {
@@ -276,8 +307,13 @@ mod tests {
         ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
     }
 
-    fn from(bytes: Vec<u8>, leniency: Leniency) -> Result<Contents, String> {
-        read_from(Box::new(io::Cursor::new(bytes)), None, leniency)
+    fn from(bytes: Vec<u8>, leniency: Leniency) -> Result<(usize, Reading), String> {
+        let mut events = 0;
+        let reading = read_from(Box::new(io::Cursor::new(bytes)), None, leniency, &mut |_| {
+            events += 1;
+            Next::Continue(())
+        })?;
+        Ok((events, reading))
     }
 
     #[test]
@@ -292,9 +328,8 @@ mod tests {
             (Compression::Zstd, [skipped.clone(), zstd(first), skipped, zstd(second)].concat()),
         ];
         for (compression, bytes) in cases {
-            let contents = from(bytes, Leniency::Strict).expect("whole");
-            assert_eq!((contents.compression, contents.events), (compression, 2));
-            assert_eq!(contents.history.ops.len(), 1);
+            let (events, reading) = from(bytes, Leniency::Strict).expect("whole");
+            assert_eq!((reading.compression, reading.events, events), (compression, 2, 2));
         }
     }
 
@@ -304,16 +339,15 @@ mod tests {
         for packed in [gzip(&long), zstd(&long), [zstd(TEXT), zstd(&long)].concat()] {
             for cut in [packed.len() - 1, packed.len() * 2 / 3, packed.len() - 5] {
                 let cut = packed[..cut].to_vec();
-                let why =
-                    from(cut.clone(), Leniency::Strict).map(|contents| contents.events).expect_err("cut");
+                let why = from(cut.clone(), Leniency::Strict).map(|(events, _)| events).expect_err("cut");
                 assert!(why.contains("breaks off") && why.contains("--lenient"), "{why}");
-                let contents = from(cut, Leniency::Lenient).expect("the rest");
+                let (events, reading) = from(cut, Leniency::Lenient).expect("the rest");
                 assert!(
-                    contents.notes.iter().any(|note| note.what.contains("breaks off")),
+                    reading.notes.iter().any(|note| note.what.contains("breaks off")),
                     "{:?}",
-                    contents.notes
+                    reading.notes
                 );
-                assert!(contents.events > 0);
+                assert!(events > 0);
             }
         }
     }

@@ -300,6 +300,46 @@ fn past_a_budget_the_answer_is_unknown_and_says_why() {
     assert_eq!(shardstorm(&["check", "--budget-memory", "64MiB", "--budget-time", "1m", &path]).code, 0);
 }
 
+/// Unique writes, each read back; `repeated` writes one value twice, `stale` reads an old one in the middle.
+fn long(rounds: u64, stale: bool, repeated: bool) -> String {
+    let mut text = String::new();
+    let mut say = |time: u64, kind: &str, f: &str, value: &str| {
+        text += &format!(
+            "{{\"process\":0,\"type\":\"{kind}\",\"f\":\"{f}\",\"value\":{value},\"time\":{time}000000}}\n"
+        );
+    };
+    for round in 1..=rounds {
+        let value = if repeated && round % 2 == 0 { round - 1 } else { round }.to_string();
+        let seen = if stale && round == rounds / 2 { (round - 1).to_string() } else { value.clone() };
+        say(4 * round, "invoke", "write", &value);
+        say(4 * round + 1, "ok", "write", &value);
+        say(4 * round + 2, "invoke", "read", "null");
+        say(4 * round + 3, "ok", "read", &seen);
+    }
+    text
+}
+
+#[test]
+fn a_history_of_any_length_is_judged_as_it_is_read() {
+    let store = Store::new();
+    let stream = |path: &str| shardstorm(&["check", "--stream", "--lag", "1s", "--json", path]);
+    let valid = stream(&file(&store, "valid.jsonl.gz", gzip(long(5_000, false, false).as_bytes())));
+    assert_eq!(valid.code, 0, "{}", valid.said());
+    assert_eq!(objects(&valid)[0]["operations"]["ok"], 10_000);
+    assert_eq!(objects(&valid)[0]["keys"][0]["engine"], "stream");
+    let stale = stream(&file(&store, "stale.jsonl", long(20_000, true, false)));
+    assert_eq!(stale.code, 1, "{}", stale.said());
+    let found = &objects(&stale)[0];
+    assert_eq!(found["keys"][0]["anomalies"][0]["name"], "lost-update");
+    let read = found["operations"]["invoked"].as_u64().expect("a number");
+    assert!((20_000..30_000).contains(&read), "it ends where the contradiction is: {read}");
+    let repeated = stream(&file(&store, "repeated.jsonl", long(100, false, true)));
+    assert!(repeated.code == 2 && repeated.stdout.contains("unique values"), "{}", repeated.said());
+    let path = file(&store, "queue.jsonl", long(1, false, false));
+    let queue = shardstorm(&["check", "--stream", "--model", "queue", &path]);
+    assert!(queue.code == 254 && queue.stderr.contains("--model register"), "{}", queue.said());
+}
+
 /// Histories of others with stated verdicts, where there is a copy of them.
 fn stated() -> Option<(PathBuf, BTreeMap<String, bool>)> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/histories")).to_path_buf();

@@ -81,6 +81,14 @@ impl Reader {
         }
     }
 
+    /// In which form the file is, once that is known.
+    pub fn format(&self) -> Option<Format> {
+        match &self.stage {
+            Stage::Head(_, named) => *named,
+            Stage::Body(source) => Some(source.format()),
+        }
+    }
+
     /// The file ends here.
     pub fn finish(mut self, each: &mut dyn FnMut(Event)) -> Result<Ending, FormatError> {
         if let Stage::Head(head, named) = &self.stage {
