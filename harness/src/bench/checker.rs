@@ -13,6 +13,7 @@ mod porcupine;
 mod report;
 mod soak;
 mod suite;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

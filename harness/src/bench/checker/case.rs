@@ -28,6 +28,11 @@ pub struct Case {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Source {
     Generated(Shape),
+    /// So many transactions on lists, one stale read among them if it is to be bad.
+    Transactions {
+        count: usize,
+        bad: bool,
+    },
     /// A file of any form that `check` reads.
     File(PathBuf),
 }
@@ -45,6 +50,8 @@ pub enum Judge {
     GeneralText,
     /// The same without partitioning by key.
     GeneralStore,
+    /// The checker of transactions on lists.
+    ListAppend,
     /// The register checker event by event.
     Stream,
 }

@@ -8,7 +8,7 @@ const LONG: u64 = 5_000_000;
 
 /// The cases to measure: a few that are over within a minute, or all.
 pub fn cases(all: bool) -> Vec<Case> {
-    let every = [unique(), keys(), repeated(), general(), stream()].concat();
+    let every = [unique(), keys(), repeated(), general(), transactions(), stream()].concat();
     every.into_iter().filter(|(is_quick, _)| all || *is_quick).map(|(_, case)| case).collect()
 }
 
@@ -150,6 +150,28 @@ fn general() -> Vec<Row> {
     sizes.map(row).to_vec()
 }
 
+/// List-append transactions.
+fn transactions() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (count, cpu_ms) in [(100_000, 100.0), (1_000_000, 1_000.0)] {
+        for bad in [false, true] {
+            let end = if bad { "bad" } else { "ok" };
+            let case = Case {
+                name: format!("transactions/list-append/n{}/{end}", short(count as u64)),
+                group: "transactions".to_string(),
+                source: Source::Transactions { count, bad },
+                judge: Judge::ListAppend,
+                porcupine: None,
+                valid: Some(!bad),
+                targets: vec![Target::CpuMs(cpu_ms), Target::BytesPerOp(400.0)],
+                runs: 5,
+            };
+            rows.push((count == 100_000, case));
+        }
+    }
+    rows
+}
+
 /// The same registers event by event.
 fn stream() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -185,8 +207,12 @@ mod tests {
         let names: HashSet<&str> = all.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
         for case in cases(false) {
-            let Source::Generated(shape) = case.source else { panic!("{}: a file", case.name) };
-            assert!(shape.ops <= 1_000_000, "{}", case.name);
+            let size = match case.source {
+                Source::Generated(shape) => shape.ops,
+                Source::Transactions { count, .. } => count as u64,
+                Source::File(_) => panic!("{}: a file", case.name),
+            };
+            assert!(size <= 1_000_000, "{}", case.name);
             assert!(names.contains(case.name.as_str()));
         }
     }

@@ -362,11 +362,11 @@ fn argument(act: Act) -> Value {
 
 /// splitmix64 (Steele, Lea, Flood 2014): what is generated does not depend on any library's stream.
 #[derive(Debug, Clone)]
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     /// A number under `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

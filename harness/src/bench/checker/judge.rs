@@ -10,6 +10,7 @@ use checker::history::formats::{self, Leniency};
 use checker::model::partitions;
 use checker::model::register::RegisterPart;
 use checker::object::text;
+use checker::txn::ListAppend;
 use checker::{Budget, Checker, Event, History, Linearizable, Stop, Verdict, plan};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use super::case::{Case, Judge, Source};
 use super::generate::Events;
 use super::measure::{Cost, Repeat, cost};
 use super::models::{PlainRegister, Store, Text};
-use super::soak;
+use super::{soak, transactions};
 
 /// Wall time after which a case is not run another time.
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -60,6 +61,7 @@ pub fn measure(case: &Case) -> Result<Measured> {
         Judge::Text => judged(text::Text, &history, repeat),
         Judge::GeneralText => judged(General::new("text", Text), &history, repeat),
         Judge::GeneralStore => judged(General::new("store", Store), &history, repeat),
+        Judge::ListAppend => judged(ListAppend::default(), &history, repeat),
         Judge::Stream => unreachable!("measured above"),
     };
     let operations = history.ops.len() as u64;
@@ -109,6 +111,7 @@ fn register_parts(history: &History, budget: &Budget, repeat: Repeat) -> Result<
 pub fn events(source: &Source) -> Result<Vec<Event>> {
     match source {
         Source::Generated(shape) => Ok(Events::new(*shape).collect()),
+        Source::Transactions { count, bad } => Ok(transactions::events(*count, *bad)),
         Source::File(path) => {
             let bytes = read(path).with_context(|| format!("failed to read {}", path.display()))?;
             let reading = formats::read(&bytes, None, Leniency::Lenient);

@@ -1,87 +1,17 @@
-//! How fast transactions are judged, and in how much memory:
-//! `cargo run --release -p checker --example transactions [transactions…]`.
+//! Transactions on lists, as a serial database at concurrency would have carried them out.
 //!
-//! Generates histories of a serial database at concurrency 50: one to four steps a transaction, half of them
-//! appends, ten lists at a time, each given up after some 32 appends (so that a read shows 16 elements on average), one
-//! transaction in a hundred indefinite, one in a hundred failed. The same with one stale read near the end. The measure begins with the history as parsed values and ends with the verdict: interning
-//! keys and values is in it, reading a file is not. Milliseconds are processor time of the thread, the least of three
-//! runs; bytes are what was allocated at once beyond the history, per transaction.
+//! One to four steps each, half of them appends, ten lists at a time, each given up after 32 appends, so that a read
+//! shows some 16 elements; one transaction in a hundred indefinite, one in a hundred failed. A bad history has one
+//! stale read near its end.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-use checker::txn::ListAppend;
-use checker::{Budget, Checker, Event, EventKind, History, Process};
+use checker::{Event, EventKind, Process};
 use serde_json::{Value, json};
+
+use super::generate::Dice;
 
 const CONCURRENCY: u64 = 50;
 const LISTS: u64 = 10;
 const APPENDS_MAX: usize = 32;
-
-/// The system's allocator, and how much of it is in use.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came; counting does not touch the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let in_use = IN_USE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(in_use, Relaxed);
-        // SAFETY: the caller's promise on `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `at` came from `alloc` above with this layout, as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn main() {
-    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
-    let sizes = if sizes.is_empty() { vec![100_000, 1_000_000] } else { sizes };
-    println!("{:>12} {:>6} {:>10} {:>8}  verdict", "transactions", "bad", "cpu ms", "bytes");
-    for size in sizes {
-        for bad in [false, true] {
-            let history = History::from_events(generate(size, bad)).expect("well formed");
-            let (mut cpu_ms, mut bytes, mut word) = (f64::MAX, 0, "");
-            for _ in 0..3 {
-                let before = IN_USE.load(Relaxed);
-                PEAK.store(before, Relaxed);
-                let start = cpu_ns();
-                word = ListAppend::default().check(&history, &Budget::default()).word();
-                cpu_ms = f64::min(cpu_ms, (cpu_ns() - start) as f64 / 1e6);
-                bytes = (PEAK.load(Relaxed) - before) / size;
-            }
-            println!("{size:>12} {bad:>6} {cpu_ms:>10.1} {bytes:>8}  {word}");
-        }
-    }
-}
-
-/// Nanoseconds that this thread has run.
-fn cpu_ns() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a Linux with schedstat");
-    stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number first")
-}
-
-/// A small generator of its own (splitmix64), so that the figures do not depend on a library's stream.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 /// All lists ever, by key; the last ones are in use.
 struct Lists(Vec<Vec<u64>>);
@@ -119,7 +49,8 @@ fn told(steps: &[Step], lists: Option<&[&[u64]]>) -> Value {
         .collect()
 }
 
-fn generate(size: usize, bad: bool) -> Vec<Event> {
+/// The events of `size` transactions.
+pub fn events(size: usize, bad: bool) -> Vec<Event> {
     let mut dice = Dice(11);
     let mut events: Vec<Event> = Vec::with_capacity(size * 2);
     let mut lists = Lists(vec![Vec::new(); LISTS as usize]);
@@ -194,4 +125,21 @@ fn generate(size: usize, bad: bool) -> Vec<Event> {
         };
     }
     events
+}
+
+#[cfg(test)]
+mod tests {
+    use checker::txn::ListAppend;
+    use checker::{Budget, Checker, History};
+
+    use super::*;
+
+    #[test]
+    fn only_the_stale_read_is_wrong() {
+        for bad in [false, true] {
+            let history = History::from_events(events(2_000, bad)).expect("well formed");
+            let word = ListAppend::default().check(&history, &Budget::default()).word();
+            assert_eq!(word, if bad { "invalid" } else { "valid" });
+        }
+    }
 }
