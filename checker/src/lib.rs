@@ -41,10 +41,11 @@
 //!
 //! [`stream`] does the first while the run goes on, in memory bounded by what is live.
 //!
-//! Every "yes" of either is an order that [`replay`] accepts, every "no" comes with a few operations that are
+//! Every "yes" on a register is an order that [`replay`] accepts, every "no" comes with a few operations that are
 //! contradictory on their own.
 //!
-//! Beyond registers there are [`object`]s with checks of their own, and [`general`] for any model you write.
+//! Beyond registers there are [`object`]s with checks of their own, [`txn`] for transactions over several keys, and
+//! [`general`] for any model you write.
 //!
 //! # What it answers
 //! [`anomalies::ALL`] has the names of all that can be wrong, and what they mean.

@@ -31,7 +31,7 @@ pub(super) struct Codes<'h> {
 
 const PLAIN_MAX: i64 = 1 << 61;
 
-/// What the tables and the graph hold at most at one time (measured: `examples/transactions.rs`).
+/// What the tables and the graph hold at most at one time (measured: `shardstorm bench checker transactions`).
 const BYTES_PER_TXN: u64 = 100;
 const BYTES_PER_STEP: u64 = 64;
 
