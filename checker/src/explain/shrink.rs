@@ -34,6 +34,9 @@ const SHARE_OF_CHECK: u64 = 4;
 /// Smaller cores are left with their beginning: it makes for better stories.
 const WINDOW_MIN: usize = 12;
 
+/// Cores of so many operations are not made smaller in another way.
+const SMALL: usize = 3;
+
 /// As many units as are tried one by one from the start; of more, first many at a time.
 const SINGLE_UNITS: usize = 16;
 
@@ -64,9 +67,8 @@ pub(super) fn core(
     let mut judge =
         Judge::new(values_len, states_max.min(SPENT_MIN.max(check.saturating_mul(SHARE_OF_CHECK))), budget);
     let all: Vec<Item> = (0..entries.len()).map(|place| Item { place, entry: entries[place] }).collect();
-    let mut core = shortest_part(all, deepest.stuck.map(|stuck| entries[stuck].ret), &mut judge);
-    minimize(&mut core, &mut judge);
-    Core { items: core, is_window: judge.is_window }
+    let part = shortest_part(all, deepest.stuck.map(|stuck| entries[stuck].ret), &mut judge);
+    Core { items: smallest(part, &mut judge), is_window: judge.is_window }
 }
 
 /// A short illegal stretch of events: from the beginning, or, where that is long, from every beginning.
@@ -74,11 +76,16 @@ fn shortest_part(all: Vec<Item>, end: Option<u64>, judge: &mut Judge) -> Vec<Ite
     // Where a search ended is mostly where the shortest prefix ends; a window that ends there costs little.
     if let Some(end) = end.filter(|&end| end != u64::MAX) {
         let prefix = cut::after(&all, end);
-        if let Some(window) = shortest_suffix(&prefix, judge) {
-            return window;
-        }
-        if judge.illegal(&prefix) {
-            return prefix;
+        let rest = without_mismatches(&prefix);
+        // Without mismatches more can be left out.
+        let preferred = (rest.len() < prefix.len()).then_some(rest);
+        for prefix in preferred.into_iter().chain([prefix]) {
+            if let Some(window) = shortest_suffix(&prefix, judge) {
+                return window;
+            }
+            if judge.illegal(&prefix) {
+                return prefix;
+            }
         }
     }
     let prefix = shortest_prefix(all, judge);
@@ -152,12 +159,26 @@ fn shortest_suffix(all: &[Item], judge: &mut Judge) -> Option<Vec<Item>> {
     core
 }
 
-/// Leaves out what can be left out, until nothing can.
-fn minimize(core: &mut Vec<Item>, judge: &mut Judge) {
+/// What cannot be made smaller: the smaller of what two orders of trying come to.
+fn smallest(part: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
+    let mut other = part.clone();
+    let mut core = part;
+    minimize(&mut core, judge, false);
+    if core.len() > SMALL {
+        minimize(&mut other, judge, true);
+        if other.len() < core.len() && judge.may_go_on() {
+            return other;
+        }
+    }
+    core
+}
+
+/// Leaves out what can be left out, until nothing can; what comes last first if `reversed`.
+fn minimize(core: &mut Vec<Item>, judge: &mut Judge, reversed: bool) {
     loop {
         let before = core.len();
         drop_mismatches(core, judge);
-        drop_units(core, judge);
+        drop_units(core, judge, reversed);
         drop_unseen(core, judge);
         if core.len() == before || !judge.may_go_on() {
             break;
@@ -168,9 +189,12 @@ fn minimize(core: &mut Vec<Item>, judge: &mut Judge) {
 /// Without mismatches more can be left out: tries without all of them at once.
 fn drop_mismatches(core: &mut Vec<Item>, judge: &mut Judge) {
     if core.iter().any(Item::is_mismatch) {
-        let rest: Vec<Item> = core.iter().filter(|item| !item.is_mismatch()).copied().collect();
-        keep_if_illegal(core, rest, judge);
+        keep_if_illegal(core, without_mismatches(core), judge);
     }
+}
+
+fn without_mismatches(items: &[Item]) -> Vec<Item> {
+    items.iter().filter(|item| !item.is_mismatch()).copied().collect()
 }
 
 fn keep_if_illegal(core: &mut Vec<Item>, rest: Vec<Item>, judge: &mut Judge) -> bool {
@@ -182,8 +206,8 @@ fn keep_if_illegal(core: &mut Vec<Item>, rest: Vec<Item>, judge: &mut Judge) -> 
 }
 
 /// Leaves out sets of operations, many at a time while there are many.
-fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
-    let mut units = free_units(core, judge);
+fn drop_units(core: &mut Vec<Item>, judge: &mut Judge, reversed: bool) {
+    let mut units = free_units(core, judge, reversed);
     let mut size = if units.len() <= SINGLE_UNITS { 1 } else { units.len().div_ceil(4) };
     loop {
         let mut at = 0;
@@ -191,7 +215,7 @@ fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
             let mut dropped = vec![false; core.len()];
             units[at..(at + size).min(units.len())].iter().flatten().for_each(|&i| dropped[i] = true);
             if keep_if_illegal(core, without(core, &dropped), judge) {
-                units = free_units(core, judge);
+                units = free_units(core, judge, reversed);
             } else {
                 at += size;
             }
@@ -203,8 +227,12 @@ fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
     }
 }
 
-fn free_units(core: &[Item], judge: &Judge) -> Vec<Vec<usize>> {
-    units(core, judge.values_len, judge.is_window).free
+fn free_units(core: &[Item], judge: &Judge, reversed: bool) -> Vec<Vec<usize>> {
+    let mut units = units(core, judge.values_len, judge.is_window).free;
+    if reversed {
+        units.reverse();
+    }
+    units
 }
 
 fn without(core: &[Item], dropped: &[bool]) -> Vec<Item> {
