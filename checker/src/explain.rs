@@ -57,8 +57,8 @@ impl Case<'_, '_> {
     /// The outcome of an exhaustive search: shrunk to a small core, and told as a proof where its values are
     /// unique.
     pub(crate) fn searched(&self, deepest: Deepest, budget: &Budget) -> Anomaly {
-        let shrink::Core { places: core, is_window } =
-            shrink::core(&self.part.entries, self.part.values_len(), budget);
+        let core = shrink::core(&self.part.entries, self.part.values_len(), &deepest, budget);
+        let (core, is_window) = (core.places(), core.is_window);
         let entries: Vec<Entry<RegisterCall>> = core.iter().map(|&i| self.part.entries[i]).collect();
         if !is_window && let Unique::Illegal(proof) = unique::check(&entries, self.part.values_len()) {
             return self.proven(&proof.renumbered(&core));

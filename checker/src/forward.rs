@@ -32,7 +32,7 @@ mod wants;
 use crate::Budget;
 use crate::budget::{EndedBy, Meter};
 use crate::model::Entry;
-use crate::model::register::RegisterCall;
+use crate::model::register::{RegisterCall, ValueId};
 use config::Config;
 use infos::Infos;
 use open::Open;
@@ -144,6 +144,20 @@ pub fn beam(entries: &[Entry<RegisterCall>], width: usize, configs_max: u64) -> 
 /// One pass within a budget.
 pub fn pass(entries: &[Entry<RegisterCall>], mode: Mode, budget: &Budget) -> Report {
     Pass::new(entries, mode, budget, None).report()
+}
+
+/// One pass over what may begin with any of the values `starts`: no survivor means that it is illegal from all of
+/// them.
+pub(crate) fn pass_from(
+    starts: &[ValueId],
+    entries: &[Entry<RegisterCall>],
+    mode: Mode,
+    budget: &Budget,
+) -> Report {
+    let mut pass = Pass::new(entries, mode, budget, None);
+    pass.open.name(starts);
+    pass.configs = starts.iter().map(|&state| Config::beginning(state)).collect();
+    pass.report()
 }
 
 /// One pass that remembers how each configuration came about; a relaxed one does not.

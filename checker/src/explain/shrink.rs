@@ -5,19 +5,25 @@
 //! - cutting off everything that had returned before some event: then the register may have held anything, and
 //!   what was open may have been done or not, so the rest must be illegal from every value;
 //! - leaving out a read or a mismatch;
-//! - leaving out an indefinite write that nobody wants, where there are no mismatches;
+//! - leaving out a write that nobody can see, where there are no mismatches: everybody who needs its value had
+//!   returned before it was called, or another write certainly came between;
 //! - leaving out every operation on some values, where there are no mismatches and no compare-and-set leads
 //!   from one of those values to another one: the register just keeps what it held before.
 //!
 //! The core is minimal as to these steps, unless the budget ends first.
 
-use crate::forward::{self, Forward, Mode};
+mod cut;
+mod judge;
+mod tiny;
+mod units;
+
+use crate::Budget;
+use crate::linear::Deepest;
 use crate::model::Entry;
-use crate::model::register::{NULL, RegisterCall, ValueId};
-use crate::plan;
-use crate::reduce::reduce;
-use crate::unique::{self, Unique};
-use crate::{Budget, Stop};
+use crate::model::register::RegisterCall;
+use cut::Item;
+use judge::Judge;
+use units::{Units, units};
 
 /// Least that is spent, in operations looked at and states visited: small histories are worth their smallest cores.
 const SPENT_MIN: u64 = 200_000;
@@ -25,131 +31,74 @@ const SPENT_MIN: u64 = 200_000;
 /// How much more may be spent than it takes to judge the whole once.
 const SHARE_OF_CHECK: u64 = 4;
 
-/// A small illegal core. Spends a few times what the relaxed pass over the whole costs, or little, and ends soon
-/// after the budget's flag was raised.
-pub(super) fn core(entries: &[Entry<RegisterCall>], values_len: usize, budget: &Budget) -> Core {
-    let states_max = budget.states_max.min(super::SHRINK_STATES_MAX);
-    let mut judge = Judge {
-        values_len,
-        left: states_max,
-        relaxed: true,
-        starts: Vec::new(),
-        ended_at: None,
-        bytes_max: budget.bytes_max,
-        stop: budget.stop.clone(),
-    };
-    let all: Vec<Item> = (0..entries.len()).map(|place| Item { place, entry: entries[place] }).collect();
-    judge.relaxed = judge.illegal(&all);
-    let spent = states_max - judge.left;
-    judge.left = judge.left.min(SPENT_MIN.max(spent.saturating_mul(SHARE_OF_CHECK)));
-    let mut core = shortest_prefix(all, &mut judge);
-    drop_mismatches(&mut core, &mut judge);
-    if core.len() > WINDOW_MIN {
-        core = shortest_suffix(core, &mut judge);
-    }
-    loop {
-        let before = core.len();
-        drop_mismatches(&mut core, &mut judge);
-        drop_units(&mut core, &mut judge);
-        if core.len() == before || !judge.may_go_on() {
-            break;
-        }
-    }
-    Core { places: core.into_iter().map(|item| item.place).collect(), is_window: !judge.starts.is_empty() }
-}
+/// Smaller cores are left with their beginning: it makes for better stories.
+const WINDOW_MIN: usize = 12;
+
+/// Cores of so many operations are not made smaller in another way.
+const SMALL: usize = 3;
+
+/// As many units as are tried one by one from the start; of more, first many at a time.
+const SINGLE_UNITS: usize = 16;
 
 /// What is left of an illegal partition.
 pub(super) struct Core {
-    /// Places in the entries, ascending.
-    pub(super) places: Vec<usize>,
+    items: Vec<Item>,
     /// True when they are illegal whatever the register held before them.
     pub(super) is_window: bool,
 }
 
-/// Most different values for which all starts are tried.
-const STARTS_MAX: usize = 24;
-
-/// Smaller cores are left with their beginning: it makes for better stories.
-const WINDOW_MIN: usize = 12;
-
-/// An entry and where it came from.
-#[derive(Clone, Copy)]
-struct Item {
-    place: usize,
-    entry: Entry<RegisterCall>,
+impl Core {
+    /// Places in the entries, ascending.
+    pub(super) fn places(&self) -> Vec<usize> {
+        self.items.iter().map(|item| item.place).collect()
+    }
 }
 
-struct Judge {
+/// A small illegal core. Spends a few times what a pass over the whole costs, or little, and ends soon
+/// after the budget's flag was raised.
+pub(super) fn core(
+    entries: &[Entry<RegisterCall>],
     values_len: usize,
-    /// Search states that may still be spent.
-    left: u64,
-    /// Is the relaxed pass enough to see it? It says no much sooner than the searches.
-    relaxed: bool,
-    /// What the register may hold at the beginning; empty for nothing but the initial value.
-    starts: Vec<ValueId>,
-    /// The return that the last relaxed pass could not pass.
-    ended_at: Option<u64>,
-    bytes_max: u64,
-    stop: Stop,
+    deepest: &Deepest,
+    budget: &Budget,
+) -> Core {
+    let states_max = budget.states_max.min(super::SHRINK_STATES_MAX);
+    let check = (entries.len() as u64).saturating_add(deepest.states);
+    let mut judge =
+        Judge::new(values_len, states_max.min(SPENT_MIN.max(check.saturating_mul(SHARE_OF_CHECK))), budget);
+    let all: Vec<Item> = (0..entries.len()).map(|place| Item { place, entry: entries[place] }).collect();
+    let part = shortest_part(all, deepest.stuck.map(|stuck| entries[stuck].ret), &mut judge);
+    Core { items: smallest(part, &mut judge), is_window: judge.is_window }
 }
 
-impl Judge {
-    fn may_go_on(&self) -> bool {
-        self.left > 0 && !self.stop.is_raised()
-    }
-
-    fn budget(&self) -> Budget {
-        Budget { states_max: self.left, bytes_max: self.bytes_max, stop: self.stop.clone() }
-    }
-
-    /// Is it certainly illegal?
-    fn illegal(&mut self, items: &[Item]) -> bool {
-        if !self.may_go_on() {
-            return false;
-        }
-        if self.starts.is_empty() {
-            return self.illegal_from(None, items);
-        }
-        // Not a question of some start: of every one.
-        (0..self.starts.len()).all(|i| self.illegal_from(Some(self.starts[i]), items))
-    }
-
-    fn illegal_from(&mut self, start: Option<ValueId>, items: &[Item]) -> bool {
-        let later = |at: u64| at.saturating_add(2);
-        let write = |value| Entry { call: RegisterCall::Write(value), inv: 0, ret: 1, op: 0 };
-        let mut entries: Vec<Entry<RegisterCall>> = start.map(write).into_iter().collect();
-        entries.extend(items.iter().map(|item| {
-            let entry = item.entry;
-            Entry { inv: later(entry.inv), ret: later(entry.ret), ..entry }
-        }));
-        self.left = self.left.saturating_sub(1 + entries.len() as u64);
-        match unique::check(&entries, self.values_len + 1) {
-            Unique::Legal => return false,
-            Unique::Illegal(_) => return true,
-            Unique::NotUnique | Unique::Undecided => {}
-        }
-        let reduced = reduce(&entries, self.values_len + 1);
-        let (illegal, spent) = if self.relaxed {
-            let report = forward::pass(&reduced.entries, Mode::Relaxed, &self.budget());
-            let (found, visited) = (report.found, report.states);
-            if let Forward::Impossible { at } = found {
-                self.ended_at = Some(reduced.entries[at].ret.saturating_sub(2));
+/// A short illegal stretch of events: from the beginning, or, where that is long, from every beginning.
+fn shortest_part(all: Vec<Item>, end: Option<u64>, judge: &mut Judge) -> Vec<Item> {
+    // Where a search ended is mostly where the shortest prefix ends; a window that ends there costs little.
+    if let Some(end) = end.filter(|&end| end != u64::MAX) {
+        let prefix = cut::after(&all, end);
+        let rest = without_mismatches(&prefix);
+        // Without mismatches more can be left out.
+        let preferred = (rest.len() < prefix.len()).then_some(rest);
+        for prefix in preferred.into_iter().chain([prefix]) {
+            if let Some(window) = shortest_suffix(&prefix, judge) {
+                return window;
             }
-            (matches!(found, Forward::Impossible { .. }), visited)
-        } else {
-            let settled = plan::settle(&reduced.entries, &self.budget());
-            (settled.legal == Some(false), settled.spent)
-        };
-        self.left = self.left.saturating_sub(spent);
-        illegal
+            if judge.illegal(&prefix) {
+                return prefix;
+            }
+        }
     }
+    let prefix = shortest_prefix(all, judge);
+    shortest_suffix(&prefix, judge).unwrap_or(prefix)
 }
 
 /// The items of the shortest prefix of events that is illegal.
 fn shortest_prefix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
+    judge.ended_at = None;
+    judge.relaxed = judge.illegal(&all);
     // A pass over events ends at the first one that it cannot pass: nothing later matters to it.
-    if let Some(end) = judge.ended_at.take() {
-        let cut = cut_after(&all, end);
+    if let Some(end) = judge.ended_at {
+        let cut = cut::after(&all, end);
         if judge.illegal(&cut) {
             return cut;
         }
@@ -161,7 +110,7 @@ fn shortest_prefix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
     let mut core = all.clone();
     while low < high && judge.may_go_on() {
         let middle = low + (high - low) / 2;
-        let cut = cut_after(&all, ends[middle]);
+        let cut = cut::after(&all, ends[middle]);
         if judge.illegal(&cut) {
             core = cut;
             high = middle;
@@ -172,31 +121,22 @@ fn shortest_prefix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
     core
 }
 
-/// The items of the shortest suffix of events that is illegal whatever the register held before; all of them
-/// when there is none. From then on the judge asks for every start.
-fn shortest_suffix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
-    let mut starts: Vec<ValueId> = all.iter().filter_map(|item| item.entry.call.needs()).collect();
-    starts.extend(all.iter().filter(|item| is_mismatch(item)).map(|item| match item.entry.call {
-        RegisterCall::Differs(value) => value,
-        _ => NULL,
-    }));
-    // A number that no value has: something that nobody names.
-    starts.extend([NULL, judge.values_len as ValueId]);
-    starts.sort_unstable();
-    starts.dedup();
-    if starts.len() > STARTS_MAX {
-        return all;
+/// The items of the shortest suffix of events that is illegal whatever the register held before; none when there
+/// is none, or no need. From then on the judge asks for every start.
+fn shortest_suffix(all: &[Item], judge: &mut Judge) -> Option<Vec<Item>> {
+    if all.len() <= WINDOW_MIN {
+        return None;
     }
-    judge.starts = starts;
     let mut calls: Vec<u64> = all.iter().map(|item| item.entry.inv).collect();
     calls.sort_unstable();
+    judge.is_window = true;
     let mut core = None;
     // Windows that end where the prefix does, twice as long each time: it costs what the one costs that is found.
     let (mut low, mut high) = (0, calls.len());
     let mut length = WINDOW_MIN;
     while length < calls.len() && judge.may_go_on() {
         let start = calls.len() - length;
-        let cut = cut_before(&all, calls[start]);
+        let cut = cut::before(all, calls[start]);
         if judge.illegal(&cut) {
             core = Some(cut);
             low = start + 1;
@@ -207,7 +147,7 @@ fn shortest_suffix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
     }
     while core.is_some() && low < high && judge.may_go_on() {
         let middle = low + (high - low) / 2;
-        let cut = cut_before(&all, calls[middle]);
+        let cut = cut::before(all, calls[middle]);
         if judge.illegal(&cut) {
             core = Some(cut);
             low = middle + 1;
@@ -215,69 +155,67 @@ fn shortest_suffix(all: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
             high = middle;
         }
     }
-    core.unwrap_or_else(|| {
-        judge.starts.clear();
-        all
-    })
+    judge.is_window = core.is_some();
+    core
 }
 
-fn cut_before(all: &[Item], start: u64) -> Vec<Item> {
-    let cut = |item: &Item| {
-        let entry = item.entry;
-        if entry.inv >= start {
-            return Some(*item);
+/// What cannot be made smaller: the smaller of what two orders of trying come to.
+fn smallest(part: Vec<Item>, judge: &mut Judge) -> Vec<Item> {
+    let mut other = part.clone();
+    let mut core = part;
+    minimize(&mut core, judge, false);
+    if core.len() > SMALL {
+        minimize(&mut other, judge, true);
+        if other.len() < core.len() && judge.may_go_on() {
+            return other;
         }
-        // Open at the cut: it may have taken effect before it, or may still do so.
-        let writes = entry.ret > start && entry.call.writes().is_some();
-        writes.then_some(Item { entry: Entry { ret: u64::MAX, ..entry }, ..*item })
-    };
-    all.iter().filter_map(cut).collect()
+    }
+    core
 }
 
-fn cut_after(all: &[Item], end: u64) -> Vec<Item> {
-    let cut = |item: &Item| {
-        let entry = item.entry;
-        if entry.inv > end {
-            return None;
-        }
-        if entry.ret <= end {
-            return Some(*item);
-        }
-        // A call that is still open: it may or may not have taken effect; a read has told nothing yet.
-        entry.call.writes().map(|_| Item { entry: Entry { ret: u64::MAX, ..entry }, ..*item })
-    };
-    all.iter().filter_map(cut).collect()
-}
-
-fn is_mismatch(item: &Item) -> bool {
-    matches!(item.entry.call, RegisterCall::Differs(_))
-}
-
-/// Without mismatches more can be left out: tries without all of them at once.
-fn drop_mismatches(core: &mut Vec<Item>, judge: &mut Judge) {
-    if core.iter().any(is_mismatch) {
-        let rest: Vec<Item> = core.iter().filter(|item| !is_mismatch(item)).copied().collect();
-        if judge.illegal(&rest) {
-            *core = rest;
+/// Leaves out what can be left out, until nothing can; what comes last first if `reversed`.
+fn minimize(core: &mut Vec<Item>, judge: &mut Judge, reversed: bool) {
+    loop {
+        let before = core.len();
+        drop_mismatches(core, judge);
+        drop_units(core, judge, reversed);
+        drop_unseen(core, judge);
+        if core.len() == before || !judge.may_go_on() {
+            break;
         }
     }
 }
 
-/// Leaves out sets of operations, large ones first, as long as what stays is illegal.
-fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
-    let mut size = units(core, judge.values_len).len().div_ceil(2).max(1);
+/// Without mismatches more can be left out: tries without all of them at once.
+fn drop_mismatches(core: &mut Vec<Item>, judge: &mut Judge) {
+    if core.iter().any(Item::is_mismatch) {
+        keep_if_illegal(core, without_mismatches(core), judge);
+    }
+}
+
+fn without_mismatches(items: &[Item]) -> Vec<Item> {
+    items.iter().filter(|item| !item.is_mismatch()).copied().collect()
+}
+
+fn keep_if_illegal(core: &mut Vec<Item>, rest: Vec<Item>, judge: &mut Judge) -> bool {
+    let illegal = judge.illegal(&rest);
+    if illegal {
+        *core = rest;
+    }
+    illegal
+}
+
+/// Leaves out sets of operations, many at a time while there are many.
+fn drop_units(core: &mut Vec<Item>, judge: &mut Judge, reversed: bool) {
+    let mut units = free_units(core, judge, reversed);
+    let mut size = if units.len() <= SINGLE_UNITS { 1 } else { units.len().div_ceil(4) };
     loop {
         let mut at = 0;
-        loop {
-            let units = units(core, judge.values_len);
-            if at >= units.len() || !judge.may_go_on() {
-                break;
-            }
+        while at < units.len() && judge.may_go_on() {
             let mut dropped = vec![false; core.len()];
             units[at..(at + size).min(units.len())].iter().flatten().for_each(|&i| dropped[i] = true);
-            let rest: Vec<Item> = (0..core.len()).filter(|&i| !dropped[i]).map(|i| core[i]).collect();
-            if judge.illegal(&rest) {
-                *core = rest;
+            if keep_if_illegal(core, without(core, &dropped), judge) {
+                units = free_units(core, judge, reversed);
             } else {
                 at += size;
             }
@@ -289,44 +227,157 @@ fn drop_units(core: &mut Vec<Item>, judge: &mut Judge) {
     }
 }
 
-/// Sets of items that may be left out soundly, each on its own or with others.
-fn units(core: &[Item], values_len: usize) -> Vec<Vec<usize>> {
-    let mut units = Vec::new();
-    if !core.iter().any(is_mismatch) {
-        units = value_units(core, values_len);
+fn free_units(core: &[Item], judge: &Judge, reversed: bool) -> Vec<Vec<usize>> {
+    let mut units = units(core, judge.values_len, judge.is_window).free;
+    if reversed {
+        units.reverse();
     }
-    let pure = |i: &usize| core[*i].entry.call.writes().is_none();
-    units.extend((0..core.len()).filter(pure).map(|i| vec![i]));
     units
 }
 
-/// For each value, all operations that name it or a value that compare-and-sets lead to from it.
-fn value_units(core: &[Item], values_len: usize) -> Vec<Vec<usize>> {
-    let mut follows: Vec<Vec<ValueId>> = vec![Vec::new(); values_len];
-    let mut named = vec![false; values_len];
-    for item in core {
-        if let RegisterCall::Cas(expected, new) = item.entry.call {
-            follows[expected as usize].push(new);
-        }
-        for value in item.entry.call.writes().into_iter().chain(item.entry.call.needs()) {
-            named[value as usize] = true;
-        }
-    }
-    let values = (0..values_len as ValueId).filter(|&value| value != NULL && named[value as usize]);
-    values.filter_map(|value| value_unit(core, value, &follows)).collect()
+fn without(core: &[Item], dropped: &[bool]) -> Vec<Item> {
+    (0..core.len()).filter(|&i| !dropped[i]).map(|i| core[i]).collect()
 }
 
-fn value_unit(core: &[Item], value: ValueId, follows: &[Vec<ValueId>]) -> Option<Vec<usize>> {
-    let mut gone = vec![false; follows.len()];
-    let mut work = vec![value];
-    while let Some(value) = work.pop() {
-        if value == NULL {
-            return None;
-        }
-        if !std::mem::replace(&mut gone[value as usize], true) {
-            work.extend(&follows[value as usize]);
+/// Leaves out single writes: one at a time, as without one another one may be seen.
+fn drop_unseen(core: &mut Vec<Item>, judge: &mut Judge) {
+    let mut from = 0;
+    while judge.may_go_on() {
+        let Units { unseen, .. } = units(core, judge.values_len, judge.is_window);
+        let Some(&i) = unseen.iter().find(|&&i| i >= from) else { return };
+        let mut dropped = vec![false; core.len()];
+        dropped[i] = true;
+        // What comes after it moves down.
+        if !keep_if_illegal(core, without(core, &dropped), judge) {
+            from = i + 1;
+        } else {
+            from = i;
         }
     }
-    let names = |call: RegisterCall| call.writes().into_iter().chain(call.needs()).any(|v| gone[v as usize]);
-    Some((0..core.len()).filter(|&i| names(core[i].entry.call)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::linear::{Search, search};
+    use crate::model::register::{NULL, Register, ValueId};
+    use tiny::Tiny;
+
+    const VALUES: usize = 4;
+
+    /// A few processes that write and read three values, sometimes wrongly.
+    fn entries(seed: u64) -> Vec<Entry<RegisterCall>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (ops, mismatches) = (rng.random_range(3..16), seed.is_multiple_of(4));
+        let mut free = [0u64; 4];
+        let mut entries = Vec::new();
+        let mut held = NULL;
+        for op in 0..ops {
+            let process = rng.random_range(0..free.len());
+            let inv = (free[process] + rng.random_range(0..6u64)) * 100 + op as u64;
+            let ret = inv + rng.random_range(1..8u64) * 100 + 50;
+            free[process] = ret / 100 + 1;
+            let some = rng.random_range(1..VALUES as ValueId);
+            let call = match rng.random_range(0..10) {
+                0..4 => RegisterCall::Write(some),
+                4..8 => RegisterCall::Read(if rng.random_range(0..3) == 0 { some } else { held }),
+                8 if mismatches => RegisterCall::Differs(some),
+                _ => RegisterCall::Cas(held, some),
+            };
+            held = call.writes().unwrap_or(held);
+            let is_open = call.writes().is_some() && rng.random_range(0..6) == 0;
+            entries.push(Entry { call, inv, ret: if is_open { u64::MAX } else { ret }, op });
+        }
+        entries.sort_by_key(|entry| entry.inv);
+        entries
+    }
+
+    fn items(entries: &[Entry<RegisterCall>]) -> Vec<Item> {
+        (0..entries.len()).map(|place| Item { place, entry: entries[place] }).collect()
+    }
+
+    /// By the search of the engine, after a write of the start.
+    fn legal(items: &[Item], start: ValueId) -> bool {
+        let mut entries = vec![Entry { call: RegisterCall::Write(start), inv: 0, ret: 1, op: 0 }];
+        entries.extend(items.iter().map(|item| Entry {
+            inv: item.entry.inv + 2,
+            ret: item.entry.ret.saturating_add(2),
+            ..item.entry
+        }));
+        matches!(search(&Register, &entries, &Budget::default()), Search::Linearizable { .. })
+    }
+
+    fn legal_from_some(items: &[Item], is_window: bool) -> bool {
+        let last = if is_window { VALUES as ValueId } else { NULL };
+        (NULL..=last).any(|start| legal(items, start))
+    }
+
+    fn all_units(core: &[Item], is_window: bool) -> Vec<Vec<usize>> {
+        let Units { mut free, unseen } = units(core, VALUES, is_window);
+        free.extend(unseen.into_iter().map(|i| vec![i]));
+        free
+    }
+
+    fn leave_out(core: &[Item], unit: &[usize]) -> Vec<Item> {
+        (0..core.len()).filter(|i| !unit.contains(i)).map(|i| core[i]).collect()
+    }
+
+    #[test]
+    fn few_operations_are_judged_as_by_the_search() {
+        let mut tiny = Tiny::default();
+        let mut illegal = 0;
+        for seed in 0..3_000 {
+            let items = items(&entries(seed));
+            for start in NULL..=VALUES as ValueId {
+                let (found, _) = tiny.legal(&items, &[start], usize::MAX);
+                assert_eq!(found, Some(legal(&items, start)), "seed {seed} from {start}");
+                illegal += usize::from(found == Some(false));
+            }
+        }
+        assert!(illegal > 1_000, "{illegal} illegal");
+    }
+
+    #[test]
+    fn what_is_left_of_a_legal_history_is_legal() {
+        let mut left_out = 0;
+        for seed in 0..3_000 {
+            let items = items(&entries(seed));
+            for is_window in [false, true] {
+                if legal_from_some(&items, is_window) {
+                    for unit in all_units(&items, is_window) {
+                        let rest = leave_out(&items, &unit);
+                        assert!(legal_from_some(&rest, is_window), "seed {seed}: {items:?} without {unit:?}");
+                        left_out += 1;
+                    }
+                }
+            }
+        }
+        assert!(left_out > 5_000, "{left_out} left out");
+    }
+
+    #[test]
+    fn a_core_is_illegal_and_legal_without_any_unit() {
+        let mut cores = [0, 0];
+        for seed in 0..4_000 {
+            let entries = entries(seed);
+            if legal(&items(&entries), NULL) {
+                continue;
+            }
+            let core = core(&entries, VALUES, &Deepest::default(), &Budget::default());
+            assert!(!legal_from_some(&core.items, core.is_window), "seed {seed}: {:?}", core.items);
+            for unit in all_units(&core.items, core.is_window) {
+                let rest = leave_out(&core.items, &unit);
+                assert!(
+                    legal_from_some(&rest, core.is_window),
+                    "seed {seed}: {:?} needs no {unit:?}",
+                    core.items
+                );
+            }
+            cores[usize::from(core.is_window)] += 1;
+        }
+        assert!(cores[0] > 500 && cores[1] > 20, "{cores:?} cores looked at");
+    }
 }

@@ -20,6 +20,11 @@ pub(super) struct Config {
 }
 
 impl Config {
+    /// Nothing happened yet.
+    pub(super) fn beginning(state: ValueId) -> Self {
+        Config { state, ..Config::default() }
+    }
+
     /// Bytes of one that counts the uses of `kinds` kinds of indefinite operation, with its share of the maps.
     pub(super) fn bytes(kinds: usize) -> u64 {
         let heap = if kinds == 0 { 0 } else { 16 + 2 * kinds.next_power_of_two().max(4) };

@@ -54,6 +54,12 @@ impl Open {
         (self.by_value.len() * size_of::<Named>() + size_of::<Slot>() * Slots::BITS as usize) as u64
     }
 
+    /// There are these values too.
+    pub(super) fn name(&mut self, values: &[ValueId]) {
+        let len = values.iter().map(|&value| value as usize + 1).max().unwrap_or(0);
+        self.by_value.resize(self.by_value.len().max(len), Named::default());
+    }
+
     /// Opens an entry; none when there is no slot left.
     pub(super) fn call(&mut self, i: usize, entry: &Entry<RegisterCall>) -> Option<()> {
         let slot = (!self.used).trailing_zeros() as usize;
