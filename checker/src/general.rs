@@ -191,7 +191,7 @@ where
     }
 
     fn check_keys(&self, history: &History, budget: &Budget) -> Vec<KeyVerdict> {
-        judge_keys(history, budget, |part, share| ("search", self.check_key(history, part, share)))
+        judge_keys(history, budget, |part, share| ("search", self.check_key(history, &part, share)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keys judged side by side: linearizability is local, so they are independent questions.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::model::{Partition, partitions};
@@ -12,10 +12,11 @@ const PARALLEL_OPS_MIN: usize = 4_096;
 /// Judges every key of a history, on as many threads as there are processors; answers in the order of keys.
 ///
 /// The largest keys come first, so that the last thread to end has little to do alone. Keys judged at the same
-/// time share the budget's bytes. `judge` returns the engine that answered, and its answer.
+/// time share the budget's bytes. `judge` returns the engine that answered, and its answer; it owns the partition
+/// and may drop it early.
 pub(crate) fn judge_keys<J>(history: &History, budget: &Budget, judge: J) -> Vec<KeyVerdict>
 where
-    J: Fn(&Partition<'_>, &Budget) -> (&'static str, Verdict) + Sync,
+    J: for<'h> Fn(Partition<'h>, &Budget) -> (&'static str, Verdict) + Sync,
 {
     let parts = partitions(history);
     let workers = match history.ops.len() {
@@ -23,19 +24,20 @@ where
         _ => thread::available_parallelism().map_or(1, |processors| processors.get()).min(parts.len()),
     };
     let share = budget.shared_by(workers);
-    let verdict = |part: &Partition<'_>| {
+    let verdict = |part: Partition<'_>| {
+        let (key, ops) = (part.key_text(), part.ops.len());
         let (engine, verdict) = judge(part, &share);
-        KeyVerdict { key: part.key_text(), ops: part.ops.len(), engine, verdict }
+        KeyVerdict { key, ops, engine, verdict }
     };
     if workers <= 1 {
-        return parts.iter().map(verdict).collect();
+        return parts.into_iter().map(verdict).collect();
     }
-    let mut by_size: Vec<usize> = (0..parts.len()).collect();
-    by_size.sort_by_key(|&i| std::cmp::Reverse(parts[i].ops.len()));
-    let next = AtomicUsize::new(0);
+    let mut by_size: Vec<(usize, Partition<'_>)> = parts.into_iter().enumerate().collect();
+    by_size.sort_by_key(|(_, part)| std::cmp::Reverse(part.ops.len()));
+    let left = Mutex::new(by_size.into_iter());
     let work = || {
-        let turns = std::iter::from_fn(|| by_size.get(next.fetch_add(1, Ordering::Relaxed)).copied());
-        turns.map(|i| (i, verdict(&parts[i]))).collect::<Vec<_>>()
+        let turns = std::iter::from_fn(|| left.lock().unwrap_or_else(PoisonError::into_inner).next());
+        turns.map(|(i, part)| (i, verdict(part))).collect::<Vec<_>>()
     };
     let mut judged = on_threads(workers, work);
     judged.sort_by_key(|&(i, _)| i);

@@ -2,7 +2,7 @@
 
 use crate::keys::judge_keys;
 use crate::model::Partition;
-use crate::model::register::RegisterPart;
+use crate::model::register::{NotRegister, RegisterPart};
 use crate::plan::{self, Decision};
 use crate::{Budget, Checker, History, KeyVerdict, Verdict, explain};
 
@@ -29,16 +29,30 @@ impl Checker for Linearizable {
 
 /// The verdict on one key.
 pub fn check_key(history: &History, partition: &Partition<'_>, budget: &Budget) -> Verdict {
-    judge_key(history, partition, budget).1
+    let part = RegisterPart::new(history, &partition.ops);
+    judge_part(history, part, partition.key_text(), budget).1
 }
 
-/// The engine that answered for a key, and its answer.
-fn judge_key(history: &History, partition: &Partition<'_>, budget: &Budget) -> (&'static str, Verdict) {
-    let part = match RegisterPart::new(history, &partition.ops) {
+/// The engine that answered for a key, and its answer. The places of its operations are given back before the
+/// search for an answer begins.
+fn judge_key(history: &History, partition: Partition<'_>, budget: &Budget) -> (&'static str, Verdict) {
+    let key = partition.key_text();
+    let part = RegisterPart::new(history, &partition.ops);
+    drop(partition);
+    judge_part(history, part, key, budget)
+}
+
+fn judge_part(
+    history: &History,
+    part: Result<RegisterPart<'_>, NotRegister>,
+    key: String,
+    budget: &Budget,
+) -> (&'static str, Verdict) {
+    let part = match part {
         Ok(part) => part,
         Err(error) => return ("none", Verdict::unknown(error.to_string())),
     };
-    let case = explain::Case { history, part: &part, key: partition.key_text() };
+    let case = explain::Case { history, part: &part, key };
     let (engine, decision) = plan::decide_by(&part, budget);
     let verdict = match decision {
         Decision::Legal => Verdict::Valid,

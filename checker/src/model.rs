@@ -88,12 +88,16 @@ pub(crate) fn key_text(key: &Value) -> String {
 pub fn partitions(history: &History) -> Vec<Partition<'_>> {
     let mut places: FxHashMap<&Value, usize> = FxHashMap::default();
     let mut parts: Vec<Partition<'_>> = Vec::new();
+    let mut last = 0;
     for (i, op) in history.ops.iter().enumerate() {
-        let place = *places.entry(&op.key).or_insert_with(|| {
-            parts.push(Partition { key: &op.key, ops: Vec::new() });
-            parts.len() - 1
-        });
-        parts[place].ops.push(i);
+        // Often the same key as before, and comparing is cheaper than hashing.
+        if parts.get(last).is_none_or(|part| *part.key != op.key) {
+            last = *places.entry(&op.key).or_insert_with(|| {
+                parts.push(Partition { key: &op.key, ops: Vec::new() });
+                parts.len() - 1
+            });
+        }
+        parts[last].ops.push(i);
     }
     parts.sort_by_cached_key(|part| (rank(part.key), part.key.as_i64().unwrap_or(0), part.key_text()));
     parts

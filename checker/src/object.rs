@@ -227,7 +227,7 @@ where
 {
     judge_keys(history, budget, |part, share| {
         let ops: Vec<(usize, &Op)> = part.ops.iter().map(|&place| (place, &history.ops[place])).collect();
-        let case = Case::new(history, part);
+        let case = Case::new(history, &part);
         match judge(&ops, share) {
             Ok(()) => (engine, Verdict::Valid),
             Err(Trouble::Broken(broken)) => (engine, case.broken(broken.supported(&ops))),

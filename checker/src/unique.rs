@@ -80,7 +80,7 @@ pub fn check(entries: &[Entry<RegisterCall>], values_len: usize) -> Unique {
 /// never took effect.
 pub fn witness(entries: &[Entry<RegisterCall>], values_len: usize) -> Option<Vec<usize>> {
     let solved = Solved::new(entries, values_len).ok()?;
-    observe::order(&solved.groups, &solved.zones.into_blocks())
+    observe::order(&solved.groups, solved.zones.into_blocks())
 }
 
 /// What holds without mismatches.
@@ -232,6 +232,14 @@ impl<'e> Groups<'e> {
     fn value_of(&self, entry: u32) -> Option<ValueId> {
         let call = self.entries[entry as usize].call;
         call.writes().or(call.needs())
+    }
+
+    /// The value that a mismatch denies; none for other entries.
+    fn denied(&self, entry: u32) -> Option<ValueId> {
+        match self.entries[entry as usize].call {
+            RegisterCall::Differs(value) => Some(value),
+            _ => None,
+        }
     }
 
     /// Position of an entry's call, from 1; the initial write's is 0.

@@ -99,8 +99,8 @@ pub struct RegisterPart<'h> {
     pub entries: Vec<Entry<RegisterCall>>,
     /// The value of each number.
     pub values: Vec<&'h Value>,
-    /// Operations that failed without effect, with the value they would have written; by place in
-    /// `History::ops`.
+    /// Operations that failed without effect, but whose value was met all the same although nobody else
+    /// wrote it; by place in `History::ops`, in order of invocation.
     pub failed: Vec<(usize, ValueId)>,
 }
 
@@ -113,6 +113,7 @@ impl<'h> RegisterPart<'h> {
         for &place in places {
             reader.read(place, &history.ops[place])?;
         }
+        reader.failed(history, places);
         Ok(reader.part)
     }
 
@@ -161,6 +162,28 @@ impl<'h> Numbers<'h> {
     }
 }
 
+/// What an operation's own function makes of it, with values as they are.
+enum Shape<'h> {
+    Read,
+    Write(&'h Value),
+    Cas(&'h Value, &'h Value),
+}
+
+impl<'h> Shape<'h> {
+    fn of(op: &'h Op) -> Result<Self, NotRegister> {
+        match &*op.f {
+            "read" => Ok(Shape::Read),
+            "write" => Ok(Shape::Write(&op.input)),
+            "cas" => {
+                let Value::Array(pair) = &op.input else { return Err(not_a_pair(op)) };
+                let [expected, new] = pair.as_slice() else { return Err(not_a_pair(op)) };
+                Ok(Shape::Cas(expected, new))
+            }
+            f => Err(NotRegister::Function { index: op.index, f: f.to_string() }),
+        }
+    }
+}
+
 impl<'h> Reader<'h> {
     fn number(&mut self, value: &'h Value) -> ValueId {
         let fresh = self.part.values.len() as ValueId;
@@ -172,32 +195,44 @@ impl<'h> Reader<'h> {
     }
 
     fn read(&mut self, place: usize, op: &'h Op) -> Result<(), NotRegister> {
-        let call = match &*op.f {
-            "read" if op.end != OpEnd::Ok => return Ok(()),
-            "read" => RegisterCall::Read(self.number(&op.output)),
-            "write" => RegisterCall::Write(self.number(&op.input)),
-            "cas" => {
-                let Value::Array(pair) = &op.input else { return Err(not_a_pair(op)) };
-                let [expected, new] = pair.as_slice() else { return Err(not_a_pair(op)) };
-                RegisterCall::Cas(self.number(expected), self.number(new))
+        // Values that only failed operations would have written get no number: there may be many of them.
+        let call = match (Shape::of(op)?, op.end) {
+            (Shape::Read, OpEnd::Ok) => RegisterCall::Read(self.number(&op.output)),
+            (Shape::Cas(expected, _), OpEnd::Fail) if op.error.as_deref() == Some("mismatch") => {
+                RegisterCall::Differs(self.number(expected))
             }
-            f => return Err(NotRegister::Function { index: op.index, f: f.to_string() }),
-        };
-        let call = match (op.end, call) {
-            (OpEnd::Fail, call) => {
-                self.part.failed.extend(call.writes().map(|value| (place, value)));
-                match call {
-                    RegisterCall::Cas(expected, _) if op.error.as_deref() == Some("mismatch") => {
-                        RegisterCall::Differs(expected)
-                    }
-                    _ => return Ok(()),
-                }
-            }
-            (_, call) => call,
+            (Shape::Read, _) | (_, OpEnd::Fail) => return Ok(()),
+            (Shape::Write(value), _) => RegisterCall::Write(self.number(value)),
+            (Shape::Cas(expected, new), _) => RegisterCall::Cas(self.number(expected), self.number(new)),
         };
         let ret = if op.end == OpEnd::Info { u64::MAX } else { op.ret };
         self.part.entries.push(Entry { call, inv: op.call, ret, op: place });
         Ok(())
+    }
+
+    /// Looks for the failed writers of values that were met, but written by nobody: rarely are there any.
+    fn failed(&mut self, history: &'h History, places: &[usize]) {
+        let mut nobodys = vec![true; self.part.values.len()];
+        nobodys[NULL as usize] = false;
+        for value in self.part.entries.iter().filter_map(|entry| entry.call.writes()) {
+            nobodys[value as usize] = false;
+        }
+        let mut needed = self.part.entries.iter().filter_map(|entry| entry.call.needs());
+        if !needed.any(|value| nobodys[value as usize]) {
+            return;
+        }
+        for &place in places {
+            let op = &history.ops[place];
+            let (OpEnd::Fail, Ok(Shape::Write(value) | Shape::Cas(_, value))) = (op.end, Shape::of(op))
+            else {
+                continue;
+            };
+            // Values that were never met pass for the initial one here.
+            let number = self.numbers.of(value, NULL);
+            if nobodys[number as usize] {
+                self.part.failed.push((place, number));
+            }
+        }
     }
 }
 
@@ -221,7 +256,18 @@ mod tests {
     fn only_what_tells_something_is_kept() {
         use RegisterCall::{Cas, Differs, Read, Write};
         assert_eq!(calls("p0 |-w5-| |-r5-| |-c5>6-| |-r_-|"), [Write(1), Read(1), Cas(1, 2), Read(0)]);
-        assert_eq!(calls("p0 |-w5-x |-r5-x |-c5>6-x |-c5>6-# |-w7-?"), [Differs(1), Write(3)]);
+        assert_eq!(calls("p0 |-w5-x |-r5-x |-c5>6-x |-c5>6-# |-w7-?"), [Differs(1), Write(2)]);
+    }
+
+    #[test]
+    fn failed_writers_are_kept_where_their_value_was_met_and_nobody_else_wrote_it() {
+        let failed = |drawing: &str| {
+            let history = sketch::history(drawing).expect("well drawn");
+            let places: Vec<usize> = (0..history.ops.len()).collect();
+            RegisterPart::new(&history, &places).expect("a register").failed
+        };
+        assert_eq!(failed("p0 |-w5-x |-c1>6-x |-r6-| |-w5-| |-r5-|"), [(1, 1)]);
+        assert_eq!(failed("p0 |-w5-x |-c1>6-x |-w5-| |-r5-|"), []);
     }
 
     #[test]

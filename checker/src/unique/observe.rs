@@ -33,74 +33,77 @@ struct Mismatch {
 /// Can every mismatch be fitted in? A no proves nothing.
 pub(super) fn fits(groups: &Groups<'_>, zones: Zones) -> bool {
     let mismatches = Mismatches::in_doubt(groups);
-    mismatches.all.is_empty() || fitted(groups, &mismatches, &zones.into_blocks()).is_some()
+    mismatches.all.is_empty() || Line::new(groups, zones.into_blocks()).fit(groups, &mismatches, true)
 }
 
 /// A legal order of all that took effect; none when a mismatch could not be fitted in.
-pub(super) fn order(groups: &Groups<'_>, blocks: &[Block]) -> Option<Vec<usize>> {
+pub(super) fn order(groups: &Groups<'_>, blocks: Vec<Block>) -> Option<Vec<usize>> {
     let mismatches = Mismatches::new(groups);
-    let (line, instants) = fitted(groups, &mismatches, blocks)?;
-    Some(line.witness(groups, &mismatches, &instants))
-}
-
-/// An order of the writers and their instants.
-fn fitted(groups: &Groups<'_>, mismatches: &Mismatches, blocks: &[Block]) -> Option<(Line, Vec<u64>)> {
     let mut line = Line::new(groups, blocks);
-    loop {
-        match line.advance(mismatches, usize::MAX) {
-            Ok(()) => break,
-            Err(stuck) if line.spent < REPAIR_PLACES_MAX => {
-                let mismatch = stuck.mismatch?;
-                if !line.repair(groups, mismatches, stuck.place, mismatch) {
-                    return None;
-                }
-            }
-            Err(_) => return None,
-        }
+    if !line.fit(groups, &mismatches, false) {
+        return None;
     }
     // Each as late as the next one lets it be: later is better for its own mismatches.
-    let instants = backwards_min(line.reach.iter().map(|reach| reach.latest));
-    Some((line, instants))
+    let mut instants: Vec<u64> = line.reach.iter().map(|reach| reach.latest).collect();
+    least_from_here(&mut instants);
+    Some(line.witness(groups, &mismatches, &instants))
 }
 
 /// The mismatches of a history, by value.
 struct Mismatches {
-    /// Sorted by value.
-    all: Vec<(ValueId, Mismatch)>,
+    /// Those of the same value beside each other, in order of call.
+    all: Vec<Mismatch>,
+    /// By value: where its own begin. One more at the end.
+    starts: Vec<u32>,
 }
 
 impl Mismatches {
     fn new(groups: &Groups<'_>) -> Self {
-        let mut all: Vec<(ValueId, Mismatch)> = Vec::new();
-        for (i, entry) in groups.entries.iter().enumerate() {
-            if let RegisterCall::Differs(value) = entry.call {
-                let (inv, ret) = (groups.inv(i as u32), groups.ret(i as u32));
-                all.push((value, Mismatch { entry: i as u32, inv, ret }));
-            }
-        }
-        all.sort_by_key(|(value, _)| *value);
-        Mismatches { all }
+        let all = (0..groups.entries.len() as u32).filter(|&entry| groups.denied(entry).is_some());
+        Self::by_value(groups, &all.collect::<Vec<_>>())
     }
 
     /// Those that do not fit into every legal order by themselves. All others ask nothing of an order.
     fn in_doubt(groups: &Groups<'_>) -> Self {
         let mut doubtful = without_another_value(groups);
-        doubtful.retain(|(value, mismatch)| !is_not_there_yet(groups, *value, mismatch));
+        doubtful.retain(|&entry| !is_not_there_yet(groups, entry));
         surely_over(groups, &mut doubtful);
-        doubtful.sort_unstable_by_key(|(value, mismatch)| (*value, mismatch.entry));
-        Mismatches { all: doubtful }
+        Self::by_value(groups, &doubtful)
     }
 
-    fn of(&self, value: ValueId) -> &[(ValueId, Mismatch)] {
-        let start = self.all.partition_point(|(v, _)| *v < value);
-        let len = self.all[start..].partition_point(|(v, _)| *v == value);
-        &self.all[start..start + len]
+    /// `entries` are mismatches in order of call.
+    fn by_value(groups: &Groups<'_>, entries: &[u32]) -> Self {
+        if entries.is_empty() {
+            return Mismatches { all: Vec::new(), starts: Vec::new() };
+        }
+        let value = |entry: u32| groups.denied(entry).unwrap_or(NULL) as usize;
+        let mut starts = vec![0; groups.all.len() + 1];
+        entries.iter().for_each(|&entry| starts[value(entry)] += 1);
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut all = vec![Mismatch { entry: NONE, inv: 0, ret: 0 }; entries.len()];
+        for &entry in entries.iter().rev() {
+            let start = &mut starts[value(entry)];
+            *start -= 1;
+            all[*start as usize] = Mismatch { entry, inv: groups.inv(entry), ret: groups.ret(entry) };
+        }
+        Mismatches { all, starts }
+    }
+
+    fn of(&self, value: ValueId) -> &[Mismatch] {
+        match self.starts.get(value as usize..value as usize + 2) {
+            Some(&[start, end]) => &self.all[start as usize..end as usize],
+            _ => &[],
+        }
     }
 }
 
-/// The mismatches during which no operation on another value was both called and back: at that one's instant
-/// the register does not hold what is denied, in whatever order.
-fn without_another_value(groups: &Groups<'_>) -> Vec<(ValueId, Mismatch)> {
+/// The mismatches, in order of call, during which no operation on another value was both called and back: at
+/// that one's instant the register does not hold what is denied, in whatever order.
+fn without_another_value(groups: &Groups<'_>) -> Vec<u32> {
     let mut doubtful = Vec::new();
     // Of all operations called later: the earliest return, and the earliest on any other value than that one's.
     let (mut first, mut other) = ((u64::MAX, NONE), (u64::MAX, NONE));
@@ -110,7 +113,7 @@ fn without_another_value(groups: &Groups<'_>) -> Vec<(ValueId, Mismatch)> {
             RegisterCall::Differs(value) => {
                 let back = if first.1 == value { other.0 } else { first.0 };
                 if ret < back {
-                    doubtful.push((value, Mismatch { entry: i as u32, inv: groups.inv(i as u32), ret }));
+                    doubtful.push(i as u32);
                 }
             }
             RegisterCall::Read(value) | RegisterCall::Write(value) | RegisterCall::Cas(_, value) => {
@@ -124,26 +127,28 @@ fn without_another_value(groups: &Groups<'_>) -> Vec<(ValueId, Mismatch)> {
             }
         }
     }
+    doubtful.reverse();
     doubtful
 }
 
 /// Its value was written by nobody, or by an operation that was called after the mismatch was.
-fn is_not_there_yet(groups: &Groups<'_>, value: ValueId, mismatch: &Mismatch) -> bool {
+fn is_not_there_yet(groups: &Groups<'_>, mismatch: u32) -> bool {
+    let Some(value) = groups.denied(mismatch) else { return false };
     let writer = groups.all[value as usize].writer;
-    (writer == NONE && value != NULL) || groups.inv(writer) > mismatch.inv
+    (writer == NONE && value != NULL) || groups.inv(writer) > groups.inv(mismatch)
 }
 
 /// Takes out the mismatches that were back only after an update was back that certainly replaced their value, as
 /// it was called when something on that value had returned.
-fn surely_over(groups: &Groups<'_>, doubtful: &mut Vec<(ValueId, Mismatch)>) {
-    let since = |value: ValueId| {
-        let group = &groups.all[value as usize];
+fn surely_over(groups: &Groups<'_>, doubtful: &mut Vec<u32>) {
+    let since = |mismatch: u32| {
+        let group = &groups.all[groups.denied(mismatch).unwrap_or(NULL) as usize];
         let read_min = if group.read_min == NONE { u64::MAX } else { groups.ret(group.read_min) };
         // Value 0's writer is the beginning itself; the others here have one.
         groups.ret(group.writer).min(read_min)
     };
     let mut by_since: Vec<(u64, u32)> =
-        doubtful.iter().zip(0..).map(|((value, _), at)| (since(*value), at)).collect();
+        doubtful.iter().zip(0..).map(|(&mismatch, at)| (since(mismatch), at)).collect();
     by_since.sort_unstable();
     let mut is_over = vec![false; doubtful.len()];
     let mut updates = (0..groups.entries.len() as u32)
@@ -156,7 +161,7 @@ fn surely_over(groups: &Groups<'_>, doubtful: &mut Vec<(ValueId, Mismatch)>) {
         while let Some(update) = updates.next_if(|&update| groups.inv(update) > since) {
             back = back.min(groups.ret(update));
         }
-        is_over[at as usize] = back < doubtful[at as usize].1.ret;
+        is_over[at as usize] = back < groups.ret(doubtful[at as usize]);
     }
     let mut is_over = is_over.into_iter();
     doubtful.retain(|_| !is_over.next().unwrap_or(false));
@@ -176,17 +181,61 @@ struct Place {
     ret_min: u64,
 }
 
-/// The groups in order, with what is possible for the first of them.
+/// The groups in order, with what is possible for the first of them. Only those places are kept that may change
+/// or are asked for.
 struct Line {
     places: Vec<Place>,
     /// By place: the earliest return of its group and all that follow.
     latest: Vec<u64>,
     /// The first places, as far as they were looked at.
     reach: Vec<Reach>,
+    /// Blocks whose places come behind all others, the next one last.
+    ahead: Vec<Ahead>,
     /// Indefinite writers nobody saw that the order does not use yet, by order of call.
-    unseen: Vec<ValueId>,
-    /// Places that were looked at while changing the order.
+    unseen: Unseen,
+    /// Places that were looked at while changing the order, and how many may be.
     spent: usize,
+    spent_max: usize,
+}
+
+/// A block that is not among the places yet.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    /// The value it begins with.
+    root: ValueId,
+    /// Earliest return of its operations and all that follow.
+    latest: u64,
+}
+
+/// Indefinite writers nobody saw.
+struct Unseen {
+    /// Those called in time for some mismatch that was asked about, by order of call.
+    called: Vec<ValueId>,
+    /// All others, the next one last.
+    later: Vec<ValueId>,
+}
+
+impl Unseen {
+    fn new(groups: &Groups<'_>) -> Self {
+        let is_unseen =
+            |&v: &ValueId| !groups.all[v as usize].needed && groups.all[v as usize].writer != NONE;
+        let mut later: Vec<ValueId> = (1..groups.all.len() as ValueId).filter(is_unseen).collect();
+        later.sort_by_key(|&value| std::cmp::Reverse(groups.inv(groups.all[value as usize].writer)));
+        Unseen { called: Vec::new(), later }
+    }
+
+    /// Takes out, of those that were called by `ret` and may follow `held`, the one called last: the others may
+    /// serve where it is too late.
+    fn take(&mut self, groups: &Groups<'_>, held: ValueId, ret: u64) -> Option<ValueId> {
+        let in_time = |value: &ValueId| groups.inv(groups.all[*value as usize].writer) <= ret;
+        while let Some(value) = self.later.pop_if(|value| in_time(value)) {
+            self.called.push(value);
+        }
+        let end = self.called.partition_point(in_time);
+        let fits = |&value: &ValueId| groups.expected(value).is_none_or(|expected| expected == held);
+        let at = self.called[..end].iter().rposition(fits)?;
+        Some(self.called.remove(at))
+    }
 }
 
 /// The interval of instants that are possible for a writer, given all before it.
@@ -206,25 +255,74 @@ struct Stuck {
 }
 
 impl Line {
-    fn new(groups: &Groups<'_>, blocks: &[Block]) -> Self {
-        let mut places = Vec::with_capacity(groups.all.len());
-        for block in blocks {
-            for value in groups.chain(block.zone.root) {
-                places.push(Place::new(groups, value, value == block.zone.root));
+    fn new(groups: &Groups<'_>, blocks: Vec<Block>) -> Self {
+        let mut bound = u64::MAX;
+        let ahead = blocks.into_iter().rev().map(|block| {
+            bound = bound.min(block.zone.ret_min);
+            Ahead { root: block.zone.root, latest: bound }
+        });
+        let ahead: Vec<Ahead> = ahead.collect();
+        let spent_max = REPAIR_PLACES_MAX.max(ahead.len() * 4);
+        let (places, latest, reach) = (Vec::new(), Vec::new(), Vec::new());
+        Line { places, latest, reach, ahead, unseen: Unseen::new(groups), spent: 0, spent_max }
+    }
+
+    /// Finds an order with room for every mismatch, and what is possible in it; false where none is found.
+    /// With `forgets`, only whether there is one: places that cannot change any more are given up.
+    fn fit(&mut self, groups: &Groups<'_>, mismatches: &Mismatches, forgets: bool) -> bool {
+        let mut kept_max = 16 * WINDOW;
+        loop {
+            self.load(groups);
+            let is_end = self.ahead.is_empty();
+            let end = if is_end { self.places.len() } else { self.places.len() - 2 * WINDOW };
+            let advanced = self.advance(mismatches, end);
+            match advanced.and_then(|()| if is_end { self.end(mismatches) } else { Ok(()) }) {
+                Ok(()) if is_end => return true,
+                Ok(()) => {}
+                Err(stuck) => {
+                    let Some(mismatch) = stuck.mismatch else { return false };
+                    if self.spent >= self.spent_max || !self.repair(groups, mismatches, stuck.place, mismatch)
+                    {
+                        return false;
+                    }
+                }
+            }
+            if forgets && self.reach.len() > kept_max {
+                self.forget();
+                kept_max = 16 * WINDOW + 2 * self.reach.len();
             }
         }
-        let mut unseen: Vec<ValueId> = (1..groups.all.len() as ValueId)
-            .filter(|&v| !groups.all[v as usize].needed && groups.all[v as usize].writer != NONE)
-            .collect();
-        unseen.sort_by_key(|&value| groups.inv(groups.all[value as usize].writer));
-        let latest = backwards_min(places.iter().map(|place| place.ret_min));
-        let reach = Vec::with_capacity(places.len());
-        Line { places, latest, reach, unseen, spent: 0 }
+    }
+
+    /// Turns blocks into places, so that there are always some more than are looked at.
+    fn load(&mut self, groups: &Groups<'_>) {
+        if self.places.len() >= self.reach.len() + 3 * WINDOW {
+            return;
+        }
+        while self.places.len() < self.reach.len() + 8 * WINDOW
+            && let Some(block) = self.ahead.pop()
+        {
+            let start = self.places.len();
+            let begin = |value| Place::new(groups, value, value == block.root);
+            self.places.extend(groups.chain(block.root).map(begin));
+            self.latest.resize(self.places.len(), 0);
+            self.refresh(start, self.places.len());
+        }
+    }
+
+    /// Gives up the first places, as far as no change reaches back to them.
+    fn forget(&mut self) {
+        let begin = |places: &[Place]| places.iter().rposition(|place| place.begins).unwrap_or(0);
+        let own = begin(&self.places[..self.reach.len()]);
+        let first = begin(&self.places[..own.saturating_sub(2 * WINDOW)]);
+        self.places.drain(..first);
+        self.latest.drain(..first);
+        self.reach.drain(..first);
     }
 
     /// Finds what is possible for the places up to `end`; or where this order breaks down before.
     fn advance(&mut self, mismatches: &Mismatches, end: usize) -> Result<(), Stuck> {
-        while self.reach.len() < self.places.len().min(end) {
+        while self.reach.len() < end {
             let i = self.reach.len();
             let place = self.places[i];
             let reach = match i.checked_sub(1) {
@@ -237,12 +335,15 @@ impl Line {
             };
             self.reach.push(reach);
         }
-        if end > self.places.len()
-            && let Some(last) = self.places.len().checked_sub(1)
-        {
-            self.follow(last, u64::MAX, u64::MAX, mismatches)?;
-        }
         Ok(())
+    }
+
+    /// Is there room for the mismatches of the last place of all?
+    fn end(&self, mismatches: &Mismatches) -> Result<(), Stuck> {
+        match self.places.len().checked_sub(1) {
+            Some(last) => self.follow(last, u64::MAX, u64::MAX, mismatches).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// What is possible for the writer after `place`, which must lie between `floor` and `ceiling`.
@@ -255,7 +356,7 @@ impl Line {
     ) -> Result<Reach, Stuck> {
         let from = self.reach[place];
         let (mut earliest, mut latest) = (from.earliest, ceiling);
-        for &(_, mismatch) in mismatches.of(self.places[place].value) {
+        for &mismatch in mismatches.of(self.places[place].value) {
             if mismatch.ret < floor {
                 // Too early for the next writer to explain it: this one must come late enough.
                 earliest = earliest.max(mismatch.inv);
@@ -295,15 +396,10 @@ impl Line {
     /// Lets an indefinite write that nobody saw explain the mismatch.
     fn insert_unseen(&mut self, groups: &Groups<'_>, place: usize, mismatch: Mismatch) -> bool {
         let (held, next) = (self.places[place].value, place + 1);
-        let writer_inv = |value: ValueId| groups.inv(groups.all[value as usize].writer);
-        let in_time = self.unseen.partition_point(|&value| writer_inv(value) <= mismatch.ret);
-        // Of those called in time the last one: the others may serve where it is too late.
-        let fits = |&value: &ValueId| groups.expected(value).is_none_or(|expected| expected == held);
-        let Some(at) = self.unseen[..in_time].iter().rposition(fits) else { return false };
-        let value = self.unseen.remove(at);
+        let Some(value) = self.unseen.take(groups, held, mismatch.ret) else { return false };
         self.places.insert(next, Place::new(groups, value, groups.expected(value).is_none()));
         // Nobody saw it return: the bounds of the others stay.
-        self.latest.insert(next, self.latest.get(next).copied().unwrap_or(u64::MAX));
+        self.latest.insert(next, self.latest_from(next));
         self.spent += 1 + (self.places.len() - next) / 16;
         true
     }
@@ -371,11 +467,17 @@ impl Line {
 
     /// Bounds of the places from `start` to `end` anew; the set of those behind each place before is the same.
     fn refresh(&mut self, start: usize, end: usize) {
-        let mut bound = self.latest.get(end).copied().unwrap_or(u64::MAX);
+        let mut bound = self.latest_from(end);
         for i in (start..end).rev() {
             bound = bound.min(self.places[i].ret_min);
             self.latest[i] = bound;
         }
+    }
+
+    /// The earliest return of the place at `at` and all that follow.
+    fn latest_from(&self, at: usize) -> u64 {
+        let ahead = || self.ahead.last().map_or(u64::MAX, |block| block.latest);
+        self.latest.get(at).copied().unwrap_or_else(ahead)
     }
 
     /// The first place behind the block that begins at `start`.
@@ -402,8 +504,9 @@ impl Line {
                 order.push((groups.inv(i as u32).max(instants[place as usize]), place, 2, i as u32));
             }
         }
-        for (value, mismatch) in &mismatches.all {
-            let (instant, place) = explain(place_of[*value as usize], mismatch, instants);
+        for mismatch in &mismatches.all {
+            let denied = groups.denied(mismatch.entry).unwrap_or(NULL);
+            let (instant, place) = explain(place_of[denied as usize], mismatch, instants);
             order.push((instant, place, 2, mismatch.entry));
         }
         order.sort_unstable();
@@ -425,18 +528,13 @@ fn explain(place: u32, mismatch: &Mismatch, instants: &[u64]) -> (u64, u32) {
     (instant, holder(instant))
 }
 
-/// Of each element the least of it and all that follow.
-fn backwards_min(numbers: impl DoubleEndedIterator<Item = u64>) -> Vec<u64> {
+/// Makes each number the least of it and all that follow.
+fn least_from_here(numbers: &mut [u64]) {
     let mut bound = u64::MAX;
-    let mut least: Vec<u64> = numbers
-        .rev()
-        .map(|number| {
-            bound = bound.min(number);
-            bound
-        })
-        .collect();
-    least.reverse();
-    least
+    for number in numbers.iter_mut().rev() {
+        bound = bound.min(*number);
+        *number = bound;
+    }
 }
 
 impl Place {
