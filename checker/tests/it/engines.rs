@@ -129,3 +129,45 @@ fn the_history_of_an_atomic_register_is_legal_at_any_length() {
         assert!(yes(&part, decision, witness, &format!("seed {seed}")), "seed {seed}");
     }
 }
+
+/// Longer than what the engine looks at together: mismatches are fitted into a line of blocks whose past it forgets.
+/// Refused compare-and-sets say in some of these that their value was not there, truly or not.
+#[test]
+fn what_is_decided_in_windows_is_what_a_whole_order_explains() {
+    let (mut legal, mut illegal) = (0, 0);
+    for seed in 0..16 {
+        let claims = seed % 2 == 1;
+        let shape = Shape {
+            ops: 12_000,
+            concurrency: [3, 5, 50][(seed % 3) as usize],
+            unique: true,
+            info: [0, 5][(seed / 2 % 2) as usize],
+            fail: 1,
+            wrong: 0,
+            reads: 20,
+            cas: 60,
+        };
+        let mut history = history(shape, seed);
+        let refused =
+            history.ops.iter_mut().filter(|op| op.f == "cas" && op.error.as_deref() == Some("refused"));
+        for op in refused.skip(3).step_by(7).take(if claims { 2 } else { 0 }) {
+            op.error = Some("mismatch".into());
+        }
+        let part = part(&history);
+        match unique::check(&part.entries, part.values_len()) {
+            Unique::Legal => {
+                let order = unique::witness(&part.entries, part.values_len()).expect("a yes has a witness");
+                explains(&part, &order, &format!("seed {seed}"));
+                legal += 1;
+            }
+            Unique::Illegal(proof) => {
+                assert!(claims, "seed {seed}: {proof:?}");
+                assert_eq!(unique::witness(&part.entries, part.values_len()), None, "seed {seed}");
+                illegal += 1;
+            }
+            Unique::NotUnique => panic!("seed {seed}: values are unique"),
+            Unique::Undecided => assert!(claims, "seed {seed}"),
+        }
+    }
+    assert!(legal >= 8 && illegal >= 1, "{legal} legal, {illegal} illegal");
+}
