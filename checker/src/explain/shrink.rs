@@ -6,7 +6,8 @@
 //!   what was open may have been done or not, so the rest must be illegal from every value;
 //! - leaving out a read or a mismatch;
 //! - leaving out a write that nobody can see, where there are no mismatches: everybody who needs its value had
-//!   returned before it was called, or another write certainly came between;
+//!   returned before it was called, or another write certainly came between (done only where the beginning was
+//!   cut off: elsewhere it would look as if nobody had written the value);
 //! - leaving out every operation on some values, where there are no mismatches and no compare-and-set leads
 //!   from one of those values to another one: the register just keeps what it held before.
 //!

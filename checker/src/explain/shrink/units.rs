@@ -22,7 +22,8 @@ pub(super) fn units(core: &[Item], values_len: usize, is_window: bool) -> Units 
     if !core.iter().any(Item::is_mismatch) {
         free = value_units(core, values_len, is_window);
         free.sort_by_key(|unit| std::cmp::Reverse(unit.len()));
-        if core.len() <= SINGLE_WRITES_MAX {
+        // A part with its beginning is told as the whole story: there a value that is read keeps its writers.
+        if is_window && core.len() <= SINGLE_WRITES_MAX {
             unseen = (0..core.len()).filter(|&i| is_unseen(core, i)).collect();
         }
     }
