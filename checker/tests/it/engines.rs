@@ -135,22 +135,22 @@ fn the_history_of_an_atomic_register_is_legal_at_any_length() {
 #[test]
 fn what_is_decided_in_windows_is_what_a_whole_order_explains() {
     let (mut legal, mut illegal) = (0, 0);
-    for seed in 0..16 {
+    for seed in 0..8 {
         let claims = seed % 2 == 1;
         let shape = Shape {
-            ops: 12_000,
+            ops: 50_000,
             concurrency: [3, 5, 50][(seed % 3) as usize],
             unique: true,
             info: [0, 5][(seed / 2 % 2) as usize],
             fail: 1,
-            wrong: 0,
-            reads: 20,
-            cas: 60,
+            wrong: u32::from(seed % 4 == 3),
+            reads: 5,
+            cas: 30,
         };
         let mut history = history(shape, seed);
         let refused =
             history.ops.iter_mut().filter(|op| op.f == "cas" && op.error.as_deref() == Some("refused"));
-        for op in refused.skip(3).step_by(7).take(if claims { 2 } else { 0 }) {
+        for op in refused.skip(3).step_by(7).take(if claims { 60 } else { 0 }) {
             op.error = Some("mismatch".into());
         }
         let part = part(&history);
@@ -169,5 +169,5 @@ fn what_is_decided_in_windows_is_what_a_whole_order_explains() {
             Unique::Undecided => assert!(claims, "seed {seed}"),
         }
     }
-    assert!(legal >= 8 && illegal >= 1, "{legal} legal, {illegal} illegal");
+    assert!(legal >= 4 && illegal >= 1, "{legal} legal, {illegal} illegal");
 }
