@@ -19,6 +19,7 @@ use results::{Error, RunFolder};
 use serde_json::Value;
 
 pub use amounts::{Alarm, bytes, duration};
+pub use input::events;
 pub use models::describe;
 
 use crate::cli::{CheckArgs, ReportArgs};

@@ -87,6 +87,16 @@ pub fn read(path: &Path, format: Option<Format>, leniency: Leniency) -> Result<(
     }
 }
 
+/// All events in `path`, what does not belong there left out.
+pub fn events(path: &Path) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    read_each(path, None, Leniency::Lenient, &mut |event| {
+        events.push(event);
+        Next::Continue(())
+    })?;
+    Ok(events)
+}
+
 /// Hands every event in `path`, or in standard input for `-`, to `each`, until that breaks.
 pub fn read_each(
     path: &Path,

@@ -1,18 +1,14 @@
 //! One case from its history to what it cost; runs in a process of its own.
 
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use checker::general::General;
-use checker::history::formats::{self, Leniency};
 use checker::model::partitions;
 use checker::model::register::RegisterPart;
 use checker::object::text;
 use checker::txn::ListAppend;
 use checker::{Budget, Checker, Event, History, Linearizable, Stop, Verdict, plan};
-use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -112,23 +108,8 @@ pub fn events(source: &Source) -> Result<Vec<Event>> {
     match source {
         Source::Generated(shape) => Ok(Events::new(*shape).collect()),
         Source::Transactions { count, bad } => Ok(transactions::events(*count, *bad)),
-        Source::File(path) => {
-            let bytes = read(path).with_context(|| format!("failed to read {}", path.display()))?;
-            let reading = formats::read(&bytes, None, Leniency::Lenient);
-            Ok(reading.with_context(|| path.display().to_string())?.events)
-        }
+        Source::File(path) => crate::check::events(path),
     }
-}
-
-/// A file's bytes, unpacked.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let packed = std::fs::read(path)?;
-    if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(packed);
-    }
-    let mut bytes = Vec::new();
-    MultiGzDecoder::new(&packed[..]).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The same operations on one object: what was the key becomes part of argument and result.
