@@ -41,6 +41,14 @@ pub enum LabError {
         /// What is wrong with it.
         why: String,
     },
+    /// A tap that cannot be put in place as written.
+    #[error("install tap `{name}`: {why}")]
+    BadTap {
+        /// The tap's name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The switch could not be set up.
     #[error("start the fabric: {step}: {source}")]
     Fabric {

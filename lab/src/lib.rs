@@ -27,6 +27,7 @@
 pub mod bench;
 mod error;
 mod fabric;
+pub mod flow;
 pub mod host;
 mod netlink;
 mod node;
