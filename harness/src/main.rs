@@ -20,6 +20,7 @@ mod sites;
 mod tell;
 mod testbed;
 mod weakness;
+mod wiretap;
 mod worker;
 
 use std::process::ExitCode;

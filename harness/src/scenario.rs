@@ -23,7 +23,8 @@ use serde::Serialize;
 
 use crate::cli::{ScenarioArgs, ScenarioCommand, ScenarioRunArgs};
 use crate::exit::{Exit, UsageError};
-use seen::{Outcome, Seen};
+use nemesis::byzantine::score::Outcome;
+use seen::Seen;
 use stage::Stage;
 use table::SCENARIOS;
 
@@ -52,6 +53,7 @@ struct Played {
     as_expected: bool,
     messages_altered: u64,
     facts: Vec<(String, String)>,
+    notes: Vec<String>,
     took_s: f64,
 }
 
@@ -97,8 +99,13 @@ fn play(scenario: &'static Scenario, control: bool, seed: u64, store: &Path) -> 
     let began = Instant::now();
     let seen = (scenario.play)(&stage).with_context(|| format!("failed to play {}", scenario.id))?;
     let messages_altered = stage.applied();
+    let notes = stage.write_strikes(&folder)?;
+    // Nothing is altered in a control: then nothing may be wrong, whoever noticed the harm done beside it.
     let expected = if control { Outcome::Masked } else { scenario.expected };
-    let outcome = seen.outcome(control, messages_altered);
+    let outcome = match seen.observations(messages_altered.max(control.into())).outcome() {
+        Outcome::RejectedClean if control => Outcome::Masked,
+        outcome => outcome,
+    };
     let played = Played {
         scenario: scenario.id,
         title: scenario.title,
@@ -109,9 +116,9 @@ fn play(scenario: &'static Scenario, control: bool, seed: u64, store: &Path) -> 
         as_expected: outcome == expected,
         messages_altered,
         facts: seen.facts,
+        notes,
         took_s: began.elapsed().as_secs_f64(),
     };
-    stage.write_strikes(&folder)?;
     let json = serde_json::to_vec_pretty(&played).context("failed to write down what was seen")?;
     write_whole(&folder.path().join("scenario.json"), &json)?;
     print!("{}", told(&played));
@@ -134,6 +141,9 @@ fn told(played: &Played) -> String {
     );
     for (what, seen) in &played.facts {
         text += &format!("    {what}: {seen}\n");
+    }
+    for note in &played.notes {
+        text += &format!("    {note}\n");
     }
     text
 }

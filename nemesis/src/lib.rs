@@ -10,12 +10,14 @@
 //! lab and an in-memory one.
 
 pub mod arena;
+pub mod byzantine;
 pub mod family;
 pub mod harm;
 pub mod lanes;
 pub mod schedule;
 pub mod shape;
 pub mod targets;
+pub mod wire;
 
 pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
 pub use family::{Family, Group};

@@ -102,9 +102,8 @@ impl Message {
         let grown = value.len() as i64 - field.span.len() as i64;
         let mut edits: Vec<(Range<usize>, Vec<u8>)> = vec![(field.span.clone(), value.to_vec())];
         if grown != 0 {
-            let around = |length: &&Length| {
-                length.over.start <= field.span.start && field.span.end <= length.over.end
-            };
+            let around =
+                |length: &&Length| length.over.start <= field.span.start && field.span.end <= length.over.end;
             for length in self.lengths.iter().filter(around) {
                 if let Some(old) = number(&bytes[length.span.clone()], length.form) {
                     let new = written(old + grown, length.form, length.span.len());

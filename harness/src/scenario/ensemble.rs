@@ -32,17 +32,17 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// Raises `size` servers; `tap` may lay hands on the fabric before the first packet. Returns when one leads.
-    pub fn up<T>(
+    pub fn up(
         folder: &Path,
         size: u8,
         clients: &[&str],
-        tap: impl FnOnce(&Rig) -> Result<T>,
-    ) -> Result<(Ensemble, T)> {
+        tap: impl FnOnce(&Rig) -> Result<()>,
+    ) -> Result<Ensemble> {
         let installed = zookeeper::find()?;
         let servers: Vec<String> = (1..=size).map(|n| format!("zk{n}")).collect();
         let names: Vec<&str> = servers.iter().map(String::as_str).chain(clients.iter().copied()).collect();
         let rig = Rig::up(folder, &names)?;
-        let tapped = tap(&rig)?;
+        tap(&rig)?;
         let peers: Vec<Peer> =
             (1..).zip(&servers).map(|(id, name)| Peer::at(id, IpAddr::V4(rig.node(name).addr()))).collect();
         let configs = (1..)
@@ -57,7 +57,7 @@ impl Ensemble {
             ensemble.start(&name)?;
         }
         ensemble.await_leader(&[])?;
-        Ok((ensemble, tapped))
+        Ok(ensemble)
     }
 
     /// Starts a server; its data is kept.
@@ -78,14 +78,14 @@ impl Ensemble {
         stats.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_string)
     }
 
-    /// A number out of `mntr`.
-    pub fn metric(&self, name: &str, metric: &str) -> Option<f64> {
-        let text = self.four_letters(name, "mntr").ok()?;
-        let line = text.lines().find(|line| line.split_whitespace().next() == Some(metric))?;
-        line.split_whitespace().nth(1)?.parse().ok()
+    /// The last transaction that a server has seen.
+    pub fn zxid(&self, name: &str) -> Result<i64> {
+        let stats = self.four_letters(name, "srvr")?;
+        let zxid = stats.lines().find_map(|line| line.strip_prefix("Zxid: 0x")).context("no Zxid in srvr")?;
+        i64::from_str_radix(zxid, 16).context("a Zxid that is no number")
     }
 
-    /// Waits until somebody not `among` leads and serves.
+    /// Waits until somebody other than these leads and serves.
     pub fn await_leader(&self, not: &[&str]) -> Result<String> {
         eventually("ZooKeeper has a leader", BOUND, || {
             let leads = |name: &&String| {
@@ -93,13 +93,6 @@ impl Ensemble {
                     && matches!(self.role(name).as_deref(), Some("leader" | "standalone"))
             };
             Ok(self.servers.iter().find(leads).cloned())
-        })
-    }
-
-    /// Waits until a server follows.
-    pub fn await_follower(&self, name: &str) -> Result<()> {
-        eventually(&format!("{name} follows"), BOUND, || {
-            Ok((self.role(name).as_deref() == Some("follower")).then_some(()))
         })
     }
 
@@ -154,7 +147,6 @@ impl Guest {
         let mut guest = Guest { client: None, runtime: Some(runtime) };
         let connected = guest.wait(async move {
             let connector = Client::connector().with_session_timeout(session);
-            let connector = connector.with_connection_timeout(Duration::from_secs(5));
             tokio::time::timeout(BOUND, connector.connect(&address)).await
         })?;
         guest.client = Some(connected.map_err(|_| anyhow!("no session within {BOUND:?}"))??);

@@ -31,11 +31,7 @@ pub struct Pair {
 
 impl Pair {
     /// Raises both, still strangers; `tap` may lay hands on the fabric before the first packet.
-    pub fn up(
-        folder: &Path,
-        settings: &[(&str, &str)],
-        tap: impl FnOnce(&Rig) -> Result<()>,
-    ) -> Result<Pair> {
+    pub fn up(folder: &Path, tap: impl FnOnce(&Rig) -> Result<()>) -> Result<Pair> {
         let installed = redis::find()?;
         let mut rig = Rig::up(folder, &[MASTER, REPLICA])?;
         tap(&rig)?;
@@ -54,7 +50,7 @@ impl Pair {
         for node in [MASTER, REPLICA] {
             let dir = rig.dir(node)?;
             let mut argv: Vec<OsString> = vec![installed.program.clone().into()];
-            for (name, value) in plain.iter().chain(settings) {
+            for (name, value) in plain {
                 argv.extend([format!("--{name}").into(), OsString::from(value)]);
             }
             rig.start(node, "redis", argv, dir)?;

@@ -67,15 +67,20 @@ pub fn proposals_swallowed(stage: &Stage) -> Result<Seen> {
 pub fn laggard_elected(stage: &Stage) -> Result<Seen> {
     let mut ensemble = stage.ensemble(3)?;
     let leader = ensemble.await_leader(&[])?;
-    let [laggard, peer] = both_followers(&ensemble)?;
+    // Where all else is equal the higher number wins.
+    let [peer, laggard] = both_followers(&ensemble)?;
     let client = ensemble.client(&leader, &leader, SESSION)?;
     client.create("/before", "1", CreateMode::Persistent)??;
     // The laggard misses a write that the other two commit.
+    eventually("the laggard has what came before", BOUND, || {
+        Ok((ensemble.zxid(&laggard)? == ensemble.zxid(&leader)?).then_some(()))
+    })?;
+    let last_seen = ensemble.zxid(&laggard)?.to_string();
     ensemble.rig.process(&laggard)?.kill()?;
     client.create("/committed", "2", CreateMode::Persistent)??;
     drop(client);
     eventually("the write is on the peer", BOUND, || Ok(ensemble.holds(&peer, "/committed")?))?;
-    stage.arm_at(&[("laggard", &laggard), ("peer", &peer)])?;
+    stage.arm_at(&[("laggard", &laggard), ("peer", &peer), ("last seen", &last_seen)])?;
     // Now only laggard and peer are left to elect a leader.
     ensemble.rig.process(&leader)?.kill()?;
     ensemble.start(&laggard)?;

@@ -18,7 +18,7 @@ const WATCH: Duration = Duration::from_secs(2);
 
 /// `SET k AAAA` arrives as `SET k BBBB`.
 pub fn value_edited(stage: &Stage) -> Result<Seen> {
-    let mut pair = stage.pair(&[])?;
+    let mut pair = stage.pair()?;
     stage.arm()?;
     pair.ask::<()>(MASTER, &["SET", "k", "AAAA"])?;
     let acked = wait(&mut pair)?;
@@ -27,7 +27,7 @@ pub fn value_edited(stage: &Stage) -> Result<Seen> {
 
 /// A longer value than was sent: the replica counts more bytes than the master has sent, and acknowledges them.
 pub fn stream_grown(stage: &Stage) -> Result<Seen> {
-    let mut pair = stage.pair(&[])?;
+    let mut pair = stage.pair()?;
     stage.arm()?;
     pair.ask::<()>(MASTER, &["SET", "k", "AAAA"])?;
     let _acked = wait(&mut pair)?;
@@ -42,7 +42,7 @@ pub fn stream_grown(stage: &Stage) -> Result<Seen> {
 
 /// One command twice: after a reconnection the replica is taken to have the next one of that length already.
 pub fn command_doubled(stage: &Stage) -> Result<Seen> {
-    let mut pair = stage.pair(&[])?;
+    let mut pair = stage.pair()?;
     stage.arm()?;
     pair.ask::<()>(MASTER, &["SET", "k1", "1111"])?;
     wait(&mut pair)?;
@@ -66,7 +66,7 @@ pub fn command_doubled(stage: &Stage) -> Result<Seen> {
 
 /// One acknowledgement too large by a thousand million, once: the master keeps the largest it has heard.
 pub fn ack_inflated(stage: &Stage) -> Result<Seen> {
-    let mut pair = stage.pair(&[])?;
+    let mut pair = stage.pair()?;
     stage.arm()?;
     // The replica acknowledges once a second.
     if !stage.is_control() {
@@ -82,16 +82,16 @@ pub fn ack_inflated(stage: &Stage) -> Result<Seen> {
 
 /// A command replaced by another of its length that does nothing.
 pub fn command_omitted(stage: &Stage) -> Result<Seen> {
-    let mut pair = stage.pair(&[])?;
+    let mut pair = stage.pair()?;
     stage.arm()?;
-    pair.ask::<()>(MASTER, &["SET", "k", "AAAA"])?;
+    pair.ask::<()>(MASTER, &["SET", "k", "AAAAAAAA"])?;
     let acked = wait(&mut pair)?;
-    after_write(stage, &mut pair, acked, "k", Some("AAAA"))
+    after_write(stage, &mut pair, acked, "k", Some("AAAAAAAA"))
 }
 
 /// One bit of a full synchronisation.
 pub fn dump_flipped(stage: &Stage) -> Result<Seen> {
-    let mut pair = stage.pair_apart(&[("repl-diskless-load", "disabled")])?;
+    let mut pair = stage.pair_apart()?;
     for n in 0..100 {
         pair.ask::<()>(MASTER, &["SET", &format!("key-{n}"), "some value of some length"])?;
     }

@@ -1,5 +1,6 @@
 //! What a play showed.
 
+use nemesis::byzantine::score::Observations;
 use serde::Serialize;
 
 /// Facts in the order in which they were seen, and what they mean for the outcome.
@@ -61,39 +62,15 @@ impl Seen {
 
 impl Seen {
     /// What it comes to, after so many messages were altered.
-    pub fn outcome(&self, control: bool, altered: u64) -> Outcome {
-        let wrong = self.differs || self.broken;
-        match () {
-            () if !control && altered == 0 => Outcome::NotTriggered,
-            () if self.crashed => Outcome::RejectedCrash,
-            () if wrong && self.signalled => Outcome::DetectedServed,
-            () if wrong => Outcome::Silent,
-            () if self.refused || self.signalled => Outcome::RejectedClean,
-            () => Outcome::Masked,
-        }
-    }
-}
-
-/// Temporary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Outcome {
-    NotTriggered,
-    RejectedCrash,
-    DetectedServed,
-    Silent,
-    RejectedClean,
-    Masked,
-}
-
-impl Outcome {
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::NotTriggered => "not-triggered",
-            Outcome::RejectedCrash => "rejected-crash",
-            Outcome::DetectedServed => "detected-served",
-            Outcome::Silent => "silent",
-            Outcome::RejectedClean => "rejected-clean",
-            Outcome::Masked => "masked",
+    pub fn observations(&self, altered: u64) -> Observations {
+        Observations {
+            applied: altered,
+            wrong: self.differs || self.broken,
+            signalled: self.signalled,
+            refused: self.refused,
+            crashed: self.crashed,
+            stopped: false,
+            live: true,
         }
     }
 }

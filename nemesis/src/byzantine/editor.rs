@@ -120,13 +120,15 @@ impl Editor {
                     }
                     Head::Foreign(why) => {
                         self.foreign = true;
-                        self.shared.note(format!("{:?} port {}: {why}", self.protocol, self.flow.server.port));
+                        self.shared
+                            .note(format!("{:?} port {}: {why}", self.protocol, self.flow.server.port));
                         continue;
                     }
                 },
             };
             let len = message.len.clamp(1, bytes.len());
-            self.replicates |= matches!(message.kind.as_ref(), "FULLRESYNC" | "CONTINUE") && way == Way::ToClient;
+            self.replicates |=
+                matches!(message.kind.as_ref(), "FULLRESYNC" | "CONTINUE") && way == Way::ToClient;
             let mut done = Done::Untouched;
             if !self.armed.is_empty() {
                 let copy = bytes[..len].to_vec();
@@ -156,7 +158,8 @@ impl Editor {
             Way::ToServer => (self.flow.client, self.flow.server),
             Way::ToClient => (self.flow.server, self.flow.client),
         };
-        let (from, to) = (self.shared.name(sender.node).to_string(), self.shared.name(receiver.node).to_string());
+        let (from, to) =
+            (self.shared.name(sender.node).to_string(), self.shared.name(receiver.node).to_string());
         let link = self.link();
         let mut struck = None;
         for armed in &self.armed {
@@ -277,7 +280,9 @@ impl Editor {
                 let field = message.field(field)?;
                 let mut value = vec![0; field.span.len()];
                 match field.form {
-                    Form::Digits => value.iter_mut().for_each(|byte| *byte = b'0' + rng.random_range(0..10u8)),
+                    Form::Digits => {
+                        value.iter_mut().for_each(|byte| *byte = b'0' + rng.random_range(0..10u8))
+                    }
                     Form::Int | Form::Bytes => rng.fill_bytes(&mut value),
                 }
                 with(field, &value)
@@ -395,7 +400,13 @@ fn in_form(value: &Literal, field: &wire::Field) -> Option<Vec<u8>> {
 }
 
 /// A message with a field set, and bytes after its own, within its frame.
-fn appended(message: &Message, bytes: &[u8], field: &wire::Field, value: &[u8], append: &str) -> Option<Vec<u8>> {
+fn appended(
+    message: &Message,
+    bytes: &[u8],
+    field: &wire::Field,
+    value: &[u8],
+    append: &str,
+) -> Option<Vec<u8>> {
     let more = Literal::bytes(append).ok()?;
     let end = wire::Field { name: "end".into(), span: bytes.len()..bytes.len(), form: Form::Bytes };
     let longer = message.with(bytes, &end, &more);
@@ -424,8 +435,9 @@ fn filled(text: &str, message: &Message, bytes: &[u8]) -> Option<Vec<u8>> {
         None => (false, text),
     };
     let mut out = Vec::new();
-    let mut plain = |part: &str, out: &mut Vec<u8>| {
-        let part = if is_hex { Literal::bytes(&format!("hex:{part}")).ok()? } else { part.as_bytes().to_vec() };
+    let plain = |part: &str, out: &mut Vec<u8>| {
+        let part =
+            if is_hex { Literal::bytes(&format!("hex:{part}")).ok()? } else { part.as_bytes().to_vec() };
         out.extend(part);
         Some(())
     };

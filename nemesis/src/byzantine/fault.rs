@@ -64,7 +64,9 @@ impl Literal {
             let text: String = pair.iter().collect();
             if text.len() == 2 { u8::from_str_radix(&text, 16).ok() } else { None }
         });
-        pairs.collect::<Option<_>>().ok_or_else(|| format!("`{text}`: after hex: come pairs of digits 0 to f"))
+        pairs
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("`{text}`: after hex: come pairs of digits 0 to f"))
     }
 }
 
@@ -221,7 +223,9 @@ impl MessageFault {
 
     /// True when the `n`-th message that is meant, from 1, is struck after `applied` others were.
     pub fn strikes(&self, n: u64, applied: u64) -> bool {
-        n >= self.nth && (n - self.nth).is_multiple_of(self.every) && self.count.is_none_or(|count| applied < count)
+        n >= self.nth
+            && (n - self.nth).is_multiple_of(self.every)
+            && self.count.is_none_or(|count| applied < count)
     }
 }
 

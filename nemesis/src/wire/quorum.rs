@@ -62,7 +62,9 @@ impl Quorum {
         }
         // The ids are a count, then scheme and id of each; a missing list counts -1.
         let at = record.at();
-        let Some(ids) = bytes.get(at..at + 4).and_then(|count| number(count, Form::Int)) else { return Head::Part };
+        let Some(ids) = bytes.get(at..at + 4).and_then(|count| number(count, Form::Int)) else {
+            return Head::Part;
+        };
         if !(-1..=IDS_MAX).contains(&ids) {
             return Head::Foreign("a packet with a strange number of ids");
         }

@@ -89,7 +89,9 @@ impl Resp {
         if bytes[0] != b'*' {
             return inline(bytes);
         }
-        let Some((count, mut at)) = line_number(bytes) else { return unfinished(bytes, "a count that is no number") };
+        let Some((count, mut at)) = line_number(bytes) else {
+            return unfinished(bytes, "a count that is no number");
+        };
         if !(0..=ELEMENTS_MAX).contains(&count) {
             return Head::Foreign("a command of a strange number of words");
         }
@@ -210,7 +212,8 @@ impl Resp {
         };
         let (line, begins) = (&bytes[..end.saturating_sub(1)], end + 1);
         let payload = &bytes[begins..];
-        let field = |len: usize| Field { name: "payload".into(), span: begins..begins + len, form: Form::Bytes };
+        let field =
+            |len: usize| Field { name: "payload".into(), span: begins..begins + len, form: Form::Bytes };
         if let Some(mark) = line.strip_prefix(b"$EOF:".as_slice()) {
             if mark.len() != MARK {
                 return Head::Foreign("a data set with a mark of a strange length");
@@ -314,7 +317,11 @@ enum Value {
 fn value(bytes: &[u8], at: usize, depth: usize) -> Value {
     let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { return Value::Part };
     let Some(line_end) = rest.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else {
-        return if rest.len() >= LINE_MAX { Value::Foreign("a reply line without an end") } else { Value::Part };
+        return if rest.len() >= LINE_MAX {
+            Value::Foreign("a reply line without an end")
+        } else {
+            Value::Part
+        };
     };
     let body = at + 1..at + line_end.max(2) - 1;
     let named = |span: std::ops::Range<usize>, form| Some(Field { name: "value".into(), span, form });
@@ -336,7 +343,11 @@ fn value(bytes: &[u8], at: usize, depth: usize) -> Value {
             }
             let (span, end) = (begins..begins + len, begins + len + 2);
             if bytes.len() < end {
-                return if end > WHOLE_MAX && depth == DEPTH_MAX { Value::Large { end } } else { Value::Part };
+                return if end > WHOLE_MAX && depth == DEPTH_MAX {
+                    Value::Large { end }
+                } else {
+                    Value::Part
+                };
             }
             let length = Some(Length { span: body, form: Form::Digits, over: span.clone() });
             Value::Whole { end, field: named(span, Form::Bytes), length }

@@ -159,7 +159,9 @@ impl ZkClient {
         };
         if err == Some(0) {
             match kind {
-                "create" | "create2" | "createContainer" | "createTTL" | "sync" => drop(record.buffer("path")),
+                "create" | "create2" | "createContainer" | "createTTL" | "sync" => {
+                    drop(record.buffer("path"))
+                }
                 "getData" => drop(record.buffer("data")),
                 "setData" | "exists" => {
                     record.int("czxid", 8);
