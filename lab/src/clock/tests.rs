@@ -165,7 +165,7 @@ fn the_hooks_tell_the_page_and_turn_deadlines_back() {
         let _guard = clock.skew(Skew::Jump { offset_ns: 3600 * SECOND }).unwrap();
         assert_eq!(clock_gettime(0, &mut at), 0);
         assert!(near(at.sec, 3600));
-        for clock in [5, 8, 11] {
+        for clock in [5, 11] {
             assert_eq!(clock_gettime(clock, &mut at), 0);
             assert!(at.sec > wall() / SECOND + 3590);
         }
