@@ -162,22 +162,22 @@ fn the_hooks_tell_the_page_and_turn_deadlines_back() {
     let near = |told_s: i64, offset_s: i64| (told_s - wall() / SECOND - offset_s).abs() <= 1;
     // SAFETY: every pointer is to a value of ours that lives for the call, or null where that is allowed.
     unsafe {
-        let _guard = clock.skew(Skew::Jump { offset_ns: 3600 * SECOND }).unwrap();
+        let _guard = clock.skew(Skew::Jump { offset_ns: 20 * SECOND }).unwrap();
         assert_eq!(clock_gettime(0, &mut at), 0);
-        assert!(near(at.sec, 3600));
+        assert!(near(at.sec, 20));
         for clock in [5, 11] {
             assert_eq!(clock_gettime(clock, &mut at), 0);
-            assert!(at.sec > wall() / SECOND + 3590);
+            assert!(at.sec > wall() / SECOND + 15);
         }
         assert_eq!(gettimeofday(&mut tv, null_mut()), 0);
-        assert!(near(tv.sec, 3600) && near(time(null_mut()), 3600));
+        assert!(near(tv.sec, 20) && near(time(null_mut()), 20));
         assert_eq!((timespec_get(&mut at, 1), timespec_get(&mut at, 9)), (1, 0));
-        assert!(near(at.sec, 3600));
+        assert!(near(at.sec, 20));
         assert_eq!(clock_gettime(99, &mut at), -1, "an unknown clock is still none");
         let cpu = clock_gettime(2, &mut at);
         assert!(cpu == 0 && at.sec < 1000, "CPU time is what it is");
 
-        // A deadline 50 ms from what is told comes in 50 ms, not in an hour, and not at once.
+        // A deadline 50 ms from what is told comes in 50 ms, not in twenty seconds, and not at once.
         let deadline = || {
             let mut at = Timespec::default();
             clock_gettime(0, &mut at);

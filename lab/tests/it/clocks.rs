@@ -340,7 +340,7 @@ pub fn a_shell_and_its_children_are_told_and_a_program_without_the_clock_is_not(
         let program = clock.map_or(program.clone(), |clock| with_clock(program, clock));
         let process = nodes[0].spawn(&program).unwrap();
         process.wait_exit(PATIENCE).expect("it ends");
-        let seconds: i64 = process.log_tail(1).trim().parse().expect(&process.log_tail(5));
+        let seconds: i64 = process.log_tail(1).trim().parse().expect("a number of seconds");
         (seconds - now_ms() / 1000 + 5) / 10 * 10
     };
     assert_eq!(date("skewed", Some(&clock)), 1_000_000);
