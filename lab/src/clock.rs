@@ -92,12 +92,17 @@ struct Began {
     reads: u64,
 }
 
+/// True if this binary carries the shim.
+pub fn is_available() -> bool {
+    !LIBRARY.is_empty()
+}
+
 impl Clock {
     /// Makes a clock for one process in `node`, telling the real time. `name` is for the page's file: letters, digits,
     /// `-`, and no other clock's in this node.
     pub fn create(node: &Node, name: &str) -> Result<Clock> {
         let error = |why: String| LabError::Clock { name: name.to_owned(), why };
-        if LIBRARY.is_empty() {
+        if !is_available() {
             return Err(error("the clock shim needs glibc on 64-bit x86 or ARM".into()));
         }
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
@@ -204,13 +209,8 @@ impl SkewGuard {
         self.clock.told()
     }
 
-    /// Straightens the clock; returns it, for a look at what is told now.
-    pub fn heal(mut self) -> Clock {
-        self.straighten();
-        self.clock.clone()
-    }
-
-    fn straighten(&mut self) {
+    /// Straightens the clock now; from then on [`told`](SkewGuard::told) is of the right clock.
+    pub fn straighten(&mut self) {
         if std::mem::take(&mut self.armed) {
             self.clock.straighten();
         }
