@@ -84,7 +84,7 @@ pub struct RunArgs {
     /// Add a shard to the ring after a third of the load, and remove it after two thirds
     #[arg(long)]
     pub reshard: bool,
-    /// Fault families, comma-separated (`kill,pause,partition,delay,loss`), `none`, or the path of a TOML file
+    /// Fault families, comma-separated (`kill,pause,partition,delay,loss,clock`), `none`, or the path of a TOML file
     #[arg(long, default_value = "kill,pause,partition")]
     pub faults: String,
     /// Fixes plan, targets, timing and inputs [default: drawn, and printed]

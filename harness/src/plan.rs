@@ -60,7 +60,18 @@ impl Plan {
             authenticated: args.authenticated,
         };
         let schedule = schedule(&args.faults, &mut spec)?;
-        Ok(Plan { spec, schedule })
+        let plan = Plan { spec, schedule };
+        if plan.harms_clocks() && plan.spec.target == "fake" {
+            return Err(usage(
+                "clock faults go with --target zk-redis: the fake cluster lives in one process, with one clock",
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// True when a window makes a clock wrong: then every server is started with a clock of its own.
+    pub fn harms_clocks(&self) -> bool {
+        self.schedule.windows.iter().any(|window| window.harm.family() == Family::Clock)
     }
 }
 

@@ -93,6 +93,14 @@ pub enum LabError {
         /// The node's name.
         node: String,
     },
+    /// A process's clock could not be made, or not made wrong as asked.
+    #[error("set clock `{name}`: {why}")]
+    Clock {
+        /// The clock's name.
+        name: String,
+        /// What is wrong, and the mend.
+        why: String,
+    },
     /// A measurement could not be made.
     #[error("measure the fabric: {0}")]
     Bench(String),

@@ -1,6 +1,6 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, RuleCounters};
+use lab::{Action, RuleCounters, Skew, Told};
 
 /// The nodes of a system, by what they carry. Names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -104,6 +104,25 @@ pub trait RuleInForce: Send {
     fn counters(&self) -> RuleCounters;
 }
 
+/// A wrong clock in force; right again when dropped.
+pub trait SkewInForce: Send {
+    /// What the process was told since the clock was last changed.
+    fn told(&self) -> Told;
+
+    /// Makes the clock right now; what is told from then on can still be seen.
+    fn straighten(&mut self);
+}
+
+impl SkewInForce for lab::SkewGuard {
+    fn told(&self) -> Told {
+        lab::SkewGuard::told(self)
+    }
+
+    fn straighten(&mut self) {
+        lab::SkewGuard::straighten(self);
+    }
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -128,4 +147,9 @@ pub trait Arena: Sync {
 
     /// Puts a network rule in force.
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String>;
+
+    /// Makes the clock of a process wrong, from now on and across its restarts.
+    fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
+        Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
 }

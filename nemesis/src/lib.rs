@@ -19,9 +19,9 @@ pub mod shape;
 pub mod targets;
 pub mod wire;
 
-pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+pub use arena::{Arena, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
 pub use family::{Family, Group};
-pub use harm::{Evidence, Harm, NetHarm, ProcessHarm};
+pub use harm::{ClockHarm, Evidence, Harm, NetHarm, ProcessHarm};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;
