@@ -25,6 +25,7 @@
 //! Logs, captures and working directories are ordinary paths of the host: a node shares its files.
 
 pub mod bench;
+mod disk;
 mod error;
 mod fabric;
 pub mod host;
@@ -36,6 +37,10 @@ mod sys;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::disk::{
+    Disk, DiskAction, DiskCounters, DiskErrno, DiskOp, DiskOptions, DiskRule, DiskRuleGuard, Lost, NameSync,
+    Pending, PowerCut, Survival,
+};
 pub use self::error::{LabError, Result};
 pub use self::fabric::{Action, Fabric, FabricTotals, Link, LinkCounters, Rule, RuleCounters, RuleGuard};
 pub use self::node::{Node, NodeId};
