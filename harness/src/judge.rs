@@ -73,6 +73,7 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         observations,
         counts: counts(&history),
         faults: history.faults.clone(),
+        strikes: Vec::new(),
         failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
         phases_s: outcome.phases_s,
         cut_short: outcome.cut_short,
