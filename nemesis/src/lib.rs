@@ -11,6 +11,7 @@
 
 pub mod arena;
 pub mod family;
+pub mod files;
 pub mod harm;
 pub mod lanes;
 pub mod schedule;

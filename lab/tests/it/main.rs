@@ -5,6 +5,7 @@
 
 mod benches;
 mod captures;
+mod disk_redis;
 mod disks;
 mod fabric;
 mod helper;
@@ -115,6 +116,18 @@ fn main() -> ExitCode {
             bad_disk_rules_are_refused_with_a_reason,
             nothing_stays_mounted_when_the_disk_or_the_node_goes,
             kill_9_of_the_harness_with_a_stuck_disk_leaves_nothing_behind,
+        },
+    ]);
+    let has_redis = std::process::Command::new("redis-server").arg("--version").output().is_ok();
+    tests.extend(trials![lack_of_disks.is_some() || !has_redis;
+        disk_redis::{
+            an_error_at_fsync_ends_a_redis_that_syncs_always,
+            a_full_disk_makes_redis_refuse_writes_until_there_is_room,
+            a_slow_fsync_slows_a_redis_that_syncs_always,
+            a_stuck_fsync_holds_redis_until_healed_or_killed,
+            a_power_cut_takes_acknowledged_writes_from_who_does_not_sync,
+            a_torn_write_is_cut_off_or_refused_by_redis,
+            the_cost_is_told,
         },
     ]);
     tests.extend(trials![false; hosts::{ the_survey_agrees_with_what_a_lab_needs }]);
