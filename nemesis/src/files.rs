@@ -3,14 +3,18 @@
 //! A blind flip is what ageing media do; formats with checksums notice most of them. A flip that is *aimed*
 //! hits a stored value and nothing of the structure around it. With its checksum repaired it is what software
 //! below may do (a wrong block, an old block, a lying cache): nothing in the file tells that the value was
-//! never written. How real servers take it, as seen by this crate's tests:
+//! never written. How real servers take it, as the harness's tests see it:
 //!
-//! | file                       | blind, or aimed and left                          | aimed and repaired    |
-//! |----------------------------|---------------------------------------------------|-----------------------|
-//! | Redis 7 `.rdb`             | refuses to start: wrong checksum                  | serves the forgery    |
-//! | Redis 7 `.aof`             | no checksum: serves the forgery                   | the same              |
-//! | ZooKeeper 3.8 `log.*`      | drops that record and all later ones, in silence  | serves the forgery    |
-//! | ZooKeeper 3.8 `snapshot.*` | falls back to the snapshot before it, or refuses  | serves the forgery    |
+//! | file                       | blind, or aimed and left                         | aimed and repaired          |
+//! |----------------------------|--------------------------------------------------|-----------------------------|
+//! | Redis 7 `.rdb`             | refuses to start: wrong checksum                 | serves the forgery          |
+//! | Redis 7 `.aof`             | has no checksum: serves the forgery              | the same                    |
+//! | ZooKeeper 3.8 `log.*`      | refuses to start: checksum                       | serves it, logs a mismatch  |
+//! | ZooKeeper 3.8 `snapshot.*` | takes the snapshot before it and the log         | serves it, logs a mismatch  |
+//!
+//! A log or an append-only file that is cut within its last record is taken for one that a crash tore: the
+//! record is dropped without a word (Redis says so), or refused where Redis is told to be strict. A cut dump
+//! is refused. A damaged snapshot without an older one is refused as well.
 //!
 //! The formats are pure functions on bytes, one file each; the little I/O there is, is here.
 

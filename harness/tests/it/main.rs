@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod fake;
+mod files;
 mod live;
 mod tool;
 mod workloads;
