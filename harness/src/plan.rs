@@ -60,7 +60,16 @@ impl Plan {
             authenticated: args.authenticated,
         };
         let schedule = schedule(&args.faults, &mut spec)?;
-        Ok(Plan { spec, schedule })
+        let plan = Plan { spec, schedule };
+        if plan.harms_disks() && plan.spec.target == "fake" {
+            return Err(usage("disk faults go with --target zk-redis: the fake cluster keeps no files"));
+        }
+        Ok(plan)
+    }
+
+    /// True when a window makes a disk fail: then servers are raised on disks that can.
+    pub fn harms_disks(&self) -> bool {
+        self.schedule.windows.iter().any(|window| window.harm.family() == Family::Disk)
     }
 }
 

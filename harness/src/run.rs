@@ -36,6 +36,9 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let plan = Plan::new(args)?;
     if plan.spec.target == "zk-redis" {
         crate::doctor::require_for_run()?;
+        if plan.harms_disks() {
+            crate::doctor::require_disks()?;
+        }
     }
     let interrupt = Interrupt::install();
     // Servers run in folders of their own: a path relative to ours would mean another place to them.
@@ -91,7 +94,10 @@ impl ForWorkload for Act<'_> {
         let (spec, folder) = (&self.plan.spec, self.folder);
         match spec.target.as_str() {
             "fake" => whole(self, workload, || FakeTestbed::up(spec)),
-            _ => whole(self, workload, || ZkRedis::up(spec, folder)),
+            _ => {
+                let faulty_disks = self.plan.harms_disks();
+                whole(self, workload, || ZkRedis::up(spec, folder, faulty_disks))
+            }
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum Family {
     Delay,
     /// Packets lost.
     Loss,
+    /// A data directory that fails, loses what was not synced, or is damaged.
+    Disk,
 }
 
 /// A means of harm. Windows of different groups may strike one process at once; a drawn schedule has a lane for each.
@@ -24,12 +26,14 @@ pub enum Group {
     Process,
     /// What is done to links.
     Net,
+    /// What is done to data directories.
+    Disk,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 5] =
-        [Family::Kill, Family::Pause, Family::Partition, Family::Delay, Family::Loss];
+    pub const ALL: [Family; 6] =
+        [Family::Kill, Family::Pause, Family::Partition, Family::Delay, Family::Loss, Family::Disk];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -39,6 +43,7 @@ impl Family {
             Family::Partition => "partition",
             Family::Delay => "delay",
             Family::Loss => "loss",
+            Family::Disk => "disk",
         }
     }
 
@@ -54,6 +59,9 @@ impl Family {
             }
             Family::Delay => "hold back every packet to and from the target, with jitter",
             Family::Loss => "lose a share of the packets to and from the target",
+            Family::Disk => {
+                "make a ZooKeeper server's disk fail: errors, no space, slow or stuck fsync, power cut, damaged files"
+            }
         }
     }
 
@@ -62,6 +70,7 @@ impl Family {
         match self {
             Family::Kill | Family::Pause => Group::Process,
             Family::Partition | Family::Delay | Family::Loss => Group::Net,
+            Family::Disk => Group::Disk,
         }
     }
 

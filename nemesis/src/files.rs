@@ -100,6 +100,17 @@ pub struct Damaged {
     pub path: PathBuf,
     /// What happened, in words, with offsets.
     pub what: String,
+    /// What was there before, where it was changed or cut off.
+    before: Vec<(u64, Vec<u8>)>,
+}
+
+impl Damaged {
+    /// Puts back what was there before. Only for a file that nobody has written to since.
+    pub fn mend(&self) -> Result<(), String> {
+        let named = |e: std::io::Error| format!("{}: {e}", self.path.display());
+        let file = OpenOptions::new().write(true).open(&self.path).map_err(named)?;
+        self.before.iter().try_for_each(|(at, bytes)| file.write_all_at(bytes, *at)).map_err(named)
+    }
 }
 
 impl fmt::Display for Damaged {
@@ -118,10 +129,13 @@ pub fn damage(path: &Path, damage: Damage, seed: u64) -> Result<Damaged, String>
     if after.len() < before.len() {
         file.set_len(after.len() as u64).map_err(named)?;
     }
-    for at in differences(&before, &after) {
+    let changed = differences(&before, &after);
+    for at in &changed {
         file.write_all_at(&after[at.clone()], at.start as u64).map_err(named)?;
     }
-    Ok(Damaged { path: path.to_owned(), what })
+    let cut_off = (after.len() < before.len()).then_some(after.len()..before.len());
+    let lost = changed.into_iter().chain(cut_off).map(|at| (at.start as u64, before[at].to_vec()));
+    Ok(Damaged { path: path.to_owned(), what, before: lost.collect() })
 }
 
 /// Damages the content of a file; says what it did, or why it could not.
@@ -243,8 +257,12 @@ mod tests {
         let after = fs::read(&path).unwrap();
         assert_eq!(differences(content, &after).len(), 1, "{done}");
         assert!(done.what.contains("value of SET k") && done.what.contains("no checksum"), "{done}");
-        damage(&path, Damage::Truncate(Aim::Value), 3).unwrap();
+        done.mend().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content);
+        let cut = damage(&path, Damage::Truncate(Aim::Value), 3).unwrap();
         assert!(fs::metadata(&path).unwrap().len() < content.len() as u64);
+        cut.mend().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content);
         fs::remove_file(&path).unwrap();
         assert!(damage(&path, Damage::Truncate(Aim::Blind), 3).unwrap_err().contains("No such file"));
     }

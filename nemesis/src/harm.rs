@@ -4,6 +4,7 @@
 //! with them, how they are drawn from a seed, how they are done through the [`Arena`], and what shows that they
 //! took effect. [`Harm`] is one of any group and knows nothing but where to ask.
 
+mod disk;
 mod net;
 mod process;
 
@@ -14,6 +15,7 @@ use rand::rngs::ChaCha8Rng;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::disk::{DataFile, DiskHarm, FailingOps};
 pub use self::net::NetHarm;
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
@@ -98,6 +100,8 @@ pub enum Harm {
     Process(ProcessHarm),
     /// Packets lost, held, altered.
     Net(NetHarm),
+    /// Disks that fail.
+    Disk(DiskHarm),
 }
 
 /// Asks the group that a harm is of.
@@ -106,6 +110,7 @@ macro_rules! ask {
         match $harm {
             Harm::Process($means) => $answer,
             Harm::Net($means) => $answer,
+            Harm::Disk($means) => $answer,
         }
     };
 }
@@ -131,6 +136,7 @@ impl Harm {
         match family.group() {
             Group::Process => Harm::Process(Means::draw(family, first, target, rng)),
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
+            Group::Disk => Harm::Disk(Means::draw(family, first, target, rng)),
         }
     }
 
@@ -155,6 +161,8 @@ impl Harm {
             read(value).map(Harm::Process)
         } else if NetHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Net)
+        } else if DiskHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Disk)
         } else {
             return Err(format!("unknown fault `{fault}`: use one of {}", Harm::faults().join(", ")));
         };
@@ -173,7 +181,7 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, DiskHarm::FAULTS].concat()
     }
 
     /// Names of the values it is made of.

@@ -18,9 +18,9 @@ pub mod schedule;
 pub mod shape;
 pub mod targets;
 
-pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+pub use arena::{Arena, DiskRuleInForce, NetRule, Part, RuleInForce, Topology, Victim, View};
 pub use family::{Family, Group};
-pub use harm::{Evidence, Harm, NetHarm, ProcessHarm};
+pub use harm::{DataFile, DiskHarm, Evidence, FailingOps, Harm, NetHarm, ProcessHarm};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;
