@@ -16,9 +16,9 @@
 //! **What a cut loses.** Content and length of files go back to the last sync of each. Creations, removals
 //! and renames of files are lost unless made durable: with [`NameSync::Journal`], as ext4 and XFS do it, by
 //! the next sync of *any* file or directory; with [`NameSync::Strict`], as POSIX words it, only by a sync of
-//! the directory. Directories themselves, owners, modes and times are durable at once. Nothing is written
-//! back by time alone, where a kernel would after some 30 seconds: the model loses as much as may be lost,
-//! but for a bound on memory ([`DiskOptions::undo_bytes_max`]). A sync that a rule makes fail leaves its
+//! the directory. Directories themselves, owners, modes and times are durable at once. Time writes back as it
+//! does on Linux unless told otherwise: content after 30 seconds, names 5 seconds after the first of them was
+//! changed; and so does want of memory ([`DiskOptions::undo_bytes_max`]). A sync that a rule makes fail leaves its
 //! changes un-synced, and a later one that succeeds makes them durable; that Linux may forget such pages
 //! (marking them clean) is not modelled.
 //!
@@ -77,11 +77,22 @@ pub struct DiskOptions {
     /// The most bytes of overwritten content that are kept to be put back, over all files. Past it the file
     /// in hand is taken as written back, as a kernel short of memory would; see [`Pending::written_back`].
     pub undo_bytes_max: u64,
+    /// The age at which content is on the medium without a sync; `None` for never. Linux: 30 s
+    /// (`vm.dirty_expire_centisecs`).
+    pub data_written_after: Option<Duration>,
+    /// How long after the first of them was changed names are durable without a sync; `None` for never. ext4: 5 s
+    /// (`commit=5`).
+    pub names_written_after: Option<Duration>,
 }
 
 impl Default for DiskOptions {
     fn default() -> DiskOptions {
-        DiskOptions { names: NameSync::Journal, undo_bytes_max: 256 << 20 }
+        DiskOptions {
+            names: NameSync::Journal,
+            undo_bytes_max: 256 << 20,
+            data_written_after: Some(Duration::from_secs(30)),
+            names_written_after: Some(Duration::from_secs(5)),
+        }
     }
 }
 
@@ -171,6 +182,11 @@ impl Disk {
         let dirty = inodes.iter().map(|inode| inode.log()).filter(|log| !log.is_clean());
         let (files, bytes) = dirty.fold((0, 0), |(n, bytes), log| (n + 1, bytes + log.touched_bytes()));
         Pending { files, bytes, written_back: self.store.written_back.load(Relaxed) }
+    }
+
+    /// Takes everything as written back, as if it had been done long ago.
+    pub fn settle(&self) {
+        self.store.settle();
     }
 
     /// Leaves on the backing directory what a power cut at this moment would leave. Call it after the

@@ -116,6 +116,7 @@ impl ZkRedis {
             lab,
         };
         testbed.await_writable().map_err(|e| testbed.servers.explain(e))?;
+        testbed.servers.settle_disks();
         Ok(testbed)
     }
 

@@ -45,7 +45,7 @@ impl Store {
     pub(crate) fn cut(&self, cut: &PowerCut) -> io::Result<Lost> {
         let mut lost = Lost::default();
         // Before anything is put back, all that is to come back must have a name that stays.
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         for id in names.needed() {
             self.limbo.link(&*lock(&self.inodes).get(id)?)?;
         }
@@ -84,6 +84,7 @@ impl Store {
     /// Returns how many bytes were lost.
     fn cut_file(&self, inode: &Inode, cut: &PowerCut) -> io::Result<u64> {
         let mut log = inode.log();
+        self.write_back(&mut log);
         if log.is_clean() {
             return Ok(0);
         }
@@ -114,9 +115,7 @@ impl Store {
                 lost * BLOCK
             }
         };
-        self.released(log.held_bytes());
-        let mark = log.mark();
-        log.synced(mark);
+        self.undone(&mut log);
         Ok(bytes)
     }
 

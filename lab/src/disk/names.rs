@@ -14,6 +14,8 @@ pub(crate) type Id = u64;
 pub(crate) struct Names {
     /// By directory and name: the file it means on the medium, `None` for no file.
     durable: HashMap<(Id, OsString), Option<Id>>,
+    /// When the oldest of them was changed, in nanoseconds of the caller's clock.
+    since_ns: u64,
 }
 
 /// A name to be put back: in `dir`, `name` shall mean `file`, or nothing.
@@ -26,12 +28,27 @@ pub(crate) struct Restore {
 
 impl Names {
     /// Notes that `name` in `dir`, which meant `before`, means `after` from now on.
-    pub(crate) fn changed(&mut self, dir: Id, name: &OsStr, before: Option<Id>, after: Option<Id>) {
+    pub(crate) fn changed(
+        &mut self,
+        at_ns: u64,
+        dir: Id,
+        name: &OsStr,
+        before: Option<Id>,
+        after: Option<Id>,
+    ) {
+        if self.is_clean() {
+            self.since_ns = at_ns;
+        }
         let key = (dir, name.to_owned());
         let durable = *self.durable.entry(key.clone()).or_insert(before);
         if durable == after {
             self.durable.remove(&key);
         }
+    }
+
+    /// True if a change has waited since before `at_ns`.
+    pub(crate) fn waits_since(&self, at_ns: u64) -> bool {
+        !self.is_clean() && self.since_ns < at_ns
     }
 
     /// Makes every name durable: a commit of the journal.
@@ -104,19 +121,19 @@ mod tests {
                 match act {
                     Act::Create(dir, name) if !now.contains_key(&key((dir, name))) => {
                         next += 1;
-                        names.changed(dir, &key((dir, name)).1, None, Some(next));
+                        names.changed(0, dir, &key((dir, name)).1, None, Some(next));
                         now.insert(key((dir, name)), next);
                     }
                     Act::Unlink(dir, name) => {
                         if let Some(file) = now.remove(&key((dir, name))) {
-                            names.changed(dir, &key((dir, name)).1, Some(file), None);
+                            names.changed(0, dir, &key((dir, name)).1, Some(file), None);
                         }
                     }
                     Act::Rename(from, to) if from != to => {
                         if let Some(file) = now.remove(&key(from)) {
                             let replaced = now.insert(key(to), file);
-                            names.changed(from.0, &key(from).1, Some(file), None);
-                            names.changed(to.0, &key(to).1, replaced, Some(file));
+                            names.changed(0, from.0, &key(from).1, Some(file), None);
+                            names.changed(0, to.0, &key(to).1, replaced, Some(file));
                         }
                     }
                     Act::Create(..) | Act::Rename(..) => {}

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
@@ -18,7 +19,7 @@ use super::inode::{Inode, Inodes};
 use super::limbo::Limbo;
 use super::names::{Id, Names};
 use super::rule::{DiskOp, Fate, RuleState};
-use super::unsynced::Unsynced;
+use super::unsynced::{Mark, Unsynced};
 use super::{DiskAction, DiskOptions, NameSync};
 
 /// A file that some process has open.
@@ -34,7 +35,7 @@ pub(crate) struct Handle {
 /// What the installed rules say about one operation.
 #[derive(Debug, Default)]
 pub(crate) struct Judgement {
-    pub(crate) waits: Vec<(Arc<RuleState>, Option<std::time::Duration>)>,
+    pub(crate) waits: Vec<(Arc<RuleState>, Option<Duration>)>,
     pub(crate) fail: Option<i32>,
     pub(crate) flip: Option<(Arc<RuleState>, u64)>,
     pub(crate) account: Option<Arc<RuleState>>,
@@ -51,6 +52,7 @@ pub(crate) struct Store {
     next_handle: AtomicU64,
     pub(crate) rules: RwLock<Vec<Arc<RuleState>>>,
     options: DiskOptions,
+    began: Instant,
     /// Bytes of undoing held in memory, by all files.
     held: AtomicU64,
     /// How often a file was written back early because memory was short.
@@ -67,6 +69,7 @@ impl Store {
             next_handle: AtomicU64::new(1),
             rules: RwLock::default(),
             options,
+            began: Instant::now(),
             held: AtomicU64::new(0),
             written_back: AtomicU64::new(0),
         })
@@ -163,12 +166,12 @@ impl Store {
     ) -> io::Result<(Arc<Inode>, Metadata, u64)> {
         self.keep_out(parent, name)?;
         let dir = self.inode(parent)?;
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         let how = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_CLOEXEC;
         match openat(&dir.fd, name, how, Mode::from_bits_truncate(mode)) {
             Ok(fd) => {
                 let inode = lock(&self.inodes).find(parent, name, 1)?;
-                names.changed(parent, name, None, Some(inode.id));
+                names.changed(self.now_ns(), parent, name, None, Some(inode.id));
                 drop(names);
                 let metadata = inode.metadata()?;
                 let fh = self.register(inode.clone(), File::from(fd), flags);
@@ -200,19 +203,19 @@ impl Store {
     ) -> io::Result<(Arc<Inode>, Metadata)> {
         self.keep_out(parent, name)?;
         let dir = self.inode(parent)?;
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         symlinkat(target, &dir.fd, name)?;
         let (inode, metadata) = self.lookup(parent, name)?;
-        names.changed(parent, name, None, Some(inode.id));
+        names.changed(self.now_ns(), parent, name, None, Some(inode.id));
         Ok((inode, metadata))
     }
 
     pub(crate) fn link(&self, id: Id, parent: Id, name: &OsStr) -> io::Result<(Arc<Inode>, Metadata)> {
         self.keep_out(parent, name)?;
         let (file, dir) = (self.inode(id)?, self.inode(parent)?);
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         linkat(nix::fcntl::AT_FDCWD, &file.magic_path(), &dir.fd, name, AtFlags::AT_SYMLINK_FOLLOW)?;
-        names.changed(parent, name, None, Some(id));
+        names.changed(self.now_ns(), parent, name, None, Some(id));
         drop(names);
         self.lookup(parent, name)
     }
@@ -220,13 +223,13 @@ impl Store {
     pub(crate) fn unlink(&self, parent: Id, name: &OsStr) -> io::Result<()> {
         self.keep_out(parent, name)?;
         let dir = self.inode(parent)?;
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         let victim = lock(&self.inodes).find(parent, name, 0)?;
         let freed = victim.metadata().ok().filter(|m| m.nlink() == 1).map_or(0, |m| m.len());
-        names.changed(parent, name, Some(victim.id), None);
+        names.changed(self.now_ns(), parent, name, Some(victim.id), None);
         self.limbo.keep(&victim, &names)?;
         if let Err(e) = unlinkat(&dir.fd, name, UnlinkatFlags::NoRemoveDir) {
-            names.changed(parent, name, None, Some(victim.id));
+            names.changed(self.now_ns(), parent, name, None, Some(victim.id));
             return Err(e.into());
         }
         drop(names);
@@ -238,7 +241,7 @@ impl Store {
     pub(crate) fn rmdir(&self, parent: Id, name: &OsStr) -> io::Result<()> {
         self.keep_out(parent, name)?;
         let dir = self.inode(parent)?;
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         let victim = lock(&self.inodes).find(parent, name, 0)?;
         unlinkat(&dir.fd, name, UnlinkatFlags::RemoveDir)?;
         names.dir_synced(victim.id);
@@ -250,7 +253,7 @@ impl Store {
         self.keep_out(to.0, to.1)?;
         let (from_dir, to_dir) = (self.inode(from.0)?, self.inode(to.0)?);
         let flags = RenameFlags::from_bits_truncate(flags);
-        let mut names = lock(&self.names);
+        let mut names = self.names();
         let moved = lock(&self.inodes).find(from.0, from.1, 0)?;
         let replaced = lock(&self.inodes).find(to.0, to.1, 0).ok();
         if replaced.as_ref().is_some_and(|replaced| replaced.id == moved.id) {
@@ -264,8 +267,14 @@ impl Store {
         let exchanged = flags.contains(RenameFlags::RENAME_EXCHANGE);
         if !moved.is_dir {
             let left = replaced.as_ref().filter(|_| exchanged).map(|replaced| replaced.id);
-            names.changed(from.0, from.1, Some(moved.id), left);
-            names.changed(to.0, to.1, replaced.as_ref().map(|replaced| replaced.id), Some(moved.id));
+            names.changed(self.now_ns(), from.0, from.1, Some(moved.id), left);
+            names.changed(
+                self.now_ns(),
+                to.0,
+                to.1,
+                replaced.as_ref().map(|replaced| replaced.id),
+                Some(moved.id),
+            );
         }
         let mut inodes = lock(&self.inodes);
         inodes.find(to.0, to.1, 0)?;
@@ -313,7 +322,7 @@ impl Store {
         let len = data.len() as u64;
         let old = read_range(&handle.file, offset, len.min(old_len.saturating_sub(offset)))?;
         self.held.fetch_add(old.len() as u64, Relaxed);
-        log.wrote(offset, len, old_len, old);
+        log.wrote(self.now_ns(), offset, len, old_len, old);
         handle.file.write_all_at(data, offset)?;
         self.relieve(&handle.inode, &mut log);
         drop(log);
@@ -340,7 +349,7 @@ impl Store {
         }
         let old = read_range(&file, new_len, old_len.saturating_sub(new_len))?;
         self.held.fetch_add(old.len() as u64, Relaxed);
-        log.resized(new_len, old_len, old);
+        log.resized(self.now_ns(), new_len, old_len, old);
         file.set_len(new_len)?;
         self.relieve(&inode, &mut log);
         drop(log);
@@ -383,10 +392,10 @@ impl Store {
         crate::sys::check(done)?;
         self.held.fetch_add(old.len() as u64, Relaxed);
         if zeroes {
-            log.wrote(offset, touched, old_len, old);
+            log.wrote(self.now_ns(), offset, touched, old_len, old);
         }
         if growth > 0 {
-            log.resized(end, old_len, Vec::new());
+            log.resized(self.now_ns(), end, old_len, Vec::new());
         }
         self.relieve(&handle.inode, &mut log);
         Ok(())
@@ -402,9 +411,7 @@ impl Store {
             handle.file.sync_all()?
         }
         let mut log = handle.inode.log();
-        let before = log.held_bytes();
-        log.synced(mark);
-        self.held.fetch_sub(before - log.held_bytes(), Relaxed);
+        self.forget_to(&mut log, mark);
         drop(log);
         if self.options.names == NameSync::Journal {
             self.commit(None);
@@ -422,9 +429,12 @@ impl Store {
 
     fn commit(&self, only: Option<Id>) {
         let mut names = lock(&self.names);
-        if names.is_clean() {
-            return;
+        if !names.is_clean() {
+            self.commit_in(&mut names, only);
         }
+    }
+
+    fn commit_in(&self, names: &mut Names, only: Option<Id>) {
         match only {
             Some(dir) => names.dir_synced(dir),
             None => names.all_synced(),
@@ -434,19 +444,61 @@ impl Store {
         lock(&self.inodes).prune(|id| needed.contains(&id));
     }
 
+    /// The names, to be changed: those that have waited long enough are committed first.
+    pub(crate) fn names(&self) -> MutexGuard<'_, Names> {
+        let mut names = lock(&self.names);
+        if names.waits_since(self.ns_ago(self.options.names_written_after)) {
+            self.commit_in(&mut names, None);
+        }
+        names
+    }
+
+    /// Now, by the disk's own clock.
+    fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// The moment that long ago; 0, which nothing is older than, if there was none or nothing is to be that old.
+    pub(crate) fn ns_ago(&self, age: Option<Duration>) -> u64 {
+        age.map_or(0, |age| self.now_ns().saturating_sub(age.as_nanos() as u64))
+    }
+
+    /// What was written longer ago is on the medium.
+    pub(crate) fn write_back(&self, log: &mut Unsynced) {
+        self.forget_to(log, log.mark_at(self.ns_ago(self.options.data_written_after)));
+    }
+
+    fn forget_to(&self, log: &mut Unsynced, mark: Mark) {
+        let before = log.held_bytes();
+        log.synced(mark);
+        self.held.fetch_sub(before - log.held_bytes(), Relaxed);
+    }
+
+    /// Everything is on the medium, as if it had been done long ago.
+    pub(crate) fn settle(&self) {
+        let inodes = lock(&self.inodes).all();
+        for inode in inodes {
+            let mut log = inode.log();
+            let mark = log.mark();
+            self.forget_to(&mut log, mark);
+        }
+        self.commit(None);
+    }
+
     /// Past its bound, memory is freed as a kernel would free it: by writing a file back.
     fn relieve(&self, inode: &Inode, log: &mut Unsynced) {
         if self.held.load(Relaxed) > self.options.undo_bytes_max {
             debug_assert!(!inode.is_dir);
-            self.held.fetch_sub(log.held_bytes(), Relaxed);
-            log.synced(log.mark());
+            let mark = log.mark();
+            self.forget_to(log, mark);
             self.written_back.fetch_add(1, Relaxed);
         }
     }
 
-    /// Everything undone is undone: what was held for it is free.
-    pub(crate) fn released(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Relaxed);
+    /// Nothing is left to undo: what was held for it is free.
+    pub(crate) fn undone(&self, log: &mut Unsynced) {
+        let mark = log.mark();
+        self.forget_to(log, mark);
     }
 
     pub(crate) fn set_mode(&self, id: Id, mode: u32) -> io::Result<()> {

@@ -39,6 +39,8 @@ pub enum Survival {
 #[derive(Clone, Debug)]
 struct Change {
     is_write: bool,
+    /// When, in nanoseconds of the caller's clock.
+    at_ns: u64,
     /// First byte touched.
     offset: u64,
     /// Bytes touched.
@@ -75,14 +77,14 @@ pub(crate) enum Step {
 impl Unsynced {
     /// Notes a write of `len` bytes at `offset` to a file of `old_len` bytes; `old` is what it overwrote:
     /// from `offset` to the nearer of both ends.
-    pub(crate) fn wrote(&mut self, offset: u64, len: u64, old_len: u64, old: Vec<u8>) {
-        self.push(Change { is_write: true, offset, len, old_len, old });
+    pub(crate) fn wrote(&mut self, at_ns: u64, offset: u64, len: u64, old_len: u64, old: Vec<u8>) {
+        self.push(Change { is_write: true, at_ns, offset, len, old_len, old });
     }
 
     /// Notes a change of length; `old` is what a cut took away, empty if the file grew.
-    pub(crate) fn resized(&mut self, new_len: u64, old_len: u64, old: Vec<u8>) {
+    pub(crate) fn resized(&mut self, at_ns: u64, new_len: u64, old_len: u64, old: Vec<u8>) {
         let (offset, len) = (new_len.min(old_len), new_len.abs_diff(old_len));
-        self.push(Change { is_write: false, offset, len, old_len, old });
+        self.push(Change { is_write: false, at_ns, offset, len, old_len, old });
     }
 
     fn push(&mut self, change: Change) {
@@ -93,6 +95,12 @@ impl Unsynced {
     /// Now, as the moment a sync begins.
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.forgotten + self.changes.len() as u64)
+    }
+
+    /// The moment before the first change that is not older than `at_ns`; a sync from there is what writing back
+    /// by age comes to.
+    pub(crate) fn mark_at(&self, at_ns: u64) -> Mark {
+        Mark(self.forgotten + self.changes.partition_point(|change| change.at_ns < at_ns) as u64)
     }
 
     /// Everything before `mark` is on the medium.
@@ -242,14 +250,14 @@ mod tests {
         fn write(&mut self, offset: usize, bytes: &[u8]) {
             let old_len = self.file.len();
             let old = self.file.get(offset..(offset + bytes.len()).min(old_len)).unwrap_or_default();
-            self.log.wrote(offset as u64, bytes.len() as u64, old_len as u64, old.to_vec());
+            self.log.wrote(0, offset as u64, bytes.len() as u64, old_len as u64, old.to_vec());
             put(&mut self.file, offset, bytes);
             self.since_sync.push(self.file.clone());
         }
 
         fn resize(&mut self, len: usize) {
             let old = self.file.get(len..).unwrap_or_default().to_vec();
-            self.log.resized(len as u64, self.file.len() as u64, old);
+            self.log.resized(0, len as u64, self.file.len() as u64, old);
             self.file.resize(len, 0);
             self.since_sync.push(self.file.clone());
         }
@@ -311,12 +319,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_old_enough_is_written_back() {
+        let mut log = Unsynced::default();
+        for at in [10, 20, 30] {
+            log.wrote(at, at, 1, at, Vec::new());
+        }
+        log.synced(log.mark_at(25));
+        assert_eq!(log.undo_all(), [Step::SetLen(30)]);
+        log.synced(log.mark_at(10));
+        assert_eq!(log.undo_all().len(), 1);
+        log.synced(log.mark_at(31));
+        assert!(log.is_clean());
+    }
+
+    #[test]
     fn blocks_survive_by_their_share_and_are_told_by_number() {
         let mut log = Unsynced::default();
         for block in 0..1_000 {
-            log.wrote(block * BLOCK + 7, 10, block * BLOCK, Vec::new());
+            log.wrote(0, block * BLOCK + 7, 10, block * BLOCK, Vec::new());
         }
-        log.wrote(BLOCK - 1, 2, 1_000 * BLOCK, vec![0; 2]);
+        log.wrote(0, BLOCK - 1, 2, 1_000 * BLOCK, vec![0; 2]);
         let (kept, lost) = log.surviving_blocks(0.3, 5);
         assert_eq!(kept.len() as u64 + lost, 1_000);
         assert!((230..370).contains(&kept.len()), "{}", kept.len());

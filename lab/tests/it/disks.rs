@@ -228,6 +228,21 @@ pub fn a_power_cut_takes_what_was_not_synced() {
     assert_eq!(bed.fine("cat gone other"), "kept\nx");
 }
 
+pub fn time_writes_back() {
+    let soon = Some(Duration::from_millis(150));
+    let options =
+        DiskOptions { data_written_after: soon, names_written_after: soon, ..DiskOptions::default() };
+    let bed = bed("age", options);
+    bed.fine("printf old > f; printf old > gone");
+    std::thread::sleep(Duration::from_millis(200));
+    bed.fine("printf new >> f; mv gone elsewhere");
+    assert_eq!(bed.disk.lose_unsynced(NOTHING).unwrap().paths, ["elsewhere", "f", "gone"]);
+    assert_eq!(bed.fine("cat f gone"), "oldold");
+    bed.fine("printf new >> f; mv gone elsewhere");
+    bed.disk.settle();
+    assert_eq!(bed.disk.lose_unsynced(NOTHING).unwrap(), lab::Lost::default());
+}
+
 pub fn a_strict_disk_loses_names_until_their_directory_is_synced() {
     let bed = bed("strict", DiskOptions { names: NameSync::Strict, ..DiskOptions::default() });
     bed.fine("mkdir d; echo x > d/f; sync d/f; echo y > g; sync g; sync d");
@@ -284,7 +299,7 @@ pub fn a_bit_flips_for_the_reader_or_for_good() {
 }
 
 pub fn a_cut_waits_until_nobody_writes() {
-    let bed = bed("open", DiskOptions::default());
+    let bed = bed("open", DiskOptions { names_written_after: None, ..DiskOptions::default() });
     let writer = bed.start("exec 3>f; echo x >&3; sleep 1000");
     eventually("it has written", || bed.on_disk("f").is_some_and(|text| text == "x\n"));
     let error = bed.disk.lose_unsynced(NOTHING).unwrap_err().to_string();

@@ -107,6 +107,7 @@ fn main() -> ExitCode {
             a_stuck_sync_waits_for_its_healing_and_holds_up_nothing_else,
             a_process_can_be_stopped_and_killed_while_its_disk_is_stuck,
             a_power_cut_takes_what_was_not_synced,
+            time_writes_back,
             a_strict_disk_loses_names_until_their_directory_is_synced,
             a_cut_may_tear_the_last_write_or_keep_some_blocks,
             a_disk_may_lie_about_its_syncs,
