@@ -30,6 +30,8 @@ pub struct Needs {
     pub clocks: bool,
     /// The ensemble's data lie on disks that can be made to fail.
     pub disks: bool,
+    /// The messages of every connection are read from its first packet on.
+    pub messages: bool,
 }
 
 fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -79,13 +81,18 @@ impl Plan {
         if needs.disks && plan.spec.target == "fake" {
             return Err(usage("disk faults go with --target zk-redis: the fake cluster keeps no files"));
         }
+        if needs.messages && plan.spec.target == "fake" {
+            return Err(usage(
+                "message faults go with --target zk-redis: the fake cluster has no wire to alter",
+            ));
+        }
         Ok(plan)
     }
 
     /// What its faults ask of a cluster from the start.
     pub fn needs(&self) -> Needs {
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
-        Needs { clocks: any(Group::Clock), disks: any(Group::Disk) }
+        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages: any(Group::Message) }
     }
 }
 

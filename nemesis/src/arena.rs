@@ -2,6 +2,7 @@
 
 use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
 
+use crate::byzantine::{Armed, MessageCounters, MessageFault, StrikeRecord};
 use crate::files::{Damage, Damaged};
 use crate::harm::DataFile;
 
@@ -132,6 +133,32 @@ pub trait DiskRuleInForce: Send {
     fn counters(&self) -> DiskCounters;
 }
 
+/// A fault on messages in force; it ends when dropped.
+pub trait FaultOnMessages: Send {
+    /// What it has done so far.
+    fn counters(&self) -> MessageCounters;
+
+    /// The first message it altered.
+    fn first(&self) -> Option<StrikeRecord>;
+
+    /// For messages that are held: whether the one that is meant has come.
+    fn is_held(&self) -> bool;
+}
+
+impl FaultOnMessages for Armed {
+    fn counters(&self) -> MessageCounters {
+        Armed::counters(self)
+    }
+
+    fn first(&self) -> Option<StrikeRecord> {
+        self.strikes().into_iter().next()
+    }
+
+    fn is_held(&self) -> bool {
+        self.wait_held(std::time::Duration::ZERO)
+    }
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -160,6 +187,11 @@ pub trait Arena: Sync {
     /// Makes the clock of a process wrong, from now on and across its restarts.
     fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
         Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
+
+    /// Puts a fault on messages in force, for this window.
+    fn interfere(&self, _window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", fault.link.name()))
     }
 
     /// True if a process has ended, be it by itself.

@@ -19,6 +19,8 @@ pub enum Family {
     Clock,
     /// A data directory that fails, loses what was not synced, or is damaged.
     Disk,
+    /// Messages altered on their way.
+    Message,
 }
 
 /// A means of harm. Windows of different groups may strike one process at once; a drawn schedule has a lane for each.
@@ -32,11 +34,13 @@ pub enum Group {
     Clock,
     /// What is done to data directories.
     Disk,
+    /// What is done to messages.
+    Message,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 7] = [
+    pub const ALL: [Family; 8] = [
         Family::Kill,
         Family::Pause,
         Family::Partition,
@@ -44,6 +48,7 @@ impl Family {
         Family::Loss,
         Family::Clock,
         Family::Disk,
+        Family::Message,
     ];
 
     /// Its name on the command line.
@@ -56,6 +61,7 @@ impl Family {
             Family::Loss => "loss",
             Family::Clock => "clock",
             Family::Disk => "disk",
+            Family::Message => "message",
         }
     }
 
@@ -77,6 +83,9 @@ impl Family {
             Family::Disk => {
                 "make a ZooKeeper server's disk fail: errors, no space, slow or stuck fsync, power cut, damaged files"
             }
+            Family::Message => {
+                "alter, swallow, double, delay, forge messages by what they say, on links of Redis and ZooKeeper"
+            }
         }
     }
 
@@ -87,6 +96,7 @@ impl Family {
             Family::Partition | Family::Delay | Family::Loss => Group::Net,
             Family::Clock => Group::Clock,
             Family::Disk => Group::Disk,
+            Family::Message => Group::Message,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod clock;
 mod disk;
+mod message;
 mod net;
 mod process;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::clock::ClockHarm;
 pub use self::disk::{DataFile, DiskHarm, FailingOps};
+pub use self::message::MessageHarm;
 pub use self::net::NetHarm;
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
@@ -31,6 +33,8 @@ pub type Evidence = Vec<(String, String)>;
 /// Who is to be struck, by what name and with which dice.
 #[derive(Debug, Clone)]
 pub struct Strike {
+    /// Number of the window.
+    pub window: u64,
     /// For logs and captures: `window 3: partition`.
     pub name: String,
     /// The processes meant.
@@ -106,6 +110,8 @@ pub enum Harm {
     Clock(ClockHarm),
     /// Disks that fail.
     Disk(DiskHarm),
+    /// Messages altered.
+    Message(MessageHarm),
 }
 
 /// Asks the group that a harm is of.
@@ -116,6 +122,7 @@ macro_rules! ask {
             Harm::Net($means) => $answer,
             Harm::Clock($means) => $answer,
             Harm::Disk($means) => $answer,
+            Harm::Message($means) => $answer,
         }
     };
 }
@@ -143,6 +150,7 @@ impl Harm {
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
             Group::Clock => Harm::Clock(Means::draw(family, first, target, rng)),
             Group::Disk => Harm::Disk(Means::draw(family, first, target, rng)),
+            Group::Message => Harm::Message(Means::draw(family, first, target, rng)),
         }
     }
 
@@ -171,6 +179,8 @@ impl Harm {
             read(value).map(Harm::Clock)
         } else if DiskHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Disk)
+        } else if MessageHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Message)
         } else {
             return Err(format!("unknown fault `{fault}`: use one of {}", Harm::faults().join(", ")));
         };
@@ -189,7 +199,8 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS, MessageHarm::FAULTS]
+            .concat()
     }
 
     /// Names of the values it is made of.

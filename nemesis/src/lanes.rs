@@ -128,6 +128,7 @@ fn run_window(
     };
     edge(EdgeKind::Start, &resolved, false, Vec::new());
     let strike = Strike {
+        window: window.id,
         name: format!("window {}: {}", window.id, window.harm.family().name()),
         victims: resolved.victims.clone(),
         seed: window.seed,
@@ -184,7 +185,7 @@ impl Held {
             Group::Clock => Some(Held::Clock),
             // A disk's faults end its process, too.
             Group::Disk => Some(Held::Process),
-            Group::Net => None,
+            Group::Net | Group::Message => None,
         }
     }
 
@@ -448,7 +449,7 @@ mod tests {
         let window = window(0, 0, (0, 5), PAUSE, MASTER);
         let resolved = resolve(&window, &arena, |_| None).unwrap();
         assert_eq!(resolved.victims[0].part, Part::Redis);
-        let strike = Strike { name: "test".into(), victims: resolved.victims, seed: 1 };
+        let strike = Strike { window: 0, name: "test".into(), victims: resolved.victims, seed: 1 };
         drop(window.harm.inject(&strike, &arena));
         assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
     }

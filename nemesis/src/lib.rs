@@ -20,9 +20,13 @@ pub mod shape;
 pub mod targets;
 pub mod wire;
 
-pub use arena::{Arena, DiskRuleInForce, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
+pub use arena::{
+    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View,
+};
 pub use family::{Family, Group};
-pub use harm::{ClockHarm, DataFile, DiskHarm, Evidence, FailingOps, Harm, NetHarm, ProcessHarm};
+pub use harm::{
+    ClockHarm, DataFile, DiskHarm, Evidence, FailingOps, Harm, MessageHarm, NetHarm, ProcessHarm,
+};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;

@@ -12,6 +12,7 @@ use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
 use lab::{Clock, Disk, DiskOptions, Node, Process, ProcessState, Program};
+use nemesis::byzantine::Protocol;
 use nemesis::{DataFile, Part, Topology, Victim, View, files};
 use results::RunFolder;
 use results::spec::RunSpec;
@@ -20,6 +21,13 @@ use super::certificates::Certificates;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
+/// What is spoken at which port, among servers and with clients.
+pub const PROTOCOLS: [(u16, Protocol); 4] = [
+    (REDIS_PORT, Protocol::Redis),
+    (ZOOKEEPER_PORT, Protocol::ZkClient),
+    (2888, Protocol::Quorum),
+    (3888, Protocol::Election),
+];
 /// Steps of an agent that are worth showing.
 const STEPS_SHOWN: usize = 4;
 /// Lines of a dead server's log that are worth showing.
