@@ -10,11 +10,13 @@
 //! lab and an in-memory one.
 
 pub mod arena;
+pub mod byzantine;
 pub mod lanes;
 pub mod schedule;
 pub mod shape;
 pub mod strike;
 pub mod targets;
+pub mod wire;
 
 pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
