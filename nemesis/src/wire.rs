@@ -342,6 +342,8 @@ pub struct Message {
     pub order: Option<i64>,
     /// What its answer needs to be understood; tell [`Codec::asked`] when it is sent on.
     pub ask: Option<Ask>,
+    /// The request it answers.
+    pub answers: Option<Ask>,
     /// The answer to a request the client never made: not for its eyes.
     pub ghost: bool,
     pub(crate) lengths: Vec<Length>,
@@ -361,6 +363,7 @@ impl Message {
             subject: None,
             order: None,
             ask: None,
+            answers: None,
             ghost: false,
             lengths: Vec::new(),
         }
@@ -489,7 +492,8 @@ pub trait Codec: Send {
         None
     }
 
-    /// An answer to this message, as if the other side had given it; `None` if it has none.
+    /// An answer to this message, as if the other side had given it, or another answer in the place of this
+    /// one; `None` if there is none.
     fn forge(&self, _message: &Message, _bytes: &[u8], _answer: &Answer) -> Option<Vec<u8>> {
         None
     }

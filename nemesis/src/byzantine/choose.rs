@@ -96,7 +96,11 @@ impl<'a> Chooser<'a> {
                     Forged::Error(literal) => Answer::Error(Value::Bytes(literal.raw())),
                 };
                 let answer = self.codec.forge(self.message, self.bytes, &answer);
-                Ok((Action::Forge { answer: answer.ok_or("it has no such answer")? }, None))
+                let answer = answer.ok_or("it has no such answer")?;
+                match self.message.kind.reply {
+                    true => self.edit(WHOLE, self.field(WHOLE)?, answer, false),
+                    false => Ok((Action::Forge { answer }, None)),
+                }
             }
             Op::Truncate { keep } => {
                 Ok((Action::Cut { keep: keep.map(|keep| keep.min(self.message.len)) }, None))

@@ -133,7 +133,7 @@ pub enum Op {
         #[serde(default)]
         place: Place,
     },
-    /// It does not arrive, and is answered.
+    /// A request does not arrive, and is answered; an answer says something else.
     Forge {
         /// How.
         answer: Forged,
@@ -224,7 +224,9 @@ impl MessageFault {
     fn can_forge(&self) -> bool {
         use crate::wire::Link;
         match self.pattern.link {
-            Link::RedisClient | Link::Replication | Link::ZkClient => self.pattern.way == Way::ToServer,
+            Link::RedisClient | Link::Replication | Link::ZkClient => {
+                self.pattern.way == Way::ToServer || self.pattern.message.ends_with("reply")
+            }
             Link::Quorum => self.pattern.message == "PROPOSAL" && self.pattern.way == Way::ToClient,
             Link::Election => false,
         }
@@ -286,9 +288,9 @@ impl fmt::Display for Op {
             Op::Delay { messages } => write!(f, "delay by {messages} messages"),
             Op::Insert { bytes, place: Place::Before } => write!(f, "insert {bytes} before"),
             Op::Insert { bytes, place: Place::After } => write!(f, "insert {bytes} after"),
-            Op::Forge { answer: Forged::Success } => f.write_str("swallow and forge success"),
-            Op::Forge { answer: Forged::Error(literal) } => write!(f, "swallow and forge error {literal}"),
-            Op::Forge { answer: Forged::Literal(literal) } => write!(f, "swallow and answer {literal}"),
+            Op::Forge { answer: Forged::Success } => f.write_str("forge success of"),
+            Op::Forge { answer: Forged::Error(literal) } => write!(f, "forge error {literal} of"),
+            Op::Forge { answer: Forged::Literal(literal) } => write!(f, "forge answer {literal} of"),
             Op::Truncate { keep: None } => f.write_str("reset the connection after"),
             Op::Truncate { keep: Some(keep) } => write!(f, "reset the connection after {keep} bytes of"),
             Op::Eavesdrop => f.write_str("eavesdrop on"),

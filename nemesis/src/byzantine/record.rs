@@ -1,6 +1,7 @@
 //! What was done to a message, so that it can be read, counted and done again.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,33 @@ pub struct Strike {
     pub at_ns: u64,
     /// What was done.
     pub action: Action,
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = match self.way {
+            Way::ToServer => (&self.client, &self.server),
+            Way::ToClient => (&self.server, &self.client),
+        };
+        write!(f, "{} {} from {from} to {to} on {}: ", self.kind, self.occurrence, self.link)?;
+        match (&self.action, &self.field_before, &self.field_after) {
+            (Action::Edit { .. }, Some(before), Some(after)) => {
+                write!(f, "{} was {before}, is {after}", self.field.as_deref().unwrap_or("it"))?;
+            }
+            (Action::Edit { .. }, ..) => f.write_str("edited")?,
+            (Action::Swallow, ..) => f.write_str("swallowed")?,
+            (Action::Insert { bytes, .. }, ..) => write!(f, "{} bytes came with it", bytes.len())?,
+            (Action::Forge { .. }, ..) => f.write_str("swallowed and answered")?,
+            (Action::Delay { messages }, ..) => write!(f, "delayed by {messages} messages")?,
+            (Action::Swap { .. }, ..) => f.write_str("swapped with the next")?,
+            (Action::Cut { .. }, ..) => f.write_str("then the connection was reset")?,
+            (Action::Hear, ..) => f.write_str("heard")?,
+        }
+        if self.delta != 0 {
+            write!(f, " ({:+} bytes)", self.delta)?;
+        }
+        Ok(())
+    }
 }
 
 /// How much of a log was found again.

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::{
-    ASKED_MAX, Answer, Ask, Codec, FieldKind, HOLD, Kind, LengthForm, Link, Message, Step, Value, Way, be,
-    subject,
+    ASKED_MAX, Answer, Ask, Codec, FieldKind, HOLD, Kind, LengthForm, Link, Message, SUBJECT_MAX, Step,
+    Value, Way, be, subject,
 };
 
 /// The largest frame believed; servers refuse more than 1 MB unless told otherwise.
@@ -401,8 +401,9 @@ impl ZkClient {
             reader.reply(ask.opcode);
         }
         message.kind = ask.kind.answered();
-        message.subject = ask.subject;
+        message.subject = ask.subject.clone();
         message.ghost = ask.ghost;
+        message.answers = Some(ask);
         message.order = Some(i64::from(xid));
         message
     }
@@ -458,7 +459,7 @@ impl Codec for ZkClient {
     }
 
     fn forge(&self, message: &Message, bytes: &[u8], answer: &Answer) -> Option<Vec<u8>> {
-        let xid = message.ask.as_ref()?.xid;
+        let ask = message.ask.as_ref().or(message.answers.as_ref())?;
         let (err, body) = match answer {
             Answer::Literal(bytes) => return Some(bytes.clone()),
             Answer::Error(Value::Int(err)) => (*err as i32, Vec::new()),
@@ -466,11 +467,11 @@ impl Codec for ZkClient {
                 let known = ERRORS.iter().find(|(_, name)| name.as_bytes() == word.as_slice())?;
                 (known.0 as i32, Vec::new())
             }
-            Answer::Success => (0, success(message, bytes)),
+            Answer::Success => (0, success(ask, message, bytes)?),
         };
         let mut out = Vec::with_capacity(24 + body.len());
         out.extend_from_slice(&(16 + body.len() as i32).to_be_bytes());
-        out.extend_from_slice(&xid.to_be_bytes());
+        out.extend_from_slice(&ask.xid.to_be_bytes());
         out.extend_from_slice(&self.last_zxid.to_be_bytes());
         out.extend_from_slice(&err.to_be_bytes());
         out.extend_from_slice(&body);
@@ -479,27 +480,27 @@ impl Codec for ZkClient {
 }
 
 /// The body of an answer that says this request succeeded: the path where one is due, and a znode's numbers
-/// that are all zero but for the length of the data.
-fn success(message: &Message, bytes: &[u8]) -> Vec<u8> {
-    let slice = |name: &str| message.field(name).map(|field| &bytes[field.span]).unwrap_or_default();
+/// that are all zero but for the length of the data. `None` where the path is not known in full.
+fn success(ask: &Ask, message: &Message, bytes: &[u8]) -> Option<Vec<u8>> {
+    let field = |name: &str| message.field(name).map(|field| &bytes[field.span]);
     let mut body = Vec::new();
-    let opcode = message.ask.as_ref().map_or(0, |ask| ask.opcode);
-    let parts = op(opcode).map_or(&[][..], |op| op.4);
-    for part in parts {
+    for part in op(ask.opcode).map_or(&[][..], |op| op.4) {
         match part {
             Text(_) => {
-                let path = slice("path");
+                let known = ask.subject.as_deref().filter(|path| path.len() < SUBJECT_MAX);
+                let path = field("path").or(known)?;
                 body.extend_from_slice(&(path.len() as i32).to_be_bytes());
                 body.extend_from_slice(path);
             }
             Buffer(_) | Secret(_) | Texts(_) | Acl | Int(_) => body.extend_from_slice(&[0; 4]),
             Stat => {
+                let data = field("data").unwrap_or_default();
                 body.extend_from_slice(&[0; 52]);
-                body.extend_from_slice(&(slice("data").len() as i32).to_be_bytes());
+                body.extend_from_slice(&(data.len() as i32).to_be_bytes());
                 body.extend_from_slice(&[0; 12]);
             }
             _ => {}
         }
     }
-    body
+    Some(body)
 }

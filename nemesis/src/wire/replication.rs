@@ -184,11 +184,12 @@ impl Redis {
             self.resp3 = true;
         }
         message.kind = ask.kind.answered();
-        message.subject = ask.subject;
+        message.subject = ask.subject.clone();
         message.ghost = ask.ghost;
         if ask.kind.name == "psync" {
             self.synchronised(&mut message, bytes);
         }
+        message.answers = Some(ask);
         Ok((message, rest))
     }
 

@@ -181,9 +181,9 @@ pub(super) struct Rest {
 
 /// A line from `at`, its type byte included: where it ends, line break included.
 fn line_end(bytes: &[u8], at: usize) -> Result<usize, Step> {
-    let window = &bytes[at..bytes.len().min(at + LINE_MAX)];
+    let window = &bytes[(at + 1).min(bytes.len())..bytes.len().min(at + 1 + LINE_MAX)];
     match window.windows(2).position(|two| two == b"\r\n") {
-        Some(end) => Ok(at + end + 2),
+        Some(end) => Ok(at + 1 + end + 2),
         None if window.len() == LINE_MAX => Err(Step::Lost("a line is too long")),
         None => Err(Step::Need(bytes.len() + 1)),
     }
