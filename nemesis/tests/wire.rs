@@ -222,7 +222,9 @@ fn zab_is_understood() {
         assert_eq!(proposal.field("treeDigest").is_some(), !is_error, "read to the end: {proposal:?}");
     }
     let says = |field: &str, data: &[u8]| {
-        proposals.iter().any(|(_, m, b)| m.field(field).is_some_and(|f| f.value(b) == Value::Bytes(data.into())))
+        proposals
+            .iter()
+            .any(|(_, m, b)| m.field(field).is_some_and(|f| f.value(b) == Value::Bytes(data.into())))
     };
     assert!(says("data", b"two") && says("data#2", b"three"), "the second in a transaction of its own");
     let touched = messages
@@ -340,7 +342,10 @@ fn a_change_of_length_mends_the_lengths_around_it() {
 
     let (proposal, bytes) = {
         let (all, _) = messages(&fixture("quorum-diff"), Protocol::Quorum);
-        let (_, m, b) = all.into_iter().find(|(_, m, _)| m.kind.name == "PROPOSAL" && m.field("data#2").is_some()).unwrap();
+        let (_, m, b) = all
+            .into_iter()
+            .find(|(_, m, _)| m.kind.name == "PROPOSAL" && m.field("data#2").is_some())
+            .unwrap();
         (m, b)
     };
     let span = proposal.field("data#2").unwrap().span;

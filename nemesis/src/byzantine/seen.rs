@@ -106,8 +106,8 @@ impl Seen {
             .collect()
     }
 
-    /// The whole message of this kind that came so many before the latest.
+    /// The whole message of this kind that came so many before this one, which is not remembered yet.
     pub fn message(&self, way: Way, message: &Message, back: usize) -> Option<Vec<u8>> {
-        self.of(way, message, WHOLE).nth(back).map(|(_, bytes)| bytes.clone())
+        self.of(way, message, WHOLE).nth(back.checked_sub(1)?).map(|(_, bytes)| bytes.clone())
     }
 }

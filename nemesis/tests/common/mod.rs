@@ -11,6 +11,7 @@ pub struct Half {
     pub pending: Vec<u8>,
     pub offset: u64,
     pub out: Vec<u8>,
+    pub taken: u64,
 }
 
 /// A connection that remembers what came out.
@@ -33,7 +34,7 @@ impl Pipe for FakePipe {
         self.halves[way as usize].offset
     }
     fn out_offset(&self, way: Way) -> u64 {
-        self.halves[way as usize].out.len() as u64
+        self.halves[way as usize].taken + self.halves[way as usize].out.len() as u64
     }
     fn pass(&mut self, way: Way, len: usize) {
         let half = &mut self.halves[way as usize];
@@ -89,7 +90,9 @@ impl Conn {
     }
 
     pub fn take(&mut self, way: Way) -> Vec<u8> {
-        std::mem::take(&mut self.pipe.halves[way as usize].out)
+        let half = &mut self.pipe.halves[way as usize];
+        half.taken += half.out.len() as u64;
+        std::mem::take(&mut half.out)
     }
 
     /// Plays a recording, split into pieces of at most `piece` bytes.
