@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use checker::Budget;
-use nemesis::byzantine::StrikeRecord;
-use nemesis::{Harm, MessageHarm, Schedule, StopSignal, run_lanes};
+use nemesis::byzantine::Strike;
+use nemesis::{StopSignal, run_lanes};
 use results::summary::{Liveness, NodeEvent};
 use results::writer::RunFile;
 use results::{Journal, RunFolder};
@@ -161,7 +161,7 @@ where
     story.enter("take down");
     drop(sites);
     write_agent_events(folder, &*testbed, recorder.clock())?;
-    write_strikes(folder, &plan.schedule, testbed.strikes(), recorder.clock())?;
+    write_strikes(folder, testbed.strikes(), recorder.clock())?;
     recorder.phase("end")?;
     drop(testbed);
     match Arc::into_inner(recorder) {
@@ -230,23 +230,15 @@ fn write_agent_events<T: Testbed>(folder: &RunFolder, testbed: &T, clock: &RunCl
 }
 
 /// Every message altered, before and after, on the run clock; no file where nothing was.
-fn write_strikes(
-    folder: &RunFolder,
-    schedule: &Schedule,
-    strikes: Vec<StrikeRecord>,
-    clock: &RunClock,
-) -> Result<()> {
+fn write_strikes(folder: &RunFolder, strikes: Vec<Strike>, clock: &RunClock) -> Result<()> {
     if strikes.is_empty() {
         return Ok(());
     }
     let mut writer = folder.strike_lines()?;
-    for strike in strikes {
-        let window = schedule.windows.iter().find(|window| window.id == strike.fault);
-        if let Some(Harm::Message(MessageHarm::Message(fault))) = window.map(|window| &window.harm) {
-            writer.append(&wiretap::line(strike, fault, |mono_ns| clock.of_mono(mono_ns)))?;
-        }
-    }
-    Ok(())
+    strikes.into_iter().try_for_each(|strike| {
+        let time_ns = clock.of_mono(strike.at_ns);
+        Ok(writer.append(&wiretap::line(strike, time_ns))?)
+    })
 }
 
 /// A schedule that came from a file is repeated from the copy in the run folder.

@@ -1,7 +1,7 @@
 //! What came of each fault on messages in a run: from the strikes, the verdict, the history.
 
 use checker::{FaultRecord, History, OpEnd, Verdict};
-use nemesis::byzantine::score::Observations;
+use nemesis::byzantine::score::{Funnel, Observations};
 use nemesis::{Harm, MessageHarm, Schedule};
 use results::strikes::{StrikeLine, StrikeTally, between};
 use results::summary::Liveness;
@@ -29,7 +29,7 @@ pub fn tallies(
             let (seen, because) = observe(applied, record, history, verdict, liveness);
             StrikeTally {
                 fault: id,
-                link: fault.link.name().into(),
+                link: fault.pattern.link.name().into(),
                 what: fault.to_string(),
                 matched: record.map_or(0, |record| count(record, "messages meant")),
                 applied,
@@ -54,14 +54,18 @@ fn observe(
     verdict: &Verdict,
     liveness: &Liveness,
 ) -> (Observations, String) {
-    let (wrong, what) = match verdict {
-        Verdict::Invalid { anomalies } => (true, anomalies.first().map(|anomaly| anomaly.name.clone())),
-        _ => (false, None),
+    let anomaly = match verdict {
+        Verdict::Invalid { anomalies } => anomalies.first().map(|anomaly| anomaly.name.clone()),
+        _ => None,
     };
-    let live = !matches!(liveness, Liveness::NotLive { .. });
+    let live_again = !matches!(liveness, Liveness::NotLive { .. });
     let failed = record.map_or(0, |record| errors_within(record, history));
-    let seen = Observations { applied, wrong, live, refused: failed > 0, ..Observations::default() };
-    let because = match (applied, what, live, failed) {
+    let matched = record.map_or(0, |record| count(record, "messages meant"));
+    let funnel = Funnel { planned: applied.max(1), matched, applied, delivered: applied };
+    let what = anomaly.clone();
+    let seen =
+        Observations { funnel, anomaly, live_again, refusals: failed as u64, ..Observations::default() };
+    let because = match (applied, what, live_again, failed) {
         (0, ..) => "no such message came by".into(),
         (_, Some(anomaly), ..) => format!("the history shows {anomaly}"),
         (_, None, false, _) => "the cluster was not live again in time".into(),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use cluster::event::AgentEvent;
 use cluster::reshard::{Goal, Report};
 use cluster::store::Store;
-use nemesis::byzantine::StrikeRecord;
+use nemesis::byzantine::Strike;
 use nemesis::{Arena, Topology};
 use results::spec::RunSpec;
 
@@ -46,7 +46,7 @@ pub trait Testbed: Arena + Send + Sync + 'static {
     fn agent_events(&self) -> Result<Vec<AgentEvent>>;
 
     /// Messages altered since the cluster was raised.
-    fn strikes(&self) -> Vec<StrikeRecord> {
+    fn strikes(&self) -> Vec<Strike> {
         Vec::new()
     }
 

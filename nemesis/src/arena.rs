@@ -2,7 +2,7 @@
 
 use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
 
-use crate::byzantine::{Armed, MessageCounters, MessageFault, StrikeRecord};
+use crate::byzantine::{MessageFault, Strike, Tally, Trigger};
 use crate::files::{Damage, Damaged};
 use crate::harm::DataFile;
 
@@ -135,28 +135,17 @@ pub trait DiskRuleInForce: Send {
 
 /// A fault on messages in force; it ends when dropped.
 pub trait FaultOnMessages: Send {
-    /// What it has done so far.
-    fn counters(&self) -> MessageCounters;
+    /// How far it has come.
+    fn tally(&self) -> Tally;
 
     /// The first message it altered.
-    fn first(&self) -> Option<StrikeRecord>;
-
-    /// For messages that are held: whether the one that is meant has come.
-    fn is_held(&self) -> bool;
+    fn first(&self) -> Option<Strike>;
 }
 
-impl FaultOnMessages for Armed {
-    fn counters(&self) -> MessageCounters {
-        Armed::counters(self)
-    }
-
-    fn first(&self) -> Option<StrikeRecord> {
-        self.strikes().into_iter().next()
-    }
-
-    fn is_held(&self) -> bool {
-        self.wait_held(std::time::Duration::ZERO)
-    }
+/// A point in a conversation that is waited for; what is held there goes on when this is dropped.
+pub trait PointOfMessages: Send {
+    /// Which message it was, once it has come.
+    fn reached(&mut self) -> Option<String>;
 }
 
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
@@ -191,7 +180,12 @@ pub trait Arena: Sync {
 
     /// Puts a fault on messages in force, for this window.
     fn interfere(&self, _window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
-        Err(format!("nobody reads the {} links of this system", fault.link.name()))
+        Err(format!("nobody reads the {} links of this system", fault.pattern.link))
+    }
+
+    /// Waits for a point in a conversation.
+    fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", trigger.at.link))
     }
 
     /// True if a process has ended, be it by itself.

@@ -21,7 +21,8 @@ pub mod targets;
 pub mod wire;
 
 pub use arena::{
-    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View,
+    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce, SkewInForce,
+    Topology, Victim, View,
 };
 pub use family::{Family, Group};
 pub use harm::{

@@ -22,11 +22,11 @@ use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{DiskRuleGuard, Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::byzantine::{MessageFault, StrikeRecord};
+use nemesis::byzantine::{MessageFault, Strike, Trigger};
 use nemesis::files::{self, Damage, Damaged};
 use nemesis::{
-    Arena, DataFile, DiskRuleInForce, FaultOnMessages, NetRule, Part, RuleInForce, SkewInForce, Topology,
-    Victim, View,
+    Arena, DataFile, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce,
+    SkewInForce, Topology, Victim, View,
 };
 use results::RunFolder;
 use results::spec::RunSpec;
@@ -307,7 +307,12 @@ impl Arena for ZkRedis {
 
     fn interfere(&self, window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
         let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
-        Ok(Box::new(wiretap.arm(window, fault.clone())))
+        Ok(Box::new(wiretap.arm(window, fault.clone())?))
+    }
+
+    fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
+        let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
+        Ok(Box::new(wiretap.watch(trigger.clone())?))
     }
 
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
@@ -414,7 +419,7 @@ impl Testbed for ZkRedis {
         Ok(events)
     }
 
-    fn strikes(&self) -> Vec<StrikeRecord> {
+    fn strikes(&self) -> Vec<Strike> {
         self.wiretap.as_ref().map(Wiretap::strikes).unwrap_or_default()
     }
 

@@ -12,7 +12,7 @@ use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
 use lab::{Clock, Disk, DiskOptions, Node, Process, ProcessState, Program};
-use nemesis::byzantine::Protocol;
+use nemesis::wire::Protocol;
 use nemesis::{DataFile, Part, Topology, Victim, View, files};
 use results::RunFolder;
 use results::spec::RunSpec;
