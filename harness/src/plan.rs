@@ -61,10 +61,20 @@ impl Plan {
         };
         let schedule = schedule(&args.faults, &mut spec)?;
         let plan = Plan { spec, schedule };
+        if plan.harms_clocks() && plan.spec.target == "fake" {
+            return Err(usage(
+                "clock faults go with --target zk-redis: the fake cluster lives in one process, with one clock",
+            ));
+        }
         if plan.harms_disks() && plan.spec.target == "fake" {
             return Err(usage("disk faults go with --target zk-redis: the fake cluster keeps no files"));
         }
         Ok(plan)
+    }
+
+    /// True when a window makes a clock wrong: then every server is started with a clock of its own.
+    pub fn harms_clocks(&self) -> bool {
+        self.schedule.windows.iter().any(|window| window.harm.family() == Family::Clock)
     }
 
     /// True when a window makes a disk fail: then servers are raised on disks that can.

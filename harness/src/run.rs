@@ -29,7 +29,7 @@ use crate::sites::Sites;
 use crate::tell;
 use crate::testbed::Testbed;
 use crate::testbed::fake::FakeTestbed;
-use crate::testbed::zk_redis::ZkRedis;
+use crate::testbed::zk_redis::{Grounds, ZkRedis};
 
 /// Plans, runs, judges, draws, and says how it ended.
 pub fn run(args: &RunArgs) -> Result<Exit> {
@@ -95,8 +95,9 @@ impl ForWorkload for Act<'_> {
         match spec.target.as_str() {
             "fake" => whole(self, workload, || FakeTestbed::up(spec)),
             _ => {
-                let faulty_disks = self.plan.harms_disks();
-                whole(self, workload, || ZkRedis::up(spec, folder, faulty_disks))
+                let grounds =
+                    Grounds { own_clocks: self.plan.harms_clocks(), faulty_disks: self.plan.harms_disks() };
+                whole(self, workload, || ZkRedis::up(spec, folder, grounds))
             }
         }
     }

@@ -25,9 +25,11 @@
 //! Logs, captures and working directories are ordinary paths of the host: a node shares its files.
 
 pub mod bench;
+pub mod clock;
 mod disk;
 mod error;
 mod fabric;
+pub mod flow;
 pub mod host;
 mod netlink;
 mod node;
@@ -37,6 +39,7 @@ mod sys;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::clock::{Clock, Clocks, Skew, SkewGuard, Told, ToldBy};
 pub use self::disk::{
     Disk, DiskAction, DiskCounters, DiskErrno, DiskOp, DiskOptions, DiskRule, DiskRuleGuard, Lost, NameSync,
     Pending, PowerCut, Survival,

@@ -1,6 +1,6 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters};
+use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
 
 use crate::files::{Damage, Damaged};
 use crate::harm::DataFile;
@@ -107,6 +107,25 @@ pub trait RuleInForce: Send {
     fn counters(&self) -> RuleCounters;
 }
 
+/// A wrong clock in force; right again when dropped.
+pub trait SkewInForce: Send {
+    /// What the process was told since the clock was last changed.
+    fn told(&self) -> Told;
+
+    /// Makes the clock right now; what is told from then on can still be seen.
+    fn straighten(&mut self);
+}
+
+impl SkewInForce for lab::SkewGuard {
+    fn told(&self) -> Told {
+        lab::SkewGuard::told(self)
+    }
+
+    fn straighten(&mut self) {
+        lab::SkewGuard::straighten(self);
+    }
+}
+
 /// A rule on a process's data directory in force; removed when dropped.
 pub trait DiskRuleInForce: Send {
     /// What it has done so far.
@@ -137,6 +156,11 @@ pub trait Arena: Sync {
 
     /// Puts a network rule in force.
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String>;
+
+    /// Makes the clock of a process wrong, from now on and across its restarts.
+    fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
+        Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
 
     /// True if a process has ended, be it by itself.
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {

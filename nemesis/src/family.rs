@@ -15,6 +15,8 @@ pub enum Family {
     Delay,
     /// Packets lost.
     Loss,
+    /// Processes told a wrong time.
+    Clock,
     /// A data directory that fails, loses what was not synced, or is damaged.
     Disk,
 }
@@ -26,14 +28,23 @@ pub enum Group {
     Process,
     /// What is done to links.
     Net,
+    /// What is done to clocks.
+    Clock,
     /// What is done to data directories.
     Disk,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 6] =
-        [Family::Kill, Family::Pause, Family::Partition, Family::Delay, Family::Loss, Family::Disk];
+    pub const ALL: [Family; 7] = [
+        Family::Kill,
+        Family::Pause,
+        Family::Partition,
+        Family::Delay,
+        Family::Loss,
+        Family::Clock,
+        Family::Disk,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -43,6 +54,7 @@ impl Family {
             Family::Partition => "partition",
             Family::Delay => "delay",
             Family::Loss => "loss",
+            Family::Clock => "clock",
             Family::Disk => "disk",
         }
     }
@@ -59,6 +71,9 @@ impl Family {
             }
             Family::Delay => "hold back every packet to and from the target, with jitter",
             Family::Loss => "lose a share of the packets to and from the target",
+            Family::Clock => {
+                "tell a Redis, an agent or a ZooKeeper server a wrong time: a jump, a strobe, a drift"
+            }
             Family::Disk => {
                 "make a ZooKeeper server's disk fail: errors, no space, slow or stuck fsync, power cut, damaged files"
             }
@@ -70,6 +85,7 @@ impl Family {
         match self {
             Family::Kill | Family::Pause => Group::Process,
             Family::Partition | Family::Delay | Family::Loss => Group::Net,
+            Family::Clock => Group::Clock,
             Family::Disk => Group::Disk,
         }
     }

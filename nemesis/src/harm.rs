@@ -4,6 +4,7 @@
 //! with them, how they are drawn from a seed, how they are done through the [`Arena`], and what shows that they
 //! took effect. [`Harm`] is one of any group and knows nothing but where to ask.
 
+mod clock;
 mod disk;
 mod net;
 mod process;
@@ -15,6 +16,7 @@ use rand::rngs::ChaCha8Rng;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::clock::ClockHarm;
 pub use self::disk::{DataFile, DiskHarm, FailingOps};
 pub use self::net::NetHarm;
 pub use self::process::ProcessHarm;
@@ -100,6 +102,8 @@ pub enum Harm {
     Process(ProcessHarm),
     /// Packets lost, held, altered.
     Net(NetHarm),
+    /// Processes told a wrong time.
+    Clock(ClockHarm),
     /// Disks that fail.
     Disk(DiskHarm),
 }
@@ -110,6 +114,7 @@ macro_rules! ask {
         match $harm {
             Harm::Process($means) => $answer,
             Harm::Net($means) => $answer,
+            Harm::Clock($means) => $answer,
             Harm::Disk($means) => $answer,
         }
     };
@@ -136,6 +141,7 @@ impl Harm {
         match family.group() {
             Group::Process => Harm::Process(Means::draw(family, first, target, rng)),
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
+            Group::Clock => Harm::Clock(Means::draw(family, first, target, rng)),
             Group::Disk => Harm::Disk(Means::draw(family, first, target, rng)),
         }
     }
@@ -161,6 +167,8 @@ impl Harm {
             read(value).map(Harm::Process)
         } else if NetHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Net)
+        } else if ClockHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Clock)
         } else if DiskHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Disk)
         } else {
@@ -181,7 +189,7 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS, DiskHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS].concat()
     }
 
     /// Names of the values it is made of.

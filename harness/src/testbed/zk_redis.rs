@@ -23,7 +23,9 @@ use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{DiskRuleGuard, Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
 use nemesis::files::{self, Damage, Damaged};
-use nemesis::{Arena, DataFile, DiskRuleInForce, NetRule, Part, RuleInForce, Topology, Victim, View};
+use nemesis::{
+    Arena, DataFile, DiskRuleInForce, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View,
+};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -37,6 +39,15 @@ use servers::{Installations, Servers};
 const READY_BOUND: Duration = Duration::from_secs(20);
 /// How long a process may take to show the state a signal should have put it in.
 const STATE_BOUND: Duration = Duration::from_secs(2);
+
+/// What of the machine under the servers can be harmed beyond what is always so; each costs a little.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grounds {
+    /// Each server has a clock that can be made wrong.
+    pub own_clocks: bool,
+    /// The ensemble's data lie on disks that can be made to fail.
+    pub faulty_disks: bool,
+}
 
 /// The real cluster in a lab of its own, raised for one run. Fields go down in this order: who looks, who
 /// serves, then the ground they stand on.
@@ -57,9 +68,8 @@ pub struct ZkRedis {
 }
 
 impl ZkRedis {
-    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes. `faulty_disks` puts
-    /// the ensemble's data on disks that can be made to fail.
-    pub fn up(spec: &RunSpec, folder: &RunFolder, faulty_disks: bool) -> Result<Self> {
+    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes.
+    pub fn up(spec: &RunSpec, folder: &RunFolder, grounds: Grounds) -> Result<Self> {
         let installations = Installations::find()?;
         let topology = super::topology(spec);
         let capture = spec.capture.then(|| folder.capture());
@@ -73,7 +83,10 @@ impl ZkRedis {
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
         let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
-        servers.start_zookeeper_and_redis(&installations, faulty_disks)?;
+        if grounds.own_clocks {
+            servers.have_clocks();
+        }
+        servers.start_zookeeper_and_redis(&installations, grounds.faulty_disks)?;
         let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
         in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(spec, &topology, &nodes)))
@@ -281,6 +294,11 @@ impl Arena for ZkRedis {
         };
         let guard = self.lab.fabric().install(rule).map_err(|e| e.to_string())?;
         Ok(Box::new(Rule(guard)))
+    }
+
+    fn skew(&self, victim: &Victim, skew: &lab::Skew) -> Result<Box<dyn SkewInForce>, String> {
+        let guard = self.servers.clock(victim)?.skew(*skew).map_err(|e| e.to_string())?;
+        Ok(Box::new(guard))
     }
 
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {

@@ -11,7 +11,7 @@ use cluster::defence::Without;
 use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
-use lab::{Disk, DiskOptions, Node, Process, ProcessState, Program};
+use lab::{Clock, Disk, DiskOptions, Node, Process, ProcessState, Program};
 use nemesis::{DataFile, Part, Topology, Victim, View, files};
 use results::RunFolder;
 use results::spec::RunSpec;
@@ -64,6 +64,8 @@ pub struct Servers {
     redis: Vec<(Node, redis::Server)>,
     agents: Vec<(Node, provision::agent::Agent)>,
     processes: HashMap<Victim, Process>,
+    /// Each process's own clock; None where all have the machine's, since no fault asks for more.
+    clocks: Option<HashMap<Victim, Clock>>,
     /// Faulty disks under the data of ZooKeeper servers, by node; none where no fault asks for them.
     disks: HashMap<String, Disk>,
     logs: PathBuf,
@@ -128,8 +130,16 @@ impl Servers {
             (nodes[name].clone(), provision::agent::Agent { program, config, dir })
         });
         let (ensemble, redis, agents) = (ensemble.collect(), redis.collect(), agents.collect());
-        let (processes, disks) = (HashMap::new(), HashMap::new());
-        Ok(Servers { ensemble, redis, agents, processes, disks, logs, certificates })
+        Ok(Servers {
+            ensemble,
+            redis,
+            agents,
+            processes: HashMap::new(),
+            clocks: None,
+            disks: HashMap::new(),
+            logs,
+            certificates,
+        })
     }
 
     /// How clients and observers connect.
@@ -146,6 +156,11 @@ impl Servers {
     /// Where each agent writes its event lines.
     pub fn event_files(&self) -> Vec<PathBuf> {
         self.agents.iter().map(|(_, agent)| agent.config.events.clone()).collect()
+    }
+
+    /// From now on whatever is started has a clock of its own.
+    pub fn have_clocks(&mut self) {
+        self.clocks = Some(HashMap::new());
     }
 
     /// Starts the ensemble first: Java takes longest. With `faulty_disks` its data lie on file systems that can
@@ -180,15 +195,22 @@ impl Servers {
         let folder = self.logs.join(node.name());
         std::fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
         let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+        let victim = Victim { node: node.name().into(), part };
+        let mut env: Vec<_> = launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+        if let Some(clocks) = &mut self.clocks {
+            let clock = Clock::create(node, name)?;
+            env.extend_from_slice(clock.env());
+            clocks.insert(victim.clone(), clock);
+        }
         let program = Program {
             name: name.into(),
             argv: launch.argv,
-            env: launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
+            env,
             cwd: launch.cwd,
             log: folder.join(format!("{name}.log")),
         };
         let process = node.spawn(&program)?;
-        self.processes.insert(Victim { node: node.name().into(), part }, process);
+        self.processes.insert(victim, process);
         Ok(())
     }
 
@@ -196,6 +218,12 @@ impl Servers {
     pub fn process(&self, victim: &Victim) -> Result<&Process, String> {
         let missing = || format!("{} has no {}", victim.node, victim.part.word());
         self.processes.get(victim).ok_or_else(missing)
+    }
+
+    /// The clock of a process; an error in words when it has none of its own.
+    pub fn clock(&self, victim: &Victim) -> Result<&Clock, String> {
+        let clock = self.clocks.as_ref().and_then(|clocks| clocks.get(victim));
+        clock.ok_or_else(|| format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
     }
 
     /// Takes what was written while the cluster was raised as written back: ZooKeeper does not sync its snapshots,
