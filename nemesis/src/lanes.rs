@@ -181,7 +181,8 @@ impl Held {
     /// None for what stands side by side.
     fn by(group: Group) -> Option<Held> {
         match group {
-            Group::Process => Some(Held::Process),
+            // Disks too: their harms kill, and start again whom they made end.
+            Group::Process | Group::Disk => Some(Held::Process),
             Group::Clock => Some(Held::Clock),
             // A disk's faults end its process, too.
             Group::Disk => Some(Held::Process),

@@ -146,7 +146,7 @@ fn main() -> ExitCode {
 }
 
 /// Why disks cannot be made to fail here, if so.
-fn disk_lack() -> Option<String> {
+pub fn disk_lack() -> Option<String> {
     let fuse = lab::host::survey().into_iter().find(|offer| offer.name == lab::host::FUSE)?;
     (!fuse.ok).then(|| format!("{}: {}", fuse.found, fuse.mend))
 }
