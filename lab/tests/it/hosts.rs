@@ -35,6 +35,12 @@ pub fn be_an_ordinary_user(dir: &Path) {
     eventually("it runs as root of its namespace", || sleeper.log_tail(1) == "0");
     sleeper.stop().unwrap();
     sleeper.kill().unwrap();
+    let clock = lab::Clock::create(&nodes[0], "date").unwrap();
+    let guard = clock.skew(lab::Skew::Jump { offset_ns: 1_000_000_000_000_000 }).unwrap();
+    let mut date = crate::processes::shell(dir, "date", "date +%s");
+    date.env.extend_from_slice(clock.env());
+    nodes[0].spawn(&date).unwrap().wait_exit(PATIENCE).expect("it ends");
+    assert!(guard.told().wall.reads > 0, "an unprivileged lab has clocks, too");
     helper::say("done");
 }
 

@@ -153,7 +153,7 @@ impl InForce for Struck {
         }
         let deadline = Instant::now() + ASKS_AGAIN;
         let silent =
-            |skew: &dyn SkewInForce| self.harm.about(&skew.told()).iter().any(|(_, told)| told.reads == 0);
+            |skew: &dyn SkewInForce| self.harm.about(&skew.told()).iter().all(|(_, told)| told.reads == 0);
         for (victim, skew) in skewed {
             while silent(&*skew) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
