@@ -36,6 +36,9 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let plan = Plan::new(args)?;
     if plan.spec.target == "zk-redis" {
         crate::doctor::require_for_run()?;
+        if plan.needs().disks {
+            crate::doctor::require_disks()?;
+        }
     }
     let interrupt = Interrupt::install();
     // Servers run in folders of their own: a path relative to ours would mean another place to them.
@@ -88,10 +91,10 @@ impl ForWorkload for Act<'_> {
         W: Workload + Send + Sync + 'static,
         W::Input: Send + Sync,
     {
-        let (spec, folder, clocks) = (&self.plan.spec, self.folder, self.plan.harms_clocks());
+        let (spec, folder, needs) = (&self.plan.spec, self.folder, self.plan.needs());
         match spec.target.as_str() {
             "fake" => whole(self, workload, || FakeTestbed::up(spec)),
-            _ => whole(self, workload, || ZkRedis::up(spec, folder, clocks)),
+            _ => whole(self, workload, || ZkRedis::up(spec, folder, needs)),
         }
     }
 }

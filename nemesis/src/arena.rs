@@ -1,6 +1,9 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, RuleCounters, Skew, Told};
+use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
+
+use crate::files::{Damage, Damaged};
+use crate::harm::DataFile;
 
 /// The nodes of a system, by what they carry. Names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,6 +126,12 @@ impl SkewInForce for lab::SkewGuard {
     }
 }
 
+/// A rule on a process's data directory in force; removed when dropped.
+pub trait DiskRuleInForce: Send {
+    /// What it has done so far.
+    fn counters(&self) -> DiskCounters;
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -152,4 +161,39 @@ pub trait Arena: Sync {
     fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
         Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
     }
+
+    /// True if a process has ended, be it by itself.
+    fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
+        Err(format!("nobody can tell whether the {} of {} has ended", victim.part.word(), victim.node))
+    }
+
+    /// Starts a process again if it has ended by itself; says how it had ended, `None` if it runs.
+    fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
+        Err(format!("the {} of {} cannot be revived here", victim.part.word(), victim.node))
+    }
+
+    /// Puts a rule in force on a process's data directory.
+    fn install_on_disk(&self, victim: &Victim, _rule: &DiskRule) -> Result<Box<dyn DiskRuleInForce>, String> {
+        Err(no_disk(victim))
+    }
+
+    /// Leaves in the data directory of a process that was killed what a power cut would have left.
+    fn cut_power(&self, victim: &Victim, _cut: &PowerCut) -> Result<Lost, String> {
+        Err(no_disk(victim))
+    }
+
+    /// Damages a file in the data directory of a process that was killed.
+    fn damage(
+        &self,
+        victim: &Victim,
+        _file: DataFile,
+        _damage: Damage,
+        _seed: u64,
+    ) -> Result<Damaged, String> {
+        Err(no_disk(victim))
+    }
+}
+
+fn no_disk(victim: &Victim) -> String {
+    format!("the {} of {} has no data directory that can be harmed", victim.part.word(), victim.node)
 }

@@ -17,6 +17,8 @@ pub enum Family {
     Loss,
     /// Processes told a wrong time.
     Clock,
+    /// A data directory that fails, loses what was not synced, or is damaged.
+    Disk,
 }
 
 /// A means of harm. Windows of different groups may strike one process at once; a drawn schedule has a lane for each.
@@ -28,12 +30,21 @@ pub enum Group {
     Net,
     /// What is done to clocks.
     Clock,
+    /// What is done to data directories.
+    Disk,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 6] =
-        [Family::Kill, Family::Pause, Family::Partition, Family::Delay, Family::Loss, Family::Clock];
+    pub const ALL: [Family; 7] = [
+        Family::Kill,
+        Family::Pause,
+        Family::Partition,
+        Family::Delay,
+        Family::Loss,
+        Family::Clock,
+        Family::Disk,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -44,6 +55,7 @@ impl Family {
             Family::Delay => "delay",
             Family::Loss => "loss",
             Family::Clock => "clock",
+            Family::Disk => "disk",
         }
     }
 
@@ -62,6 +74,9 @@ impl Family {
             Family::Clock => {
                 "tell a Redis, an agent or a ZooKeeper server a wrong time: a jump, a strobe, a drift"
             }
+            Family::Disk => {
+                "make a ZooKeeper server's disk fail: errors, no space, slow or stuck fsync, power cut, damaged files"
+            }
         }
     }
 
@@ -71,6 +86,7 @@ impl Family {
             Family::Kill | Family::Pause => Group::Process,
             Family::Partition | Family::Delay | Family::Loss => Group::Net,
             Family::Clock => Group::Clock,
+            Family::Disk => Group::Disk,
         }
     }
 

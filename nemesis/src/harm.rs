@@ -5,6 +5,7 @@
 //! took effect. [`Harm`] is one of any group and knows nothing but where to ask.
 
 mod clock;
+mod disk;
 mod net;
 mod process;
 
@@ -16,6 +17,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::clock::ClockHarm;
+pub use self::disk::{DataFile, DiskHarm, FailingOps};
 pub use self::net::NetHarm;
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
@@ -102,6 +104,8 @@ pub enum Harm {
     Net(NetHarm),
     /// Processes told a wrong time.
     Clock(ClockHarm),
+    /// Disks that fail.
+    Disk(DiskHarm),
 }
 
 /// Asks the group that a harm is of.
@@ -111,6 +115,7 @@ macro_rules! ask {
             Harm::Process($means) => $answer,
             Harm::Net($means) => $answer,
             Harm::Clock($means) => $answer,
+            Harm::Disk($means) => $answer,
         }
     };
 }
@@ -137,6 +142,7 @@ impl Harm {
             Group::Process => Harm::Process(Means::draw(family, first, target, rng)),
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
             Group::Clock => Harm::Clock(Means::draw(family, first, target, rng)),
+            Group::Disk => Harm::Disk(Means::draw(family, first, target, rng)),
         }
     }
 
@@ -163,6 +169,8 @@ impl Harm {
             read(value).map(Harm::Net)
         } else if ClockHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Clock)
+        } else if DiskHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Disk)
         } else {
             return Err(format!("unknown fault `{fault}`: use one of {}", Harm::faults().join(", ")));
         };
@@ -181,7 +189,7 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS].concat()
     }
 
     /// Names of the values it is made of.

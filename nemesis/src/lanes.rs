@@ -182,6 +182,8 @@ impl Held {
         match group {
             Group::Process => Some(Held::Process),
             Group::Clock => Some(Held::Clock),
+            // A disk's faults end its process, too.
+            Group::Disk => Some(Held::Process),
             Group::Net => None,
         }
     }

@@ -10,16 +10,19 @@
 //! lab and an in-memory one.
 
 pub mod arena;
+pub mod byzantine;
 pub mod family;
+pub mod files;
 pub mod harm;
 pub mod lanes;
 pub mod schedule;
 pub mod shape;
 pub mod targets;
+pub mod wire;
 
-pub use arena::{Arena, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
+pub use arena::{Arena, DiskRuleInForce, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
 pub use family::{Family, Group};
-pub use harm::{ClockHarm, Evidence, Harm, NetHarm, ProcessHarm};
+pub use harm::{ClockHarm, DataFile, DiskHarm, Evidence, FailingOps, Harm, NetHarm, ProcessHarm};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;

@@ -21,12 +21,16 @@ use cluster::reshard::{self, Goal, Report};
 use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
-use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::{Arena, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
+use lab::{DiskRuleGuard, Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
+use nemesis::files::{self, Damage, Damaged};
+use nemesis::{
+    Arena, DataFile, DiskRuleInForce, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View,
+};
 use results::RunFolder;
 use results::spec::RunSpec;
 
 use super::Testbed;
+use crate::plan::Needs;
 use crate::registry;
 use crate::sites::runtime;
 use observer::Observer;
@@ -56,9 +60,8 @@ pub struct ZkRedis {
 }
 
 impl ZkRedis {
-    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes. `own_clocks` gives each
-    /// server a clock that can be made wrong.
-    pub fn up(spec: &RunSpec, folder: &RunFolder, own_clocks: bool) -> Result<Self> {
+    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes.
+    pub fn up(spec: &RunSpec, folder: &RunFolder, needs: Needs) -> Result<Self> {
         let installations = Installations::find()?;
         let topology = super::topology(spec);
         let capture = spec.capture.then(|| folder.capture());
@@ -72,10 +75,10 @@ impl ZkRedis {
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
         let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
-        if own_clocks {
+        if needs.clocks {
             servers.have_clocks();
         }
-        servers.start_zookeeper_and_redis(&installations)?;
+        servers.start_zookeeper_and_redis(&installations, needs.disks)?;
         let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
         in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(spec, &topology, &nodes)))
@@ -118,6 +121,7 @@ impl ZkRedis {
             lab,
         };
         testbed.await_writable().map_err(|e| testbed.servers.explain(e))?;
+        testbed.servers.settle_disks();
         Ok(testbed)
     }
 
@@ -230,6 +234,15 @@ impl RuleInForce for Rule {
     }
 }
 
+/// A rule of a faulty disk, removed when dropped.
+struct DiskRule(DiskRuleGuard);
+
+impl DiskRuleInForce for DiskRule {
+    fn counters(&self) -> lab::DiskCounters {
+        self.0.counters()
+    }
+}
+
 impl Arena for ZkRedis {
     fn topology(&self) -> &Topology {
         &self.topology
@@ -278,6 +291,35 @@ impl Arena for ZkRedis {
     fn skew(&self, victim: &Victim, skew: &lab::Skew) -> Result<Box<dyn SkewInForce>, String> {
         let guard = self.servers.clock(victim)?.skew(*skew).map_err(|e| e.to_string())?;
         Ok(Box::new(guard))
+    }
+
+    fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
+        Ok(matches!(self.servers.process(victim)?.state(), ProcessState::Exited(_)))
+    }
+
+    fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
+        let state = self.servers.process(victim)?.state();
+        if !matches!(state, ProcessState::Exited(_)) {
+            return Ok(None);
+        }
+        Ok(Some(format!("{state}; now {}", self.restart(victim)?)))
+    }
+
+    fn install_on_disk(
+        &self,
+        victim: &Victim,
+        rule: &lab::DiskRule,
+    ) -> Result<Box<dyn DiskRuleInForce>, String> {
+        let guard = self.servers.disk(victim)?.install(rule.clone()).map_err(|e| e.to_string())?;
+        Ok(Box::new(DiskRule(guard)))
+    }
+
+    fn cut_power(&self, victim: &Victim, cut: &lab::PowerCut) -> Result<lab::Lost, String> {
+        self.servers.disk(victim)?.lose_unsynced(*cut).map_err(|e| e.to_string())
+    }
+
+    fn damage(&self, victim: &Victim, file: DataFile, damage: Damage, seed: u64) -> Result<Damaged, String> {
+        files::damage(&self.servers.data_file(victim, file)?, damage, seed)
     }
 }
 

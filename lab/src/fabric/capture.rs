@@ -31,6 +31,7 @@ pub(crate) enum Note<'a> {
     Dropped { rule: &'a str },
     Held { for_ns: u64 },
     DroppedInFlight { rule: &'a str },
+    Taken { tap: &'a str },
 }
 
 impl Note<'_> {
@@ -40,6 +41,7 @@ impl Note<'_> {
             Note::Dropped { rule } => Some(format!("dropped by {rule}")),
             Note::Held { for_ns } => Some(format!("held for {:.3} ms", for_ns as f64 / 1e6)),
             Note::DroppedInFlight { rule } => Some(format!("dropped by {rule} after being held")),
+            Note::Taken { tap } => Some(format!("taken by {tap}")),
         }
     }
 }

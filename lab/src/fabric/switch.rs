@@ -11,6 +11,7 @@ use super::held::{HeldPacket, HeldQueue};
 use super::packet;
 use super::rule::Fate;
 use super::table::{Hooks, Table, index_of};
+use crate::flow::Flows;
 use crate::node::NodeId;
 use crate::sys::check;
 
@@ -32,6 +33,8 @@ pub(super) struct Switch {
     shared: Arc<Shared>,
     table: Arc<Table>,
     held: HeldQueue,
+    /// The connections that taps follow; a packet meets them before any rule.
+    flows: Flows,
     capture: Option<Capture>,
     /// How many packets each port is expected to have at its next turn: as long as it has no more, nobody
     /// need ask it for one more in vain.
@@ -40,7 +43,8 @@ pub(super) struct Switch {
 
 impl Switch {
     pub(super) fn new(shared: Arc<Shared>, capture: Option<Capture>) -> Switch {
-        Switch { shared, table: Arc::default(), held: HeldQueue::default(), capture, expected: Vec::new() }
+        let (table, held, flows) = (Arc::default(), HeldQueue::default(), Flows::default());
+        Switch { shared, table, held, flows, capture, expected: Vec::new() }
     }
 
     /// Moves packets until the lab goes down.
@@ -52,6 +56,7 @@ impl Switch {
         while !self.shared.stopped() {
             self.refresh();
             self.deliver_due();
+            self.tick_flows();
             let lingers = now_ns().saturating_sub(last_ns) < LINGER_NS;
             let timeout_ns = if lingers { Some(0) } else { self.timeout_ns() };
             let count = epoll_wait(&self.shared.epoll, &mut ready, timeout_ns).unwrap_or(0);
@@ -62,7 +67,11 @@ impl Switch {
             }
             for event in &ready[..count] {
                 match event.u64 {
-                    WAKE_TOKEN => drain(&self.shared.wake),
+                    WAKE_TOKEN => {
+                        drain(&self.shared.wake);
+                        self.flows.poke(now_ns());
+                        self.send_made();
+                    }
                     port => self.empty_port(port as usize, &mut buffer),
                 }
             }
@@ -90,12 +99,40 @@ impl Switch {
     /// Decides about one packet from port `from`.
     fn route(&mut self, from: usize, packet: &[u8]) {
         let to = packet::destination(packet).and_then(index_of);
-        let (Some(sender), Some((to, receiver))) =
-            (self.table.port(from), to.and_then(|to| Some((to, self.table.port(to)?))))
-        else {
+        let Some(to) = to.filter(|to| self.table.port(*to).is_some()) else {
             self.shared.totals.note_unroutable();
             return;
         };
+        if self.flows.watches(from, to) && self.is_taken(from, to, packet) {
+            return self.send_made();
+        }
+        self.carry(from, to, packet);
+    }
+
+    /// Shows a packet to the flows. True if they took it: what they make of it is sent in its place.
+    fn is_taken(&mut self, from: usize, to: usize, packet: &[u8]) -> bool {
+        let Some(tap) = self.flows.packet(from, to, packet, now_ns()) else { return false };
+        self.record(from, packet, Note::Taken { tap: &tap.tap.name });
+        true
+    }
+
+    /// Puts what the flows made on its links.
+    fn send_made(&mut self) {
+        for made in self.flows.take_made() {
+            self.carry(made.from, made.to, &made.packet);
+        }
+    }
+
+    fn tick_flows(&mut self) {
+        if self.flows.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns()) {
+            self.flows.tick(now_ns());
+            self.send_made();
+        }
+    }
+
+    /// Puts a packet on a link: counts it, and delivers it unless a rule has something to say.
+    fn carry(&mut self, from: usize, to: usize, packet: &[u8]) {
+        let Some((sender, receiver)) = self.table.port(from).zip(self.table.port(to)) else { return };
         let stats = &sender.links[to];
         stats.note_packet(packet.len());
         if let Some(rules) = self.table.hooks(from, to) {
@@ -186,6 +223,8 @@ impl Switch {
             self.held.release(|id| rules.contains(&id));
             self.deliver_due();
         }
+        self.flows.follow(self.table.taps(), self.table.width(), now_ns());
+        self.send_made();
         self.shared.acknowledge(self.table.generation);
     }
 
@@ -193,10 +232,8 @@ impl Switch {
     fn timeout_ns(&mut self) -> Option<u64> {
         let held = self.held.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
         let flush = self.capture.as_mut().and_then(Capture::flush_in_ns);
-        match (held, flush) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let flows = self.flows.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
+        [held, flush, flows].into_iter().flatten().min()
     }
 }
 
