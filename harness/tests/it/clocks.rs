@@ -86,7 +86,9 @@ fn wrong_clocks_are_told_and_healed_and_the_cluster_keeps_its_word() {
     let killed = killed.expect("the kill makes a failover");
     let steps =
         [killed.fault_ns, killed.suspected_ns, killed.elected_ns, killed.promoted_ns, killed.first_ack_ns];
-    assert!(steps.iter().all(Option::is_some) && steps.is_sorted(), "{killed:?}");
+    let steps: Vec<u64> = steps.into_iter().map(|at| at.unwrap_or_else(|| panic!("{killed:?}"))).collect();
+    // Who counts the votes may write so a moment after the chosen one has acted.
+    assert!(steps.is_sorted_by(|before, after| *before <= after + 300_000_000), "{killed:?}");
 }
 
 #[test]
