@@ -46,6 +46,12 @@ pub fn be_an_ordinary_user(dir: &Path) {
         assert_eq!(disk.lose_unsynced(crate::disks::NOTHING).unwrap().paths, ["lost"]);
         assert!(data.join("kept").exists() && !data.join("lost").exists());
     }
+    let clock = lab::Clock::create(&nodes[0], "date").unwrap();
+    let guard = clock.skew(lab::Skew::Jump { offset_ns: 1_000_000_000_000_000 }).unwrap();
+    let mut date = crate::processes::shell(dir, "date", "date +%s");
+    date.env.extend_from_slice(clock.env());
+    nodes[0].spawn(&date).unwrap().wait_exit(PATIENCE).expect("it ends");
+    assert!(guard.told().wall.reads > 0, "an unprivileged lab has clocks, too");
     helper::say("done");
 }
 
