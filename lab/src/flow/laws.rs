@@ -153,7 +153,7 @@ fn weather(loss_max: u32, delay_max: u64) -> impl Strategy<Value = Weather> {
 }
 
 fn end() -> impl Strategy<Value = PeerOptions> {
-    (40u16..=1460, 0u8..=3, 2_000usize..20_000, 1usize..5_000, any::<bool>()).prop_map(
+    (40u16..=1460, 0u8..=3, 2_000usize..20_000, 60usize..5_000, any::<bool>()).prop_map(
         |(mss, scale, buffer, reads_per_ms, timestamps)| PeerOptions {
             mss,
             scale: Some(scale),
