@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use self::peer::{Peer, PeerOptions};
 use self::script::{Op, Script, Told};
 use super::conn::{Conn, Outbox};
-use super::segment::{Segment, checksums_hold};
+use super::segment::{ACK, SYN, Segment, checksums_hold};
 use super::{Both, Interceptor, Way};
 
 const MS: u64 = 1_000_000;
@@ -260,4 +260,32 @@ fn a_flow_that_counts_alike_again_is_plain_again() {
     let mut sim = Sim::new(&world, Box::new(Script::once([ops, vec![]], told)));
     sim.run();
     assert!(sim.made > 0 && sim.passed > 100, "{} made, {} passed", sim.made, sim.passed);
+}
+
+struct Never;
+
+impl Interceptor for Never {
+    fn data(&mut self, _: Way, _: &mut super::Wire<'_>) {}
+}
+
+#[test]
+fn too_much_waiting_passes_and_is_counted() {
+    const LEN: usize = 1000;
+    let (client, server) = (([10, 77, 0, 1].into(), 1), ([10, 77, 0, 2].into(), 2));
+    let mut conn = Conn::new(client, server, Box::new(Never), 0);
+    let mut out = Outbox::new();
+    let payload = [7; LEN];
+    let (mss, scale, sacks, timestamps, window) = (Some(1460), Some(7), false, None, 60_000);
+    let mut say = |way, seq, ack, flags, payload| {
+        let segment = Segment { seq, ack, flags, window, mss, scale, sacks, timestamps, payload };
+        conn.packet(way, &segment, 0, &mut out)
+    };
+    assert!(say(Way::ToServer, 0, 0, SYN, &[]) && say(Way::ToClient, 0, 1, SYN | ACK, &[]));
+    assert!(say(Way::ToServer, 1, 1, ACK, &[]) && say(Way::ToClient, 1, 1, ACK, &[]));
+    let fits = super::PENDING_MAX / LEN;
+    for i in 0..=fits {
+        assert!(!say(Way::ToServer, (1 + i * LEN) as u32, 1, ACK, &payload));
+    }
+    let sent: usize = out.iter().filter_map(|(_, packet)| Some(Segment::read(packet)?.payload.len())).sum();
+    assert_eq!((conn.tally.overflowed, conn.tally.edited, sent), (1, 0, (fits + 1) * LEN));
 }
