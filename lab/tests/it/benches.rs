@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use lab::LabError;
 use lab::bench::{self, Contest};
+use lab::flow::Tap;
 
 use crate::helper;
 use crate::net::*;
@@ -50,6 +51,10 @@ fn contest(dir: &Path, server: Vec<OsString>) -> Result<bench::FabricFigures, La
         },
         connections: vec![1, 2],
         turns: 1,
+        tap: Some(&|fabric| {
+            let tap = Tap { name: "pass".into(), server_ports: vec![], nodes: None };
+            fabric.tap(tap, bench::PassAll::boxed)
+        }),
         dir,
     })
 }
@@ -61,7 +66,7 @@ pub fn the_bench_races_over_both_networks() {
     assert_eq!(names, [(1, "PING"), (2, "PING")]);
     let pairs = figures.rates.iter().map(|f| f.rate_per_s);
     for pair in pairs.chain([figures.round_trip_us_p50, figures.round_trip_us_p99, figures.bulk_mb_per_s]) {
-        assert!(pair.fabric > 0.0 && pair.veth > 0.0, "{figures}");
+        assert!(pair.fabric > 0.0 && pair.veth > 0.0 && pair.tapped.is_some_and(|t| t > 0.0), "{figures}");
     }
     assert!(figures.round_trip_us_p99.fabric >= figures.round_trip_us_p50.fabric);
 }

@@ -9,6 +9,7 @@ mod clocks;
 mod disk_redis;
 mod disks;
 mod fabric;
+mod flows;
 mod helper;
 mod hosts;
 mod lifetime;
@@ -65,6 +66,23 @@ fn main() -> ExitCode {
             packets_to_nowhere_are_counted,
             bad_rules_are_refused_with_a_reason,
             two_labs_with_the_same_addresses_do_not_meet,
+        },
+        flows::{
+            a_tap_that_passes_touches_no_packet,
+            a_pass_under_loss_and_delay_touches_no_packet,
+            edits_that_change_the_length_arrive_whole_and_so_does_the_end,
+            edits_survive_loss_delay_and_jitter,
+            an_edit_survives_a_cut_and_comes_soon_after_it,
+            a_reply_can_be_forged_and_the_connection_goes_on,
+            what_is_swallowed_is_acknowledged_and_never_arrives,
+            what_waits_goes_on_when_poked_and_leaves_no_trace,
+            a_delayed_message_comes_at_its_time,
+            a_reset_reaches_both_ends,
+            a_reset_of_an_end_passes_an_edited_flow,
+            when_the_tap_goes_edited_flows_are_reset_and_others_go_on,
+            a_slow_reader_gets_a_grown_stream_through_its_window,
+            the_end_lets_go_of_what_waits,
+            bad_taps_are_refused_with_a_reason,
         },
         processes::{
             a_stopped_tree_stands_still_and_goes_on,
