@@ -37,7 +37,10 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 pub use self::error::{LabError, Result};
-pub use self::fabric::{Action, Fabric, FabricTotals, Link, LinkCounters, Rule, RuleCounters, RuleGuard};
+pub use self::fabric::{
+    Action, CountedPer, End, Fabric, FabricTotals, Flap, Latency, Link, LinkCounters, Ports, Rule,
+    RuleCounters, RuleGuard, Side, Spread,
+};
 pub use self::node::{Node, NodeId};
 pub use self::process::{Exit, Process, ProcessState, Program};
 
