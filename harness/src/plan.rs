@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use nemesis::{Family, Limits, Schedule};
+use nemesis::{Family, Harm, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::seed::derive;
@@ -60,8 +60,34 @@ impl Plan {
             authenticated: args.authenticated,
         };
         let schedule = schedule(&args.faults, &mut spec)?;
-        Ok(Plan { spec, schedule })
+        let plan = Plan { spec, schedule };
+        if plan.harms_clocks() && plan.spec.target == "fake" {
+            return Err(usage(
+                "clock faults go with --target zk-redis: the fake cluster lives in one process, with one clock",
+            ));
+        }
+        if plan.spec.target == "fake"
+            && let Some(window) = plan.schedule.windows.iter().find(|window| needs_packets(&window.harm))
+        {
+            return Err(usage(format!(
+                "{} ({}) goes with --target zk-redis: the fake cluster passes whole messages, with no packets, ports \
+                 or connections to strike",
+                window.harm.family().name(),
+                window.harm,
+            )));
+        }
+        Ok(plan)
     }
+
+    /// True when a window makes a clock wrong: then every server is started with a clock of its own.
+    pub fn harms_clocks(&self) -> bool {
+        self.schedule.windows.iter().any(|window| window.harm.family() == Family::Clock)
+    }
+}
+
+/// True when a harm is done to packets, not to messages.
+fn needs_packets(harm: &Harm) -> bool {
+    matches!(harm, Harm::Net(net) if net.needs_packets())
 }
 
 fn rand_seed() -> u64 {

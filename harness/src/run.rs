@@ -88,10 +88,10 @@ impl ForWorkload for Act<'_> {
         W: Workload + Send + Sync + 'static,
         W::Input: Send + Sync,
     {
-        let (spec, folder) = (&self.plan.spec, self.folder);
+        let (spec, folder, clocks) = (&self.plan.spec, self.folder, self.plan.harms_clocks());
         match spec.target.as_str() {
             "fake" => whole(self, workload, || FakeTestbed::up(spec)),
-            _ => whole(self, workload, || ZkRedis::up(spec, folder)),
+            _ => whole(self, workload, || ZkRedis::up(spec, folder, clocks)),
         }
     }
 }

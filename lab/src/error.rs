@@ -41,6 +41,14 @@ pub enum LabError {
         /// What is wrong with it.
         why: String,
     },
+    /// A tap that cannot be put in place as written.
+    #[error("install tap `{name}`: {why}")]
+    BadTap {
+        /// The tap's name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The switch could not be set up.
     #[error("start the fabric: {step}: {source}")]
     Fabric {
@@ -84,6 +92,14 @@ pub enum LabError {
     NodeDown {
         /// The node's name.
         node: String,
+    },
+    /// A process's clock could not be made, or not made wrong as asked.
+    #[error("set clock `{name}`: {why}")]
+    Clock {
+        /// The clock's name.
+        name: String,
+        /// What is wrong, and the mend.
+        why: String,
     },
     /// A measurement could not be made.
     #[error("measure the fabric: {0}")]

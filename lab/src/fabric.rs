@@ -8,7 +8,7 @@
 mod capture;
 mod held;
 mod link;
-mod packet;
+pub(crate) mod packet;
 mod rule;
 mod switch;
 pub(crate) mod table;
@@ -31,6 +31,7 @@ use self::rule::{RuleId, RuleState};
 use self::switch::{Switch, WAKE_TOKEN};
 use self::table::{Port, Table};
 use crate::error::{LabError, Result};
+use crate::flow::{Flow, Interceptor, Tap, TapGuard, TapState};
 use crate::node::NodeId;
 use crate::sys;
 
@@ -80,6 +81,8 @@ struct State {
     links: Vec<Arc<[LinkStats]>>,
     rules: Vec<Arc<RuleState>>,
     next_rule: RuleId,
+    taps: Vec<Arc<TapState>>,
+    next_tap: u64,
     table: Arc<Table>,
 }
 
@@ -189,6 +192,25 @@ impl Fabric {
         Ok(RuleGuard { fabric: self.clone(), rule })
     }
 
+    /// From now on every new connection that matches gets what `make` returns; `None` leaves it to the next tap, or
+    /// alone. `make` is called from the thread that moves all packets. Connections that exist already are not touched.
+    pub fn tap(
+        &self,
+        tap: Tap,
+        make: impl Fn(&Flow) -> Option<Box<dyn Interceptor>> + Send + Sync + 'static,
+    ) -> Result<TapGuard> {
+        let mut state = self.shared.lock();
+        if let Some(why) = tap.problem(state.ports.len()) {
+            return Err(LabError::BadTap { name: tap.name, why });
+        }
+        let id = state.next_tap;
+        state.next_tap += 1;
+        let tap = Arc::new(TapState::new(id, tap, Box::new(make)));
+        state.taps.push(tap.clone());
+        self.shared.recompile(state);
+        Ok(TapGuard::new(self.clone(), tap))
+    }
+
     /// What a directed link has carried since the lab came up; zeros for nodes that do not exist.
     pub fn link_counters(&self, from: NodeId, to: NodeId) -> LinkCounters {
         let state = self.shared.lock();
@@ -213,6 +235,20 @@ impl Fabric {
         let (state, now_ns) = (self.shared.lock(), switch::now_ns());
         let in_force = state.rules.iter().filter(|state| !state.is_over(now_ns));
         in_force.map(|state| state.rule.clone()).collect()
+    }
+
+    pub(crate) fn remove_tap(&self, id: u64) {
+        let mut state = self.shared.lock();
+        let before = state.taps.len();
+        state.taps.retain(|tap| tap.id != id);
+        if state.taps.len() < before {
+            self.shared.recompile(state);
+        }
+    }
+
+    /// Has the switch look at what was asked of it.
+    pub(crate) fn wake(&self) {
+        self.shared.ring();
     }
 
     fn remove(&self, id: RuleId) {
@@ -275,7 +311,7 @@ impl Shared {
     /// Compiles ports and rules into a new table and waits until the switch works with it.
     fn recompile(&self, mut state: MutexGuard<'_, State>) {
         let generation = state.table.generation + 1;
-        state.table = Arc::new(Table::compile(generation, &state.ports, &state.rules));
+        state.table = Arc::new(Table::compile(generation, &state.ports, &state.rules, &state.taps));
         self.generation.store(generation, Ordering::Release); // under the lock: never backwards
         drop(state);
         self.ring();

@@ -25,8 +25,10 @@
 //! Logs, captures and working directories are ordinary paths of the host: a node shares its files.
 
 pub mod bench;
+pub mod clock;
 mod error;
 mod fabric;
+pub mod flow;
 pub mod host;
 mod netlink;
 mod node;
@@ -36,6 +38,7 @@ mod sys;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::clock::{Clock, Clocks, Skew, SkewGuard, Told, ToldBy};
 pub use self::error::{LabError, Result};
 pub use self::fabric::{
     Action, CountedPer, End, Fabric, FabricTotals, Flap, Latency, Link, LinkCounters, Ports, Rule,

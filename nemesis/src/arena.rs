@@ -1,6 +1,11 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, RuleCounters};
+use std::fmt;
+use std::time::Duration;
+
+use lab::{Action, Flap, RuleCounters, Skew, Told};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The nodes of a system, by what they carry. Names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,6 +90,52 @@ pub struct Victim {
     pub part: Part,
 }
 
+/// What connections lead to: the kind of server, as the system at hand places it, or a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Service {
+    /// Redis: of clients, of agents, of replicas.
+    Redis,
+    /// ZooKeeper: of its clients, and of its servers among each other.
+    ZooKeeper,
+    /// Whatever listens at this port.
+    Port(u16),
+}
+
+impl TryFrom<Value> for Service {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        match (value.as_str(), port) {
+            (Some("redis"), _) => Ok(Service::Redis),
+            (Some("zookeeper"), _) => Ok(Service::ZooKeeper),
+            (_, Some(port)) => Ok(Service::Port(port)),
+            _ => Err(format!("`to` cannot be {value}: use \"redis\", \"zookeeper\" or a port number")),
+        }
+    }
+}
+
+impl From<Service> for Value {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::Redis => "redis".into(),
+            Service::ZooKeeper => "zookeeper".into(),
+            Service::Port(port) => port.into(),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Service::Redis => f.write_str("Redis"),
+            Service::ZooKeeper => f.write_str("ZooKeeper"),
+            Service::Port(port) => write!(f, "port {port}"),
+        }
+    }
+}
+
 /// A rule on directed links between named nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetRule {
@@ -92,16 +143,41 @@ pub struct NetRule {
     pub name: String,
     /// `(from, to)`; everything that flows from the first to the second.
     pub links: Vec<(String, String)>,
+    /// Only packets of connections with these servers.
+    pub service: Option<Service>,
     /// What happens to it.
     pub action: Action,
     /// Fixes the rule's own dice.
     pub seed: u64,
+    /// On and off by turns.
+    pub flap: Option<Flap>,
+    /// When it heals by itself, if nobody does it before.
+    pub expires: Option<Duration>,
 }
 
 /// A network rule in force; removed when dropped.
 pub trait RuleInForce: Send {
     /// What it has done so far.
     fn counters(&self) -> RuleCounters;
+}
+
+/// A wrong clock in force; right again when dropped.
+pub trait SkewInForce: Send {
+    /// What the process was told since the clock was last changed.
+    fn told(&self) -> Told;
+
+    /// Makes the clock right now; what is told from then on can still be seen.
+    fn straighten(&mut self);
+}
+
+impl SkewInForce for lab::SkewGuard {
+    fn told(&self) -> Told {
+        lab::SkewGuard::told(self)
+    }
+
+    fn straighten(&mut self) {
+        lab::SkewGuard::straighten(self);
+    }
 }
 
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
@@ -128,4 +204,9 @@ pub trait Arena: Sync {
 
     /// Puts a network rule in force.
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String>;
+
+    /// Makes the clock of a process wrong, from now on and across its restarts.
+    fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
+        Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
 }

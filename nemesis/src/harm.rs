@@ -4,17 +4,19 @@
 //! with them, how they are drawn from a seed, how they are done through the [`Arena`], and what shows that they
 //! took effect. [`Harm`] is one of any group and knows nothing but where to ask.
 
+mod clock;
 mod net;
 mod process;
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha8Rng;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::net::NetHarm;
+pub use self::clock::ClockHarm;
+pub use self::net::{Course, NetFault, NetHarm};
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
 use crate::family::{Family, Group};
@@ -33,6 +35,8 @@ pub struct Strike {
     pub victims: Vec<Victim>,
     /// Fixes whatever the harm leaves to chance.
     pub seed: u64,
+    /// How long it is meant to last; a harm that can heal by itself does so some time after. `None` is for ever.
+    pub lasts: Option<Duration>,
 }
 
 impl Strike {
@@ -98,6 +102,8 @@ pub enum Harm {
     Process(ProcessHarm),
     /// Packets lost, held, altered.
     Net(NetHarm),
+    /// Processes told a wrong time.
+    Clock(ClockHarm),
 }
 
 /// Asks the group that a harm is of.
@@ -106,6 +112,7 @@ macro_rules! ask {
         match $harm {
             Harm::Process($means) => $answer,
             Harm::Net($means) => $answer,
+            Harm::Clock($means) => $answer,
         }
     };
 }
@@ -131,6 +138,7 @@ impl Harm {
         match family.group() {
             Group::Process => Harm::Process(Means::draw(family, first, target, rng)),
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
+            Group::Clock => Harm::Clock(Means::draw(family, first, target, rng)),
         }
     }
 
@@ -155,6 +163,8 @@ impl Harm {
             read(value).map(Harm::Process)
         } else if NetHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Net)
+        } else if ClockHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Clock)
         } else {
             return Err(format!("unknown fault `{fault}`: use one of {}", Harm::faults().join(", ")));
         };
@@ -173,7 +183,7 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS].concat()
     }
 
     /// Names of the values it is made of.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::arena::{Arena, Victim};
+use crate::family::Group;
 use crate::harm::{Evidence, Healed, InForce, Strike};
 use crate::schedule::{Schedule, Window};
 use crate::targets::{Resolved, resolve};
@@ -130,6 +131,7 @@ fn run_window(
         name: format!("window {}: {}", window.id, window.harm.family().name()),
         victims: resolved.victims.clone(),
         seed: window.seed,
+        lasts: Some(Duration::from_millis(window.stop_ms.saturating_sub(window.start_ms))),
     };
     let mut injected = window.harm.inject(&strike, arena);
     hold(&mut *injected, stop, origin + Duration::from_millis(window.stop_ms));
@@ -163,34 +165,63 @@ impl Struck {
 }
 
 /// Who is being struck by which window: a process is killed or paused by one window at a time, or the first
-/// to heal would undo the other's harm. Links may be struck by many: their rules stand side by side.
+/// to heal would undo the other's harm; so with its clock, which may be wrong while it is killed. Links may be struck
+/// by many: their rules stand side by side.
 #[derive(Default)]
-struct Claims(Mutex<HashMap<Victim, u64>>);
+struct Claims(Mutex<HashMap<(Held, Victim), u64>>);
+
+/// What of a process a window holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Held {
+    Process,
+    Clock,
+}
+
+impl Held {
+    /// None for what stands side by side.
+    fn by(group: Group) -> Option<Held> {
+        match group {
+            Group::Process => Some(Held::Process),
+            Group::Clock => Some(Held::Clock),
+            Group::Net => None,
+        }
+    }
+
+    /// As an error names it, before `Redis of s0r2`.
+    fn word(self) -> &'static str {
+        match self {
+            Held::Process => "",
+            Held::Clock => "clock of the ",
+        }
+    }
+}
 
 struct Claim<'a> {
     claims: &'a Claims,
-    victims: Vec<Victim>,
+    held: Vec<(Held, Victim)>,
 }
 
 impl Claims {
     fn claim(&self, window: &Window, victims: &[Victim]) -> Result<Claim<'_>, String> {
-        if window.harm.family().is_network() {
-            return Ok(Claim { claims: self, victims: Vec::new() });
-        }
+        let Some(what) = Held::by(window.harm.family().group()) else {
+            return Ok(Claim { claims: self, held: Vec::new() });
+        };
+        let wanted: Vec<_> = victims.iter().map(|victim| (what, victim.clone())).collect();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((victim, other)) = victims.iter().find_map(|v| held.get(v).map(|other| (v, other))) {
-            return Err(format!("the {} of {} is held by window {other}", victim.part.word(), victim.node));
+        if let Some(((_, victim), other)) = wanted.iter().find_map(|key| Some((key, held.get(key)?))) {
+            let (what, part) = (what.word(), victim.part.word());
+            return Err(format!("the {what}{part} of {} is held by window {other}", victim.node));
         }
-        held.extend(victims.iter().map(|victim| (victim.clone(), window.id)));
-        Ok(Claim { claims: self, victims: victims.to_vec() })
+        held.extend(wanted.iter().map(|key| (key.clone(), window.id)));
+        Ok(Claim { claims: self, held: wanted })
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut held = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for victim in &self.victims {
-            held.remove(victim);
+        for key in &self.held {
+            held.remove(key);
         }
     }
 }
@@ -198,11 +229,11 @@ impl Drop for Claim<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{NetRule, Part, RuleInForce, Topology, View};
-    use crate::harm::{Harm, NetHarm, ProcessHarm};
+    use crate::arena::{NetRule, Part, RuleInForce, SkewInForce, Topology, View};
+    use crate::harm::{ClockHarm, Harm, NetHarm, ProcessHarm};
     use crate::shape::Shape;
     use crate::targets::Target;
-    use lab::RuleCounters;
+    use lab::{RuleCounters, Skew, Told, ToldBy};
 
     /// An arena that writes down what is done to it.
     #[derive(Default)]
@@ -217,13 +248,26 @@ mod tests {
 
     impl RuleInForce for DiaryRule {
         fn counters(&self) -> RuleCounters {
-            RuleCounters { matched: self.1, dropped: self.1, delayed: 0 }
+            RuleCounters { matched: self.1, dropped: self.1, ..RuleCounters::default() }
         }
     }
 
     impl Drop for DiaryRule {
         fn drop(&mut self) {
             self.0.lock().unwrap().push("heal rule".into());
+        }
+    }
+
+    struct DiarySkew(Arc<Mutex<Vec<String>>>, i64);
+
+    impl SkewInForce for DiarySkew {
+        fn told(&self) -> Told {
+            let by = ToldBy { reads: 7, last_ns: self.1, least_ns: self.1, most_ns: self.1, pace: None };
+            Told { wall: by, monotonic: by }
+        }
+        fn straighten(&mut self) {
+            self.1 = 0;
+            self.0.lock().unwrap().push("straighten".into());
         }
     }
 
@@ -267,6 +311,11 @@ mod tests {
             self.lines.lock().unwrap().push(format!("install {} on {} links", rule.name, rule.links.len()));
             Ok(Box::new(DiaryRule(self.lines.clone(), self.packets_dropped)))
         }
+        fn skew(&self, victim: &Victim, skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
+            let Skew::Jump { offset_ns } = *skew else { return Err("no".into()) };
+            self.write("skew", victim)?;
+            Ok(Box::new(DiarySkew(self.lines.clone(), offset_ns)))
+        }
     }
 
     fn window(id: u64, lane: u32, (start_ms, stop_ms): (u64, u64), harm: Harm, target: Target) -> Window {
@@ -300,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_dropped_nothing_was_not_installed() {
-        let harm = Harm::Net(NetHarm::Partition { shape: Shape::IsolateOne });
+        let harm = Harm::Net(NetHarm::partition(Shape::IsolateOne));
         let idle = Diary { packets_dropped: 0, ..Diary::new() };
         let (done, edges) = run(&idle, vec![window(0, 0, (0, 5), harm.clone(), MASTER)]);
         assert_eq!(done, ["install window 0: partition on 10 links", "heal rule"]);
@@ -340,6 +389,32 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_is_wrong_while_its_process_is_killed_but_never_twice() {
+        let jump = |ms| Harm::Clock(ClockHarm::ClockJump { offset_ms: ms });
+        let windows = vec![
+            window(0, 0, (0, 80), jump(4_000), MASTER),
+            window(1, 1, (20, 40), KILL, MASTER),
+            window(2, 1, (50, 60), jump(-1), MASTER),
+        ];
+        let (done, edges) = run(&Diary::new(), windows);
+        let wanted = ["skew Redis of s0r2", "kill Redis of s0r2", "restart Redis of s0r2", "straighten"];
+        assert_eq!(done, wanted);
+        assert!(edges.iter().any(|e| e.contains("the clock of the Redis of s0r2 is held by window 0")));
+        let stop = edges.iter().find(|edge| edge.starts_with("0 Stop")).unwrap();
+        for seen in ["true", "wall clock +4.000 s (7 readings)", "once healed", "wall clock +0.000 s"] {
+            assert!(stop.contains(seen), "{stop}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_changed_is_reported_as_not_installed() {
+        let harm = Harm::Clock(ClockHarm::ClockDrift { rate: 2.0, clocks: lab::Clocks::Both });
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), harm, MASTER)]);
+        assert!(done.is_empty());
+        assert!(edges[1].contains("Stop false") && edges[1].contains("failed: no"), "{edges:?}");
+    }
+
+    #[test]
     fn a_stop_signal_heals_what_is_in_force_and_opens_nothing_more() {
         let arena = Diary::new();
         let stop = StopSignal::default();
@@ -372,7 +447,7 @@ mod tests {
         let window = window(0, 0, (0, 5), PAUSE, MASTER);
         let resolved = resolve(&window, &arena, |_| None).unwrap();
         assert_eq!(resolved.victims[0].part, Part::Redis);
-        let strike = Strike { name: "test".into(), victims: resolved.victims, seed: 1 };
+        let strike = Strike { name: "test".into(), victims: resolved.victims, seed: 1, lasts: None };
         drop(window.harm.inject(&strike, &arena));
         assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
     }

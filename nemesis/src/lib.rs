@@ -10,16 +10,18 @@
 //! lab and an in-memory one.
 
 pub mod arena;
+pub mod byzantine;
 pub mod family;
 pub mod harm;
 pub mod lanes;
 pub mod schedule;
 pub mod shape;
 pub mod targets;
+pub mod wire;
 
-pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+pub use arena::{Arena, NetRule, Part, RuleInForce, Service, SkewInForce, Topology, Victim, View};
 pub use family::{Family, Group};
-pub use harm::{Evidence, Harm, NetHarm, ProcessHarm};
+pub use harm::{ClockHarm, Course, Evidence, Harm, NetFault, NetHarm, ProcessHarm};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;

@@ -22,7 +22,7 @@ use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+use nemesis::{Arena, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -56,8 +56,9 @@ pub struct ZkRedis {
 }
 
 impl ZkRedis {
-    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes.
-    pub fn up(spec: &RunSpec, folder: &RunFolder) -> Result<Self> {
+    /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes. `own_clocks` gives each
+    /// server a clock that can be made wrong.
+    pub fn up(spec: &RunSpec, folder: &RunFolder, own_clocks: bool) -> Result<Self> {
         let installations = Installations::find()?;
         let topology = super::topology(spec);
         let capture = spec.capture.then(|| folder.capture());
@@ -71,6 +72,9 @@ impl ZkRedis {
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
         let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
+        if own_clocks {
+            servers.have_clocks();
+        }
         servers.start_zookeeper_and_redis(&installations)?;
         let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
@@ -263,12 +267,19 @@ impl Arena for ZkRedis {
         let rule = lab::Rule {
             name: rule.name.clone(),
             links: self.links(&rule.links)?,
-            port: None,
+            ports: rule.service.map(servers::ports).unwrap_or_default(),
             action: rule.action,
             seed: rule.seed,
+            flap: rule.flap,
+            expires: rule.expires,
         };
         let guard = self.lab.fabric().install(rule).map_err(|e| e.to_string())?;
         Ok(Box::new(Rule(guard)))
+    }
+
+    fn skew(&self, victim: &Victim, skew: &lab::Skew) -> Result<Box<dyn SkewInForce>, String> {
+        let guard = self.servers.clock(victim)?.skew(*skew).map_err(|e| e.to_string())?;
+        Ok(Box::new(guard))
     }
 }
 

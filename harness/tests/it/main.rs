@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod clocks;
 mod fake;
 mod live;
 mod tool;

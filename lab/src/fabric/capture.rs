@@ -33,6 +33,7 @@ pub(crate) enum Note<'a> {
     DroppedInFlight { rule: &'a str },
     Altered { rule: &'a str },
     Made { rule: &'a str },
+    Taken { tap: &'a str },
 }
 
 impl Note<'_> {
@@ -44,6 +45,7 @@ impl Note<'_> {
             Note::DroppedInFlight { rule } => Some(format!("dropped by {rule} after being held")),
             Note::Altered { rule } => Some(format!("altered by {rule}")),
             Note::Made { rule } => Some(format!("made by {rule}")),
+            Note::Taken { tap } => Some(format!("taken by {tap}")),
         }
     }
 }

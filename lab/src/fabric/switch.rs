@@ -13,6 +13,7 @@ use super::held::HeldQueue;
 use super::packet;
 use super::rule::RuleState;
 use super::table::{Table, index_of};
+use crate::flow::Flows;
 use crate::sys::check;
 
 /// Room for the largest packet IPv4 knows.
@@ -36,6 +37,8 @@ pub(super) struct Switch {
     /// The rules in force, and when the first of them will be over of itself.
     rules: Vec<Arc<RuleState>>,
     expiry_ns: Option<u64>,
+    /// The connections that taps follow; a packet meets them before any rule.
+    flows: Flows,
     capture: Option<Capture>,
     /// How many packets each port is expected to have at its next turn: as long as it has no more, nobody
     /// need ask it for one more in vain.
@@ -44,8 +47,16 @@ pub(super) struct Switch {
 
 impl Switch {
     pub(super) fn new(shared: Arc<Shared>, capture: Option<Capture>) -> Switch {
-        let (table, held) = (Arc::default(), HeldQueue::default());
-        Switch { shared, table, held, rules: Vec::new(), expiry_ns: None, capture, expected: Vec::new() }
+        Switch {
+            shared,
+            table: Arc::default(),
+            held: HeldQueue::default(),
+            rules: Vec::new(),
+            expiry_ns: None,
+            flows: Flows::default(),
+            capture,
+            expected: Vec::new(),
+        }
     }
 
     /// Moves packets until the lab goes down.
@@ -58,6 +69,7 @@ impl Switch {
             self.refresh();
             self.expire_due();
             self.deliver_due();
+            self.tick_flows();
             let lingers = now_ns().saturating_sub(last_ns) < LINGER_NS;
             let timeout_ns = if lingers { Some(0) } else { self.timeout_ns() };
             let count = epoll_wait(&self.shared.epoll, &mut ready, timeout_ns).unwrap_or(0);
@@ -68,7 +80,11 @@ impl Switch {
             }
             for event in &ready[..count] {
                 match event.u64 {
-                    WAKE_TOKEN => drain(&self.shared.wake),
+                    WAKE_TOKEN => {
+                        drain(&self.shared.wake);
+                        self.flows.poke(now_ns());
+                        self.send_made();
+                    }
                     port => self.empty_port(port as usize, &mut buffer),
                 }
             }
@@ -96,12 +112,40 @@ impl Switch {
     /// Decides about one packet from port `from`.
     fn route(&mut self, from: usize, packet: &[u8]) {
         let to = packet::destination(packet).and_then(index_of);
-        let (Some(sender), Some((to, receiver))) =
-            (self.table.port(from), to.and_then(|to| Some((to, self.table.port(to)?))))
-        else {
+        let Some(to) = to.filter(|to| self.table.port(*to).is_some()) else {
             self.shared.totals.note_unroutable();
             return;
         };
+        if self.flows.watches(from, to) && self.is_taken(from, to, packet) {
+            return self.send_made();
+        }
+        self.carry(from, to, packet);
+    }
+
+    /// Shows a packet to the flows. True if they took it: what they make of it is sent in its place.
+    fn is_taken(&mut self, from: usize, to: usize, packet: &[u8]) -> bool {
+        let Some(tap) = self.flows.packet(from, to, packet, now_ns()) else { return false };
+        self.record(from, packet, Note::Taken { tap: &tap.tap.name });
+        true
+    }
+
+    /// Puts what the flows made on its links.
+    fn send_made(&mut self) {
+        for made in self.flows.take_made() {
+            self.carry(made.from, made.to, &made.packet);
+        }
+    }
+
+    fn tick_flows(&mut self) {
+        if self.flows.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns()) {
+            self.flows.tick(now_ns());
+            self.send_made();
+        }
+    }
+
+    /// Puts a packet on a link: counts it, and delivers it unless a rule has something to say.
+    fn carry(&mut self, from: usize, to: usize, packet: &[u8]) {
+        let Some((sender, receiver)) = self.table.port(from).zip(self.table.port(to)) else { return };
         let stats = &sender.links[to];
         stats.note_packet(packet.len());
         if let Some(rules) = self.table.hooks(from, to) {
@@ -132,6 +176,8 @@ impl Switch {
     fn take_table(&mut self) {
         (self.table, self.rules) = self.shared.table();
         self.let_go();
+        self.flows.follow(self.table.taps(), self.table.width(), now_ns());
+        self.send_made();
         self.shared.acknowledge(self.table.generation);
     }
 
@@ -140,7 +186,8 @@ impl Switch {
         let held = self.held.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
         let expiry = self.expiry_ns.map(|expiry_ns| expiry_ns.saturating_sub(now_ns()));
         let flush = self.capture.as_mut().and_then(Capture::flush_in_ns);
-        [held, expiry, flush].into_iter().flatten().min()
+        let flows = self.flows.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
+        [held, expiry, flush, flows].into_iter().flatten().min()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::link::LinkStats;
 use super::rule::RuleState;
+use crate::flow::TapState;
 use crate::node::NodeId;
 
 /// The most nodes a lab holds: the addresses `.1` to `.250` of its first /24.
@@ -45,16 +46,22 @@ impl Port {
 pub(crate) type Hooks = Arc<[Arc<RuleState>]>;
 
 /// What the switch needs to place one packet. Immutable; replaced as a whole.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Table {
     pub(crate) generation: u64,
     ports: Vec<Arc<Port>>,
     /// A square matrix, row by sender. `None` on links no rule covers, which then pay nothing.
     hooks: Vec<Option<Hooks>>,
+    taps: Vec<Arc<TapState>>,
 }
 
 impl Table {
-    pub(crate) fn compile(generation: u64, ports: &[Arc<Port>], rules: &[Arc<RuleState>]) -> Table {
+    pub(crate) fn compile(
+        generation: u64,
+        ports: &[Arc<Port>],
+        rules: &[Arc<RuleState>],
+        taps: &[Arc<TapState>],
+    ) -> Table {
         let width = ports.len();
         let mut lists: Vec<Vec<Arc<RuleState>>> = vec![Vec::new(); width * width];
         for state in rules {
@@ -66,11 +73,21 @@ impl Table {
             }
         }
         let hooks = lists.into_iter().map(|list| (!list.is_empty()).then(|| list.into())).collect();
-        Table { generation, ports: ports.to_vec(), hooks }
+        Table { generation, ports: ports.to_vec(), hooks, taps: taps.to_vec() }
     }
 
     pub(crate) fn port(&self, index: usize) -> Option<&Arc<Port>> {
         self.ports.get(index)
+    }
+
+    /// How many ports there are.
+    pub(crate) fn width(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// The taps, in order of installation.
+    pub(crate) fn taps(&self) -> &[Arc<TapState>] {
+        &self.taps
     }
 
     /// The rules on the link between two existing ports.
@@ -98,7 +115,7 @@ mod tests {
         let port = || Arc::new(Port::new(std::fs::File::open("/dev/null").unwrap().into()));
         let link = (NodeId(0), NodeId(1));
         let rule = Rule::new("cut", vec![link, link], Action::Drop, 0);
-        let table = Table::compile(1, &[port(), port(), port()], &[Arc::new(RuleState::new(1, rule))]);
+        let table = Table::compile(1, &[port(), port(), port()], &[Arc::new(RuleState::new(1, rule))], &[]);
         assert_eq!(table.hooks(0, 1).map(|h| h.len()), Some(1));
         assert!(table.hooks(1, 0).is_none() && table.hooks(0, 2).is_none());
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::{benches, hosts, lifetime};
+use crate::{benches, clocks, hosts, lifetime};
 
 /// The variable that names the role.
 const ROLE: &str = "LAB_TEST_ROLE";
@@ -21,6 +21,7 @@ pub fn play_role() -> Option<ExitCode> {
         "builder" => lifetime::be_the_builder(&dir),
         "bench-server" => benches::be_the_server(),
         "bench-client" => benches::be_the_client(&dir),
+        "clock-reader" => clocks::be_a_reader(),
         "user" => hosts::be_an_ordinary_user(&dir),
         _ => panic!("no such role: {role}"),
     }

@@ -5,6 +5,7 @@
 
 mod benches;
 mod captures;
+mod clocks;
 mod fabric;
 mod faults;
 mod helper;
@@ -97,6 +98,15 @@ fn main() -> ExitCode {
             a_missing_binary_is_told_by_name,
             a_program_sees_its_own_node_only,
             handles_outlive_their_lab_harmlessly,
+        },
+        clocks::{
+            a_redis_follows_its_clock_forth_and_back,
+            a_restarted_redis_finds_its_clock_as_it_was,
+            a_redis_drifts_as_fast_as_told,
+            a_strobe_is_seen_both_ways,
+            a_rust_program_drifts_and_its_waits_stay_short,
+            a_java_machine_is_told_and_never_sleeps_for_the_offset,
+            a_shell_and_its_children_are_told_and_a_program_without_the_clock_is_not,
         },
         captures::{
             a_capture_is_readable_and_shows_what_was_dropped,

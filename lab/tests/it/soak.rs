@@ -57,7 +57,7 @@ pub fn ten_thousand_flips_of_a_partition_leave_nothing_behind() {
         let slow = fabric.install(rule("slow", links(2, 3), hold)).unwrap();
         let all = [links(0, 1), links(0, 2), links(0, 3)].concat();
         let cut = fabric.install(rule("cut", all, Action::Drop)).unwrap();
-        if i % 100 == 0 {
+        if i.is_multiple_of(100) {
             std::thread::sleep(Duration::from_millis(1));
         }
         lost.fetch_add(cut.heal().dropped, Relaxed);

@@ -4,7 +4,8 @@
 //! [[window]]
 //! start_s = 3.0
 //! stop_s = 6.0
-//! fault = "partition"          # kill, pause, partition, delay, loss
+//! fault = "partition"          # kill, pause, partition, delay, loss, clock-jump,
+//!                              # clock-strobe, clock-drift
 //! shape = "isolate-one"        # partition only
 //! target = "master of shard 0" # or: replica, first replica, second replica, agent, master node of shard N;
 //!                              # zookeeper leader, zookeeper minority, client, same as window N (from 1, as
@@ -149,7 +150,7 @@ mod tests {
         .unwrap();
         let window = &schedule.windows[0];
         assert_eq!((window.start_ms, window.stop_ms), (3_000, 6_500));
-        assert_eq!(window.harm, Harm::Net(NetHarm::Partition { shape: Shape::OneWay }));
+        assert_eq!(window.harm, Harm::Net(NetHarm::partition(Shape::OneWay)));
         assert_eq!(window.target, Target::Agent { shard: 1 });
     }
 

@@ -11,8 +11,8 @@ use cluster::defence::Without;
 use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
-use lab::{Node, Process, ProcessState, Program};
-use nemesis::{Part, Topology, Victim, View};
+use lab::{Clock, Node, Process, ProcessState, Program};
+use nemesis::{Part, Service, Topology, Victim, View};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -20,6 +20,9 @@ use super::certificates::Certificates;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
+/// Where the servers of an ensemble meet, as `zookeeper::Peer` places them.
+const QUORUM_PORT: u16 = 2888;
+const ELECTION_PORT: u16 = 3888;
 /// Steps of an agent that are worth showing.
 const STEPS_SHOWN: usize = 4;
 /// Lines of a dead server's log that are worth showing.
@@ -53,6 +56,15 @@ pub fn redis_addr(node: &Node) -> SocketAddr {
     (node.addr(), REDIS_PORT).into()
 }
 
+/// The ports that servers of this kind listen at.
+pub fn ports(service: Service) -> lab::Ports {
+    match service {
+        Service::Redis => REDIS_PORT.into(),
+        Service::ZooKeeper => vec![ZOOKEEPER_PORT, QUORUM_PORT, ELECTION_PORT].into(),
+        Service::Port(port) => port.into(),
+    }
+}
+
 /// Where a node's ZooKeeper serves clients.
 pub fn zookeeper_addr(node: &Node) -> SocketAddr {
     (node.addr(), ZOOKEEPER_PORT).into()
@@ -64,6 +76,8 @@ pub struct Servers {
     redis: Vec<(Node, redis::Server)>,
     agents: Vec<(Node, provision::agent::Agent)>,
     processes: HashMap<Victim, Process>,
+    /// Each process's own clock; None where all have the machine's, since no fault asks for more.
+    clocks: Option<HashMap<Victim, Clock>>,
     logs: PathBuf,
     certificates: Certificates,
 }
@@ -126,7 +140,7 @@ impl Servers {
             (nodes[name].clone(), provision::agent::Agent { program, config, dir })
         });
         let (ensemble, redis, agents) = (ensemble.collect(), redis.collect(), agents.collect());
-        Ok(Servers { ensemble, redis, agents, processes: HashMap::new(), logs, certificates })
+        Ok(Servers { ensemble, redis, agents, processes: HashMap::new(), clocks: None, logs, certificates })
     }
 
     /// How clients and observers connect.
@@ -143,6 +157,11 @@ impl Servers {
     /// Where each agent writes its event lines.
     pub fn event_files(&self) -> Vec<PathBuf> {
         self.agents.iter().map(|(_, agent)| agent.config.events.clone()).collect()
+    }
+
+    /// From now on whatever is started has a clock of its own.
+    pub fn have_clocks(&mut self) {
+        self.clocks = Some(HashMap::new());
     }
 
     /// Starts the ensemble first: Java takes longest.
@@ -171,15 +190,22 @@ impl Servers {
         let folder = self.logs.join(node.name());
         std::fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
         let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+        let victim = Victim { node: node.name().into(), part };
+        let mut env: Vec<_> = launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+        if let Some(clocks) = &mut self.clocks {
+            let clock = Clock::create(node, name)?;
+            env.extend_from_slice(clock.env());
+            clocks.insert(victim.clone(), clock);
+        }
         let program = Program {
             name: name.into(),
             argv: launch.argv,
-            env: launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
+            env,
             cwd: launch.cwd,
             log: folder.join(format!("{name}.log")),
         };
         let process = node.spawn(&program)?;
-        self.processes.insert(Victim { node: node.name().into(), part }, process);
+        self.processes.insert(victim, process);
         Ok(())
     }
 
@@ -187,6 +213,12 @@ impl Servers {
     pub fn process(&self, victim: &Victim) -> Result<&Process, String> {
         let missing = || format!("{} has no {}", victim.node, victim.part.word());
         self.processes.get(victim).ok_or_else(missing)
+    }
+
+    /// The clock of a process; an error in words when it has none of its own.
+    pub fn clock(&self, victim: &Victim) -> Result<&Clock, String> {
+        let clock = self.clocks.as_ref().and_then(|clocks| clocks.get(victim));
+        clock.ok_or_else(|| format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
     }
 
     /// Does what must be done before a killed process is started again: a Redis loses its memory with the

@@ -165,8 +165,8 @@ impl Action {
         }
     }
 
-    /// What is wrong with its values.
-    pub(super) fn problem(&self) -> Option<String> {
+    /// What is wrong with its values, if anything.
+    pub fn problem(&self) -> Option<String> {
         const LONGEST: Duration = Duration::from_secs(3600);
         let share = |what: &str, value: f64| {
             (!(0.0..=1.0).contains(&value)).then(|| format!("{what} {value} is not between 0 and 1"))

@@ -67,12 +67,12 @@ impl Switch {
                     sender.links[to].note_dropped();
                 }
                 self.record(from, &course.packet, Note::Dropped { rule: name });
-                return self.send_made(course.made);
+                return self.send_forged(course.made);
             }
         }
         let made = std::mem::take(&mut course.made);
         self.deliver(link, arrived_ns, course);
-        self.send_made(made);
+        self.send_forged(made);
     }
 
     /// Delivers what has passed all rules, or holds it until its time.
@@ -100,7 +100,7 @@ impl Switch {
     }
 
     /// Sends what rules have made, unless its link is cut.
-    fn send_made(&mut self, made: Vec<(Made, &str)>) {
+    fn send_forged(&mut self, made: Vec<(Made, &str)>) {
         for (Made { link: (from, to), packet }, rule) in made {
             self.put(from.index(), to.index(), &packet, Note::Made { rule });
         }
