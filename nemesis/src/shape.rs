@@ -269,11 +269,11 @@ mod tests {
         }
 
         #[test]
-        fn in_a_majorities_ring_everyone_sees_a_majority_and_not_everyone_sees_all(n in 4usize..10, seed: u64) {
+        fn in_a_majorities_ring_everyone_sees_a_majority_and_not_everyone_sees_all(n in 3usize..10, seed: u64) {
             let servers = nodes("n", n);
             let links = cut(Shape::MajoritiesRing, &servers[..1], &plain(&servers, &[]), seed);
             let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links)).collect();
-            prop_assert!(views.iter().all(|v| v.len() > n / 2));
+            prop_assert!(views.iter().all(|v| v.len() > n / 2) && views.iter().any(|v| v.len() < n));
             if n >= 5 {
                 let distinct: BTreeSet<_> = views.iter().collect();
                 prop_assert_eq!(distinct.len(), n, "no two see the same majority");
