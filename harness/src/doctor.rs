@@ -36,6 +36,17 @@ pub fn require_for_run() -> Result<()> {
     Err(UsageError(text).into())
 }
 
+/// What faults of disks need on top; an error with the mend.
+pub fn require_disks() -> Result<()> {
+    match host::survey().into_iter().find(|offer| offer.name == host::FUSE && !offer.ok) {
+        None => Ok(()),
+        Some(Offer { found, mend, .. }) => Err(UsageError(format!(
+            "this machine cannot make disks fail: {found}\nmend it ({mend}), or leave the disk faults out"
+        ))
+        .into()),
+    }
+}
+
 fn lacks(offers: &[Offer]) -> impl Iterator<Item = &Offer> {
     offers.iter().filter(|offer| offer.required && !offer.ok)
 }

@@ -14,6 +14,7 @@ mod registry;
 mod reshard;
 mod run;
 mod scenario;
+mod score;
 mod settle;
 mod signals;
 mod sites;

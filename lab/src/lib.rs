@@ -26,6 +26,7 @@
 
 pub mod bench;
 pub mod clock;
+mod disk;
 mod error;
 mod fabric;
 pub mod flow;
@@ -39,6 +40,10 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 pub use self::clock::{Clock, Clocks, Skew, SkewGuard, Told, ToldBy};
+pub use self::disk::{
+    Disk, DiskAction, DiskCounters, DiskErrno, DiskOp, DiskOptions, DiskRule, DiskRuleGuard, Lost, NameSync,
+    Pending, PowerCut, Survival,
+};
 pub use self::error::{LabError, Result};
 pub use self::fabric::{
     Action, CountedPer, End, Fabric, FabricTotals, Flap, Latency, Link, LinkCounters, Ports, Rule,

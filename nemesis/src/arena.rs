@@ -3,9 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use lab::{Action, Flap, RuleCounters, Skew, Told};
+use lab::{Action, DiskCounters, DiskRule, Flap, Lost, PowerCut, RuleCounters, Skew, Told};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::byzantine::{Armed, MessageCounters, MessageFault, StrikeRecord};
+use crate::files::{Damage, Damaged};
+use crate::harm::DataFile;
 
 /// The nodes of a system, by what they carry. Names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -180,6 +184,38 @@ impl SkewInForce for lab::SkewGuard {
     }
 }
 
+/// A rule on a process's data directory in force; removed when dropped.
+pub trait DiskRuleInForce: Send {
+    /// What it has done so far.
+    fn counters(&self) -> DiskCounters;
+}
+
+/// A fault on messages in force; it ends when dropped.
+pub trait FaultOnMessages: Send {
+    /// What it has done so far.
+    fn counters(&self) -> MessageCounters;
+
+    /// The first message it altered.
+    fn first(&self) -> Option<StrikeRecord>;
+
+    /// For messages that are held: whether the one that is meant has come.
+    fn is_held(&self) -> bool;
+}
+
+impl FaultOnMessages for Armed {
+    fn counters(&self) -> MessageCounters {
+        Armed::counters(self)
+    }
+
+    fn first(&self) -> Option<StrikeRecord> {
+        self.strikes().into_iter().next()
+    }
+
+    fn is_held(&self) -> bool {
+        self.wait_held(std::time::Duration::ZERO)
+    }
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -209,4 +245,44 @@ pub trait Arena: Sync {
     fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
         Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
     }
+
+    /// Puts a fault on messages in force, for this window.
+    fn interfere(&self, _window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", fault.link.name()))
+    }
+
+    /// True if a process has ended, be it by itself.
+    fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
+        Err(format!("nobody can tell whether the {} of {} has ended", victim.part.word(), victim.node))
+    }
+
+    /// Starts a process again if it has ended by itself; says how it had ended, `None` if it runs.
+    fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
+        Err(format!("the {} of {} cannot be revived here", victim.part.word(), victim.node))
+    }
+
+    /// Puts a rule in force on a process's data directory.
+    fn install_on_disk(&self, victim: &Victim, _rule: &DiskRule) -> Result<Box<dyn DiskRuleInForce>, String> {
+        Err(no_disk(victim))
+    }
+
+    /// Leaves in the data directory of a process that was killed what a power cut would have left.
+    fn cut_power(&self, victim: &Victim, _cut: &PowerCut) -> Result<Lost, String> {
+        Err(no_disk(victim))
+    }
+
+    /// Damages a file in the data directory of a process that was killed.
+    fn damage(
+        &self,
+        victim: &Victim,
+        _file: DataFile,
+        _damage: Damage,
+        _seed: u64,
+    ) -> Result<Damaged, String> {
+        Err(no_disk(victim))
+    }
+}
+
+fn no_disk(victim: &Victim) -> String {
+    format!("the {} of {} has no data directory that can be harmed", victim.part.word(), victim.node)
 }

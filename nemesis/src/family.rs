@@ -11,6 +11,8 @@ pub enum Family {
     Pause,
     /// Links cut, in one of the [`Shape`](crate::Shape)s.
     Partition,
+    /// Links cut and whole by turns.
+    Flap,
     /// Packets held back.
     Delay,
     /// Packets lost.
@@ -35,6 +37,10 @@ pub enum Family {
     Stall,
     /// Processes told a wrong time.
     Clock,
+    /// A data directory that fails, loses what was not synced, or is damaged.
+    Disk,
+    /// Messages altered on their way.
+    Message,
 }
 
 /// A means of harm. Windows of different groups may strike one process at once; a drawn schedule has a lane for each.
@@ -46,14 +52,19 @@ pub enum Group {
     Net,
     /// What is done to clocks.
     Clock,
+    /// What is done to data directories.
+    Disk,
+    /// What is done to messages.
+    Message,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 15] = [
+    pub const ALL: [Family; 18] = [
         Family::Kill,
         Family::Pause,
         Family::Partition,
+        Family::Flap,
         Family::Delay,
         Family::Loss,
         Family::Duplicate,
@@ -66,6 +77,8 @@ impl Family {
         Family::SlowClose,
         Family::Stall,
         Family::Clock,
+        Family::Disk,
+        Family::Message,
     ];
 
     /// Its name on the command line.
@@ -74,6 +87,7 @@ impl Family {
             Family::Kill => "kill",
             Family::Pause => "pause",
             Family::Partition => "partition",
+            Family::Flap => "flap",
             Family::Delay => "delay",
             Family::Loss => "loss",
             Family::Duplicate => "duplicate",
@@ -86,6 +100,8 @@ impl Family {
             Family::SlowClose => "slow-close",
             Family::Stall => "stall",
             Family::Clock => "clock",
+            Family::Disk => "disk",
+            Family::Message => "message",
         }
     }
 
@@ -97,8 +113,9 @@ impl Family {
             }
             Family::Pause => "SIGSTOP it; SIGCONT when the window ends",
             Family::Partition => {
-                "cut links: isolate one, halves, majorities ring, bridge, one-way, role from role; now and then flapping"
+                "cut links: isolate one, halves, majorities ring, bridge, one-way, role from role"
             }
+            Family::Flap => "the same, cut and whole by turns (in a file: a partition with on_ms and off_ms)",
             Family::Delay => {
                 "hold back every packet to and from the target: uniform, normal, exponential or Pareto jitter"
             }
@@ -117,6 +134,12 @@ impl Family {
             Family::Clock => {
                 "tell a Redis, an agent or a ZooKeeper server a wrong time: a jump, a strobe, a drift"
             }
+            Family::Disk => {
+                "make a ZooKeeper server's disk fail: errors, no space, slow or stuck fsync, power cut, damaged files"
+            }
+            Family::Message => {
+                "alter, swallow, double, delay, forge messages by what they say, on links of Redis and ZooKeeper"
+            }
         }
     }
 
@@ -125,6 +148,7 @@ impl Family {
         match self {
             Family::Kill | Family::Pause => Group::Process,
             Family::Partition
+            | Family::Flap
             | Family::Delay
             | Family::Loss
             | Family::Duplicate
@@ -137,6 +161,8 @@ impl Family {
             | Family::SlowClose
             | Family::Stall => Group::Net,
             Family::Clock => Group::Clock,
+            Family::Disk => Group::Disk,
+            Family::Message => Group::Message,
         }
     }
 

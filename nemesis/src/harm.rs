@@ -5,6 +5,8 @@
 //! took effect. [`Harm`] is one of any group and knows nothing but where to ask.
 
 mod clock;
+mod disk;
+mod message;
 mod net;
 mod process;
 
@@ -16,6 +18,8 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::clock::ClockHarm;
+pub use self::disk::{DataFile, DiskHarm, FailingOps};
+pub use self::message::MessageHarm;
 pub use self::net::{Course, NetFault, NetHarm};
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
@@ -29,6 +33,8 @@ pub type Evidence = Vec<(String, String)>;
 /// Who is to be struck, by what name and with which dice.
 #[derive(Debug, Clone)]
 pub struct Strike {
+    /// Number of the window.
+    pub window: u64,
     /// For logs and captures: `window 3: partition`.
     pub name: String,
     /// The processes meant.
@@ -104,6 +110,10 @@ pub enum Harm {
     Net(NetHarm),
     /// Processes told a wrong time.
     Clock(ClockHarm),
+    /// Disks that fail.
+    Disk(DiskHarm),
+    /// Messages altered.
+    Message(MessageHarm),
 }
 
 /// Asks the group that a harm is of.
@@ -113,6 +123,8 @@ macro_rules! ask {
             Harm::Process($means) => $answer,
             Harm::Net($means) => $answer,
             Harm::Clock($means) => $answer,
+            Harm::Disk($means) => $answer,
+            Harm::Message($means) => $answer,
         }
     };
 }
@@ -139,6 +151,8 @@ impl Harm {
             Group::Process => Harm::Process(Means::draw(family, first, target, rng)),
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
             Group::Clock => Harm::Clock(Means::draw(family, first, target, rng)),
+            Group::Disk => Harm::Disk(Means::draw(family, first, target, rng)),
+            Group::Message => Harm::Message(Means::draw(family, first, target, rng)),
         }
     }
 
@@ -165,6 +179,10 @@ impl Harm {
             read(value).map(Harm::Net)
         } else if ClockHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Clock)
+        } else if DiskHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Disk)
+        } else if MessageHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Message)
         } else {
             return Err(format!("unknown fault `{fault}`: use one of {}", Harm::faults().join(", ")));
         };
@@ -183,7 +201,8 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS, MessageHarm::FAULTS]
+            .concat()
     }
 
     /// Names of the values it is made of.

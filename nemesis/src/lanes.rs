@@ -128,6 +128,7 @@ fn run_window(
     };
     edge(EdgeKind::Start, &resolved, false, Vec::new());
     let strike = Strike {
+        window: window.id,
         name: format!("window {}: {}", window.id, window.harm.family().name()),
         victims: resolved.victims.clone(),
         seed: window.seed,
@@ -183,7 +184,9 @@ impl Held {
         match group {
             Group::Process => Some(Held::Process),
             Group::Clock => Some(Held::Clock),
-            Group::Net => None,
+            // A disk's faults end its process, too.
+            Group::Disk => Some(Held::Process),
+            Group::Net | Group::Message => None,
         }
     }
 
@@ -447,7 +450,8 @@ mod tests {
         let window = window(0, 0, (0, 5), PAUSE, MASTER);
         let resolved = resolve(&window, &arena, |_| None).unwrap();
         assert_eq!(resolved.victims[0].part, Part::Redis);
-        let strike = Strike { name: "test".into(), victims: resolved.victims, seed: 1, lasts: None };
+        let (name, victims) = ("test".into(), resolved.victims);
+        let strike = Strike { window: 0, name, victims, seed: 1, lasts: None };
         drop(window.harm.inject(&strike, &arena));
         assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
     }

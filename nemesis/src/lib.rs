@@ -12,6 +12,7 @@
 pub mod arena;
 pub mod byzantine;
 pub mod family;
+pub mod files;
 pub mod harm;
 pub mod lanes;
 pub mod schedule;
@@ -19,9 +20,15 @@ pub mod shape;
 pub mod targets;
 pub mod wire;
 
-pub use arena::{Arena, NetRule, Part, RuleInForce, Service, SkewInForce, Topology, Victim, View};
+pub use arena::{
+    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, RuleInForce, Service, SkewInForce, Topology,
+    Victim, View,
+};
 pub use family::{Family, Group};
-pub use harm::{ClockHarm, Course, Evidence, Harm, NetFault, NetHarm, ProcessHarm};
+pub use harm::{
+    ClockHarm, Course, DataFile, DiskHarm, Evidence, FailingOps, Harm, MessageHarm, NetFault, NetHarm,
+    ProcessHarm,
+};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;

@@ -168,6 +168,7 @@ impl Editor {
                 && fault.message == message.kind
                 && (fault.from.is_empty() || fault.from.contains(&from))
                 && (fault.to.is_empty() || fault.to.contains(&to))
+                && (fault.among.is_empty() || fault.among.iter().any(|node| *node == from || *node == to))
                 && fault.when.iter().all(|(name, value)| holds(&message, bytes, name, value));
             if meant {
                 let n = armed.matched.fetch_add(1, Ordering::Relaxed) + 1;

@@ -176,6 +176,9 @@ pub struct MessageFault {
     /// Only what is meant for these nodes; all when empty. With a few receivers of several, each hears another story.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
+    /// Only what goes from or to one of these nodes; all when empty. Settled when it strikes.
+    #[serde(skip)]
+    pub among: Vec<String>,
     /// From the how many-th on, from 1.
     #[serde(default = "first")]
     pub nth: u64,

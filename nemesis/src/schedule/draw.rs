@@ -3,8 +3,8 @@
 //! Each group of faults runs in a lane of its own, so that killing and cutting overlap now and then but no
 //! process is killed and paused at once. Each lane deals its families like a deck of cards: every family
 //! comes up once before any comes up twice. A family's first window strikes the master of a shard (a
-//! partition isolates it), so that even a short run sees each family cause a failover; later ones are drawn
-//! with weights.
+//! partition isolates it; a faulty disk is the ZooKeeper leader's), so that even a short run sees each family
+//! cause a failover; later ones are drawn with weights.
 
 use std::collections::BTreeMap;
 
@@ -93,6 +93,11 @@ impl<'a> Lane<'a> {
     }
 
     fn target(&mut self, family: Family, first: bool) -> Target {
+        if family == Family::Disk {
+            // Only ZooKeeper keeps files that outlive its process.
+            let minority = !first && self.limits.zookeepers >= 3 && self.rng.random_bool(0.5);
+            return if minority { Target::ZooKeeperMinority } else { Target::ZooKeeperLeader };
+        }
         let shard = self.shard();
         if first {
             return Target::Master { shard };

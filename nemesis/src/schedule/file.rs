@@ -6,6 +6,8 @@
 //! stop_s = 6.0
 //! fault = "partition"          # kill, pause, partition, delay, loss, clock-jump,
 //!                              # clock-strobe, clock-drift
+//! fault = "partition"          # kill, crash-loop, pause, partition, delay, loss, io-error, disk-full, slow-fsync,
+//!                              # stuck-fsync, power-cut, torn-write, lying-fsync, bit-flip, truncate
 //! shape = "isolate-one"        # partition only
 //! target = "master of shard 0" # or: replica, first replica, second replica, agent, master node of shard N;
 //!                              # zookeeper leader, zookeeper minority, client, same as window N (from 1, as

@@ -1,8 +1,8 @@
 //! Faults of the network drawn from a seed. A drawn fault is one that a sound system takes without a wrong answer:
-//! corruption is of the kind that checksums catch.
+//! corruption is of the kind that checksums catch. Partitions, delays and losses are drawn so plain that a network of
+//! whole messages can do them too.
 
 use lab::{CountedPer, End, Spread};
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 
@@ -16,18 +16,13 @@ pub(super) fn fault(family: Family, first: bool, target: Target, rng: &mut ChaCh
     match family {
         Family::Delay => {
             let base_ms = one_of(rng, &[20, 50, 100, 200]);
-            let jitter_ms = base_ms / 2;
-            let spread = one_of(
-                rng,
-                &[Spread::Uniform, Spread::Uniform, Spread::Normal, Spread::Exponential, Spread::Pareto],
-            );
-            NetFault::Delay { base_ms, jitter_ms, spread, correlation: one_of(rng, &[0.0, 0.0, 0.5]) }
+            let (spread, correlation) = (Spread::Uniform, 0.0);
+            NetFault::Delay { base_ms, jitter_ms: base_ms / 2, spread, correlation }
         }
-        Family::Loss => NetFault::Loss {
-            probability: one_of(rng, &[0.05, 0.1, 0.2, 0.4]),
-            correlation: 0.0,
-            burst: one_of(rng, &[None, None, Some(5.0), Some(20.0)]),
-        },
+        Family::Loss => {
+            let probability = one_of(rng, &[0.05, 0.1, 0.2, 0.4]);
+            NetFault::Loss { probability, correlation: 0.0, burst: None }
+        }
         Family::Duplicate => NetFault::Duplicate { probability: one_of(rng, &[0.05, 0.2, 0.5]) },
         Family::Reorder => {
             NetFault::Reorder { probability: one_of(rng, &[0.05, 0.2]), by_ms: one_of(rng, &[5, 20, 50]) }
@@ -49,20 +44,20 @@ pub(super) fn fault(family: Family, first: bool, target: Target, rng: &mut ChaCh
             after_bytes: one_of(rng, &[0, 10_000, 100_000]),
             per: one_of(rng, &[CountedPer::Connection, CountedPer::Connection, CountedPer::Link]),
         },
-        _ => partition(first, target, rng),
+        Family::Flap => {
+            let ms = |rng: &mut ChaCha8Rng| Some(one_of(rng, &[50, 200, 500]));
+            NetFault::Partition { shape: shape(first, target, rng), on_ms: ms(rng), off_ms: ms(rng) }
+        }
+        _ => NetFault::Partition { shape: shape(first, target, rng), on_ms: None, off_ms: None },
     }
 }
 
-/// Any shape, one in four of them flapping.
-fn partition(first: bool, target: Target, rng: &mut ChaCha8Rng) -> NetFault {
-    let shape = match target {
+fn shape(first: bool, target: Target, rng: &mut ChaCha8Rng) -> Shape {
+    match target {
         _ if first => Shape::IsolateOne,
         Target::Client => Shape::ClientFromServer,
         _ => one_of(rng, &Shape::ALL),
-    };
-    let flaps = !first && rng.random_bool(0.25);
-    let mut ms = |choice| flaps.then(|| one_of(rng, choice));
-    NetFault::Partition { shape, on_ms: ms(&[50, 200, 500]), off_ms: ms(&[50, 200, 500]) }
+    }
 }
 
 fn one_of<T: Copy>(rng: &mut ChaCha8Rng, choice: &[T]) -> T {

@@ -149,6 +149,7 @@ impl NetFault {
     /// The family it belongs to.
     pub(super) fn family(&self) -> Family {
         match self {
+            NetFault::Partition { .. } if self.flap().is_some() => Family::Flap,
             NetFault::Partition { .. } => Family::Partition,
             NetFault::Delay { .. } => Family::Delay,
             NetFault::Loss { .. } => Family::Loss,
@@ -220,14 +221,14 @@ impl NetFault {
             NetFault::Loss { correlation, burst: Some(_), .. } if correlation != 0.0 => {
                 return Err("loss takes `correlation` or `burst`, not both".into());
             }
-            NetFault::Loss { probability, burst: Some(burst), .. } => {
-                if !(burst >= 1.0 && (0.0..1.0).contains(&probability)) {
-                    return Err(
-                        "loss in bursts needs `burst` of at least 1 packet and a `probability` between \
-                                0 and 1, without 1"
-                            .into(),
-                    );
-                }
+            NetFault::Loss { probability, burst: Some(burst), .. }
+                if !(burst >= 1.0 && (0.0..1.0).contains(&probability)) =>
+            {
+                return Err(
+                    "loss in bursts needs `burst` of at least 1 packet and a `probability` between 0 and 1, \
+                            without 1"
+                        .into(),
+                );
             }
             NetFault::BlackHole { mtu } if mtu < 68 => {
                 return Err(format!(

@@ -57,6 +57,7 @@ impl Notebook {
     /// Strikes s0r0 for three seconds and heals.
     fn strike(&self, harm: &NetHarm) -> (NetRule, Healed) {
         let strike = Strike {
+            window: 3,
             name: "window 3: test".into(),
             victims: vec![Victim { node: "s0r0".into(), part: Part::Redis }],
             seed: 9,
@@ -229,7 +230,8 @@ proptest! {
                 let harm = NetHarm::draw(family, first && target != Target::Client, target, &mut rng);
                 prop_assert_eq!(harm.family(), family);
                 prop_assert_eq!(harm.check(target, &LIMITS), Ok(()), "{}", harm);
-                prop_assert!(NetHarm::FAULTS.contains(&family.name()));
+                let plain = matches!(family, Family::Partition | Family::Delay | Family::Loss);
+                prop_assert_eq!(harm.needs_packets(), !plain, "{}", harm);
                 let repaired = matches!(harm.fault, NetFault::Corrupt { repair: true, .. });
                 prop_assert!(!repaired, "a sound system cannot be held to that");
                 prop_assert!(!Notebook::showing(none).strike(&harm).1.installed);
