@@ -82,14 +82,16 @@ pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
         dir: &scratch,
     };
     let figures = lab::bench::fabric(&contest);
+    let beside = lab::bench::rules_elsewhere(&contest);
     drop(std::fs::remove_dir_all(&scratch));
-    let figures =
-        figures.context("failed to race (is redis-benchmark installed? apt-get install redis-tools)")?;
+    let raced = "failed to race (is redis-benchmark installed? apt-get install redis-tools)";
+    let (figures, beside) = (figures.context(raced)?, beside.context(raced)?);
     print!("{figures}");
     println!("added median latency: {:.1} us", figures.added_latency_us_p50());
     if let Some(ratio) = figures.worst_tapped_ratio() {
         println!("rate with a tap that passes everything: at least {ratio:.2} of the bare fabric's");
     }
+    print!("{beside}");
     Ok(Exit::Valid)
 }
 

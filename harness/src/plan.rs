@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use nemesis::{Family, Group, Limits, Schedule};
+use nemesis::{Family, Group, Harm, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::seed::derive;
@@ -86,6 +86,16 @@ impl Plan {
                 "message faults go with --target zk-redis: the fake cluster has no wire to alter",
             ));
         }
+        if plan.spec.target == "fake"
+            && let Some(window) = plan.schedule.windows.iter().find(|window| needs_packets(&window.harm))
+        {
+            return Err(usage(format!(
+                "{} ({}) goes with --target zk-redis: the fake cluster passes whole messages, with no packets, ports \
+                 or connections to strike",
+                window.harm.family().name(),
+                window.harm,
+            )));
+        }
         Ok(plan)
     }
 
@@ -94,6 +104,11 @@ impl Plan {
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
         Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages: any(Group::Message) }
     }
+}
+
+/// True when a harm is done to packets, not to messages.
+fn needs_packets(harm: &Harm) -> bool {
+    matches!(harm, Harm::Net(net) if net.needs_packets())
 }
 
 fn rand_seed() -> u64 {

@@ -5,6 +5,8 @@
 //! of what the client printed. The turns alternate within one run, so that whatever else the machine
 //! does weighs on both alike.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::rules::{BesideFigure, BesideFigures, rules_elsewhere};
 use crate::error::{LabError, Result};
 use crate::flow::{Flow, Interceptor, TapGuard, Way, Wire};
 use crate::{Exit, Fabric, Lab, LabOptions, Node, Process, Program};
@@ -214,28 +217,37 @@ impl Track<'_> {
 
 fn race(track: &Track<'_>) -> Result<Vec<RateFigure>> {
     let Track { client, server, contest, .. } = track;
-    let program = |name: &str, argv| Program {
-        name: name.to_owned(),
-        argv,
-        env: Vec::new(),
-        cwd: contest.dir.to_owned(),
-        log: contest.dir.join(format!("{name}.log")),
-    };
-    let running = server.spawn(&program("server", contest.server.clone()))?;
-    wait_for_port(&running, client, SocketAddr::from((server.addr(), contest.port)))?;
+    let running = serve(contest, client, server)?;
     let mut figures = Vec::new();
     for &connections in &contest.connections {
         let mut serial = 0;
         let turns = track.by_turns(|addr| {
             serial += 1;
             let name = format!("client-{connections}-{serial}");
-            let run = client.spawn(&program(&name, (contest.client)(addr, connections)))?;
+            let run = client.spawn(&program(contest, &name, (contest.client)(addr, connections)))?;
             finished_output(&run).map(|output| (contest.read_rates)(&output))
         })?;
         figures.extend(rate_figures(connections, turns));
     }
     running.kill()?;
     Ok(figures)
+}
+
+/// Starts the contest's server on its node, and waits until the client reaches it.
+fn serve(contest: &Contest<'_>, client: &Node, server: &Node) -> Result<Process> {
+    let running = server.spawn(&program(contest, "server", contest.server.clone()))?;
+    wait_for_port(&running, client, SocketAddr::from((server.addr(), contest.port)))?;
+    Ok(running)
+}
+
+fn program(contest: &Contest<'_>, name: &str, argv: Vec<OsString>) -> Program {
+    Program {
+        name: name.to_owned(),
+        argv,
+        env: Vec::new(),
+        cwd: contest.dir.to_owned(),
+        log: contest.dir.join(format!("{name}.log")),
+    }
 }
 
 type Rates = Vec<(String, f64)>;

@@ -1,6 +1,11 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
+use std::fmt;
+use std::time::Duration;
+
+use lab::{Action, DiskCounters, DiskRule, Flap, Lost, PowerCut, RuleCounters, Skew, Told};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::byzantine::{MessageFault, Strike, Tally, Trigger};
 use crate::files::{Damage, Damaged};
@@ -89,6 +94,52 @@ pub struct Victim {
     pub part: Part,
 }
 
+/// What connections lead to: the kind of server, as the system at hand places it, or a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Service {
+    /// Redis: of clients, of agents, of replicas.
+    Redis,
+    /// ZooKeeper: of its clients, and of its servers among each other.
+    ZooKeeper,
+    /// Whatever listens at this port.
+    Port(u16),
+}
+
+impl TryFrom<Value> for Service {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        match (value.as_str(), port) {
+            (Some("redis"), _) => Ok(Service::Redis),
+            (Some("zookeeper"), _) => Ok(Service::ZooKeeper),
+            (_, Some(port)) => Ok(Service::Port(port)),
+            _ => Err(format!("`to` cannot be {value}: use \"redis\", \"zookeeper\" or a port number")),
+        }
+    }
+}
+
+impl From<Service> for Value {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::Redis => "redis".into(),
+            Service::ZooKeeper => "zookeeper".into(),
+            Service::Port(port) => port.into(),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Service::Redis => f.write_str("Redis"),
+            Service::ZooKeeper => f.write_str("ZooKeeper"),
+            Service::Port(port) => write!(f, "port {port}"),
+        }
+    }
+}
+
 /// A rule on directed links between named nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetRule {
@@ -96,10 +147,16 @@ pub struct NetRule {
     pub name: String,
     /// `(from, to)`; everything that flows from the first to the second.
     pub links: Vec<(String, String)>,
+    /// Only packets of connections with these servers.
+    pub service: Option<Service>,
     /// What happens to it.
     pub action: Action,
     /// Fixes the rule's own dice.
     pub seed: u64,
+    /// On and off by turns.
+    pub flap: Option<Flap>,
+    /// When it heals by itself, if nobody does it before.
+    pub expires: Option<Duration>,
 }
 
 /// A network rule in force; removed when dropped.

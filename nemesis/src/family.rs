@@ -11,10 +11,30 @@ pub enum Family {
     Pause,
     /// Links cut, in one of the [`Shape`](crate::Shape)s.
     Partition,
+    /// Links cut and whole by turns.
+    Flap,
     /// Packets held back.
     Delay,
     /// Packets lost.
     Loss,
+    /// Packets that arrive twice.
+    Duplicate,
+    /// Packets overtaken.
+    Reorder,
+    /// Links that are slow.
+    Rate,
+    /// Bits turned over.
+    Corrupt,
+    /// Long packets lost.
+    BlackHole,
+    /// Connections reset.
+    Reset,
+    /// Connections lost at one end.
+    HalfOpen,
+    /// Closes held back.
+    SlowClose,
+    /// Nothing more after so many bytes.
+    Stall,
     /// Processes told a wrong time.
     Clock,
     /// A data directory that fails, loses what was not synced, or is damaged.
@@ -40,12 +60,22 @@ pub enum Group {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 8] = [
+    pub const ALL: [Family; 18] = [
         Family::Kill,
         Family::Pause,
         Family::Partition,
+        Family::Flap,
         Family::Delay,
         Family::Loss,
+        Family::Duplicate,
+        Family::Reorder,
+        Family::Rate,
+        Family::Corrupt,
+        Family::BlackHole,
+        Family::Reset,
+        Family::HalfOpen,
+        Family::SlowClose,
+        Family::Stall,
         Family::Clock,
         Family::Disk,
         Family::Message,
@@ -57,8 +87,18 @@ impl Family {
             Family::Kill => "kill",
             Family::Pause => "pause",
             Family::Partition => "partition",
+            Family::Flap => "flap",
             Family::Delay => "delay",
             Family::Loss => "loss",
+            Family::Duplicate => "duplicate",
+            Family::Reorder => "reorder",
+            Family::Rate => "rate",
+            Family::Corrupt => "corrupt",
+            Family::BlackHole => "black-hole",
+            Family::Reset => "reset",
+            Family::HalfOpen => "half-open",
+            Family::SlowClose => "slow-close",
+            Family::Stall => "stall",
             Family::Clock => "clock",
             Family::Disk => "disk",
             Family::Message => "message",
@@ -73,10 +113,24 @@ impl Family {
             }
             Family::Pause => "SIGSTOP it; SIGCONT when the window ends",
             Family::Partition => {
-                "cut links: isolate one, halves, majorities ring, bridge, one-way, client from server"
+                "cut links: isolate one, halves, majorities ring, bridge, one-way, role from role"
             }
-            Family::Delay => "hold back every packet to and from the target, with jitter",
-            Family::Loss => "lose a share of the packets to and from the target",
+            Family::Flap => "the same, cut and whole by turns (in a file: a partition with on_ms and off_ms)",
+            Family::Delay => {
+                "hold back every packet to and from the target: uniform, normal, exponential or Pareto jitter"
+            }
+            Family::Loss => "lose a share of the packets to and from the target, each for itself or in runs",
+            Family::Duplicate => "deliver a share of the packets twice",
+            Family::Reorder => "hold a share of the packets until later ones have passed them",
+            Family::Rate => "links of so many bytes per second, with a queue that drops its tail",
+            Family::Corrupt => {
+                "turn over a bit in a share of the packets; checksums catch it (in a file: or are repaired)"
+            }
+            Family::BlackHole => "packets above some length vanish, and no ICMP message says so",
+            Family::Reset => "inject TCP resets that both ends believe",
+            Family::HalfOpen => "one end of a TCP connection loses it, the other goes on believing in it",
+            Family::SlowClose => "hold back the FIN of TCP connections, for a while or until healed",
+            Family::Stall => "let so many bytes of a connection or of a link pass, and nothing more",
             Family::Clock => {
                 "tell a Redis, an agent or a ZooKeeper server a wrong time: a jump, a strobe, a drift"
             }
@@ -93,7 +147,19 @@ impl Family {
     pub fn group(self) -> Group {
         match self {
             Family::Kill | Family::Pause => Group::Process,
-            Family::Partition | Family::Delay | Family::Loss => Group::Net,
+            Family::Partition
+            | Family::Flap
+            | Family::Delay
+            | Family::Loss
+            | Family::Duplicate
+            | Family::Reorder
+            | Family::Rate
+            | Family::Corrupt
+            | Family::BlackHole
+            | Family::Reset
+            | Family::HalfOpen
+            | Family::SlowClose
+            | Family::Stall => Group::Net,
             Family::Clock => Group::Clock,
             Family::Disk => Group::Disk,
             Family::Message => Group::Message,

@@ -11,7 +11,7 @@ mod net;
 mod process;
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha8Rng;
 use serde::de::{DeserializeOwned, Error};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use self::clock::ClockHarm;
 pub use self::disk::{DataFile, DiskHarm, FailingOps};
 pub use self::message::MessageHarm;
-pub use self::net::NetHarm;
+pub use self::net::{Course, NetFault, NetHarm};
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
 use crate::family::{Family, Group};
@@ -41,6 +41,8 @@ pub struct Strike {
     pub victims: Vec<Victim>,
     /// Fixes whatever the harm leaves to chance.
     pub seed: u64,
+    /// How long it is meant to last; a harm that can heal by itself does so some time after. `None` is for ever.
+    pub lasts: Option<Duration>,
 }
 
 impl Strike {

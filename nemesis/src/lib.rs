@@ -21,12 +21,13 @@ pub mod targets;
 pub mod wire;
 
 pub use arena::{
-    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce, SkewInForce,
-    Topology, Victim, View,
+    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce, Service,
+    SkewInForce, Topology, Victim, View,
 };
 pub use family::{Family, Group};
 pub use harm::{
-    ClockHarm, DataFile, DiskHarm, Evidence, FailingOps, Harm, MessageHarm, NetHarm, ProcessHarm,
+    ClockHarm, Course, DataFile, DiskHarm, Evidence, FailingOps, Harm, MessageHarm, NetFault, NetHarm,
+    ProcessHarm,
 };
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};

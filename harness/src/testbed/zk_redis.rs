@@ -292,9 +292,11 @@ impl Arena for ZkRedis {
         let rule = lab::Rule {
             name: rule.name.clone(),
             links: self.links(&rule.links)?,
-            port: None,
+            ports: rule.service.map(servers::ports).unwrap_or_default(),
             action: rule.action,
             seed: rule.seed,
+            flap: rule.flap,
+            expires: rule.expires,
         };
         let guard = self.lab.fabric().install(rule).map_err(|e| e.to_string())?;
         Ok(Box::new(Rule(guard)))

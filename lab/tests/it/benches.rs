@@ -40,8 +40,12 @@ pub fn be_the_client(target: &Path) {
     helper::say(&format!("PING,{}", f64::from(ROUND_TRIPS) / start.elapsed().as_secs_f64()));
 }
 
-fn contest(dir: &Path, server: Vec<OsString>) -> Result<bench::FabricFigures, LabError> {
-    bench::fabric(&Contest {
+fn contest<T>(
+    dir: &Path,
+    server: Vec<OsString>,
+    race: impl Fn(&Contest<'_>) -> Result<T, LabError>,
+) -> Result<T, LabError> {
+    race(&Contest {
         server,
         port: PORT,
         client: &|addr, _| helper::command_line("bench-client", &format!("{addr}:{PORT}")),
@@ -61,7 +65,7 @@ fn contest(dir: &Path, server: Vec<OsString>) -> Result<bench::FabricFigures, La
 
 pub fn the_bench_races_over_both_networks() {
     let dir = tempfile::tempdir().unwrap();
-    let figures = contest(dir.path(), helper::command_line("bench-server", "")).unwrap();
+    let figures = contest(dir.path(), helper::command_line("bench-server", ""), bench::fabric).unwrap();
     let names: Vec<_> = figures.rates.iter().map(|f| (f.connections, f.operation.as_str())).collect();
     assert_eq!(names, [(1, "PING"), (2, "PING")]);
     let pairs = figures.rates.iter().map(|f| f.rate_per_s);
@@ -71,9 +75,19 @@ pub fn the_bench_races_over_both_networks() {
     assert!(figures.round_trip_us_p99.fabric >= figures.round_trip_us_p50.fabric);
 }
 
+pub fn the_bench_races_beside_rules_on_other_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = helper::command_line("bench-server", "");
+    let figures = contest(dir.path(), server, bench::rules_elsewhere).unwrap();
+    let names: Vec<_> = figures.rates.iter().map(|f| (f.connections, f.operation.as_str())).collect();
+    assert_eq!(names, [(1, "PING"), (2, "PING")]);
+    assert!(figures.rates.iter().all(|f| f.bare_per_s > 0.0 && f.ruled_per_s > 0.0), "{figures}");
+    assert!(figures.judged > 0, "nobody talked on the links with rules");
+}
+
 pub fn a_bench_whose_server_dies_shows_its_last_words() {
     let dir = tempfile::tempdir().unwrap();
     let server = ["/bin/sh", "-c", "echo no memory left; exit 1"].map(OsString::from);
-    let error = contest(dir.path(), server.into()).unwrap_err().to_string();
+    let error = contest(dir.path(), server.into(), bench::fabric).unwrap_err().to_string();
     assert!(error.contains("exited with code 1") && error.contains("no memory left"), "{error}");
 }

@@ -9,12 +9,14 @@ mod clocks;
 mod disk_redis;
 mod disks;
 mod fabric;
+mod faults;
 mod flows;
 mod helper;
 mod hosts;
 mod lifetime;
 mod net;
 mod processes;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -84,6 +86,27 @@ fn main() -> ExitCode {
             the_end_lets_go_of_what_waits,
             bad_taps_are_refused_with_a_reason,
         },
+        faults::{
+            duplicates_arrive_twice,
+            reordered_packets_arrive_late_and_all,
+            a_slow_link_carries_its_rate_and_drops_the_tail_of_its_queue,
+            corruption_is_caught_by_checksums_unless_they_are_repaired,
+            a_black_hole_swallows_what_is_long,
+            a_reset_ends_a_connection_at_both_ends,
+            a_half_open_connection_is_lost_at_one_end_only,
+            a_slow_close_is_told_when_the_rule_is_healed,
+            a_stalled_connection_goes_on_when_the_rule_is_healed,
+            a_stalled_link_carries_so_many_bytes_and_no_more,
+            a_latency_spreads_as_its_distribution_says,
+            bursts_lose_packets_in_runs,
+            a_flapping_cut_lets_packets_pass_now_and_then,
+            a_rule_whose_time_is_up_heals_without_anybody,
+            a_port_is_matched_on_the_side_that_was_asked_for,
+            what_a_rule_makes_does_not_cross_a_cut,
+        },
+        soak::{
+            ten_thousand_flips_of_a_partition_leave_nothing_behind,
+        },
         processes::{
             a_stopped_tree_stands_still_and_goes_on,
             a_tree_that_forks_all_the_time_can_be_stopped_at_any_moment,
@@ -116,6 +139,7 @@ fn main() -> ExitCode {
         },
         benches::{
             the_bench_races_over_both_networks,
+            the_bench_races_beside_rules_on_other_links,
             a_bench_whose_server_dies_shows_its_last_words,
         },
         hosts::{

@@ -151,7 +151,7 @@ mod tests {
         .unwrap();
         let window = &schedule.windows[0];
         assert_eq!((window.start_ms, window.stop_ms), (3_000, 6_500));
-        assert_eq!(window.harm, Harm::Net(NetHarm::Partition { shape: Shape::OneWay }));
+        assert_eq!(window.harm, Harm::Net(NetHarm::partition(Shape::OneWay)));
         assert_eq!(window.target, Target::Agent { shard: 1 });
     }
 
