@@ -617,7 +617,7 @@ proptest! {
             strike.delta == strike.after.len() as i64 - strike.before.len() as i64
         });
         prop_assert!(lengths_told);
-        if conn.pipe.reset || matches!(op, Op::Swap | Op::Delay { .. }) || !conn.editor.lost().is_none() {
+        if conn.pipe.reset || matches!(op, Op::Swap | Op::Delay { .. }) || conn.editor.lost().is_some() {
             return Ok(());
         }
         // Answers to requests that the client did not make are kept from it, and here nobody answers them.

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 const WAYS: [Way; 2] = [Way::ToServer, Way::ToClient];
 
-/// Every message of a recording, with its bytes, in the order they complete.
-fn messages(
-    recording: &[(Way, Vec<u8>)],
-    protocol: Protocol,
-) -> (Vec<(Way, Message, Vec<u8>)>, Option<&'static str>) {
+/// Messages with their bytes, and why there are no more.
+type Read = (Vec<(Way, Message, Vec<u8>)>, Option<&'static str>);
+
+/// Every message of a recording, in the order they complete.
+fn messages(recording: &[(Way, Vec<u8>)], protocol: Protocol) -> Read {
     let mut codec: Box<dyn Codec> = protocol.codec();
     let mut buffers = [Vec::new(), Vec::new()];
     let mut out = Vec::new();

@@ -8,6 +8,9 @@ use super::pattern::Pattern;
 use super::record::Action;
 use crate::wire::{Ask, Codec, HOLD, Kind, Message, Protocol, Step, Way};
 
+/// Messages one way that may be away at once; past that they go on in their place.
+const DELAYED_MAX: usize = 1024;
+
 /// How often a held message looks whether it may go on, nanoseconds; a poke is faster.
 const LOOK_AGAIN_NS: u64 = 5_000_000;
 
@@ -387,6 +390,9 @@ impl Editor {
         (fault, until): (u64, Until),
         pipe: &mut dyn Pipe,
     ) {
+        if self.sides[way.index()].delayed.len() >= DELAYED_MAX {
+            return self.go_on(way, message);
+        }
         self.swallow(way, message, pipe);
         let delayed = Delayed { fault, bytes: bytes.to_vec(), ask: message.ask.clone(), until };
         self.sides[way.index()].delayed.push(delayed);
