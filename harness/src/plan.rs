@@ -101,8 +101,9 @@ impl Plan {
 
     /// What its faults ask of a cluster from the start.
     pub fn needs(&self) -> Needs {
+        let messages = self.schedule.windows.iter().any(|window| window.harm.reads_messages());
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
-        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages: any(Group::Message) }
+        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages }
     }
 }
 

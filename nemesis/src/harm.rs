@@ -145,6 +145,11 @@ impl Harm {
         matches!(self, Harm::Net(net) if net.is_wide())
     }
 
+    /// True when it needs the messages of every connection to be read, from its first packet on.
+    pub fn reads_messages(&self) -> bool {
+        matches!(self, Harm::Message(_) | Harm::Process(ProcessHarm::CrashAt(_)))
+    }
+
     /// A harm of `family`.
     pub(crate) fn draw(family: Family, first: bool, target: Target, rng: &mut ChaCha8Rng) -> Harm {
         match family.group() {
