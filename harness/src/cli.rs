@@ -41,6 +41,8 @@ pub enum Command {
         after_help = "Exit codes: 0 found in every run, 1 missed in some, 254 bad arguments, 255 a run failed."
     )]
     Weakness(WeaknessArgs),
+    /// Play named lies on the links of unmodified servers, and say what came of each
+    Scenario(ScenarioArgs),
     /// Measure the fabric, the op engine, the checkers or the ring
     Bench(BenchArgs),
     /// The agent beside each Redis (a run starts it by itself; see `shard-agent --help`)
@@ -82,7 +84,7 @@ pub struct RunArgs {
     /// Add a shard to the ring after a third of the load, and remove it after two thirds
     #[arg(long)]
     pub reshard: bool,
-    /// Fault families, comma-separated (`kill,pause,partition,delay,loss`), `none`, or the path of a TOML file
+    /// Fault families, comma-separated (`kill,pause,partition,delay,loss,clock`), `none`, or the path of a TOML file
     #[arg(long, default_value = "kill,pause,partition")]
     pub faults: String,
     /// Fixes plan, targets, timing and inputs [default: drawn, and printed]
@@ -154,6 +156,45 @@ pub struct WeaknessArgs {
     #[arg(long)]
     pub control: bool,
     /// Folder for the runs and their output
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// What to do with scenarios.
+#[derive(Debug, Args)]
+pub struct ScenarioArgs {
+    /// List or run
+    #[command(subcommand)]
+    pub command: ScenarioCommand,
+}
+
+/// What can be done with scenarios.
+#[derive(Debug, Subcommand)]
+pub enum ScenarioCommand {
+    /// List them, each with the outcome that is expected
+    List,
+    /// Play some; each says what was expected and what was seen
+    #[command(
+        after_help = "Exit codes: 0 all as expected, 1 some not, 254 bad arguments, 255 the harness failed."
+    )]
+    Run(ScenarioRunArgs),
+}
+
+/// Flags of `scenario run`.
+#[derive(Debug, Args)]
+pub struct ScenarioRunArgs {
+    /// Which, like `R6` (see `shardstorm scenario list`) [default: all]
+    pub names: Vec<String>,
+    /// Plays of each
+    #[arg(long, default_value_t = 1)]
+    pub repeat: u32,
+    /// Alter nothing: the same steps must end with nothing wrong
+    #[arg(long)]
+    pub control: bool,
+    /// Fixes what a lie leaves to chance; later plays take the numbers after it
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Folder for run folders
     #[arg(long, default_value = "results/runs")]
     pub store: PathBuf,
 }

@@ -1,7 +1,5 @@
 //! What this machine offers, and for each lack the exact mend.
 
-use std::path::Path;
-
 use anyhow::Result;
 use cluster::provision;
 use lab::host::{self, Offer};
@@ -38,6 +36,17 @@ pub fn require_for_run() -> Result<()> {
     Err(UsageError(text).into())
 }
 
+/// What faults of disks need on top; an error with the mend.
+pub fn require_disks() -> Result<()> {
+    match host::survey().into_iter().find(|offer| offer.name == host::FUSE && !offer.ok) {
+        None => Ok(()),
+        Some(Offer { found, mend, .. }) => Err(UsageError(format!(
+            "this machine cannot make disks fail: {found}\nmend it ({mend}), or leave the disk faults out"
+        ))
+        .into()),
+    }
+}
+
 fn lacks(offers: &[Offer]) -> impl Iterator<Item = &Offer> {
     offers.iter().filter(|offer| offer.required && !offer.ok)
 }
@@ -45,7 +54,7 @@ fn lacks(offers: &[Offer]) -> impl Iterator<Item = &Offer> {
 fn survey() -> Vec<Offer> {
     let mut offers = host::survey();
     offers.extend(servers());
-    offers.push(faketime());
+    offers.push(clocks());
     offers
 }
 
@@ -79,21 +88,16 @@ fn servers() -> Vec<Offer> {
     ]
 }
 
-/// Where distributions put it; only clock faults, which are to come, would use it.
-fn faketime() -> Offer {
-    let folders =
-        ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime"];
-    let found = folders
-        .iter()
-        .map(|folder| format!("{folder}/libfaketime.so.1"))
-        .find(|path| Path::new(path).exists());
-    Offer {
-        name: "libfaketime".into(),
-        ok: found.is_some(),
-        found: found.unwrap_or_else(|| "not found (no fault needs it yet)".into()),
-        mend: "sudo apt-get install libfaketime".into(),
-        required: false,
-    }
+/// The shim is in the binary; it needs a C library to stand before.
+fn clocks() -> Offer {
+    let ok = lab::clock::is_available();
+    let found = if ok {
+        "the shim for glibc, built in"
+    } else {
+        "this binary was not built for glibc on 64-bit x86 or ARM"
+    };
+    let mend = if ok { "" } else { "build for such a target, or leave clock faults out" };
+    Offer { name: "clock faults".into(), ok, found: found.into(), mend: mend.into(), required: false }
 }
 
 fn table(offers: &[Offer]) -> String {

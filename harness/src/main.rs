@@ -13,12 +13,15 @@ mod recorder;
 mod registry;
 mod reshard;
 mod run;
+mod scenario;
+mod score;
 mod settle;
 mod signals;
 mod sites;
 mod tell;
 mod testbed;
 mod weakness;
+mod wiretap;
 mod worker;
 
 use std::process::ExitCode;
@@ -67,6 +70,7 @@ fn dispatch(command: &Command) -> Result<Exit> {
             Ok(Exit::Valid)
         }
         Command::Weakness(args) => weakness::weakness(args),
+        Command::Scenario(args) => scenario::scenario(args),
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),

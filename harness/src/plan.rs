@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use nemesis::{Family, Limits, Schedule};
+use nemesis::{Family, Group, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::seed::derive;
@@ -21,6 +21,17 @@ pub struct Plan {
     pub spec: RunSpec,
     /// What goes wrong when.
     pub schedule: Schedule,
+}
+
+/// What must be there before the first server starts, so that a fault can strike it later.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs {
+    /// Every process has a clock of its own, which can be made wrong.
+    pub clocks: bool,
+    /// The ensemble's data lie on disks that can be made to fail.
+    pub disks: bool,
+    /// The messages of every connection are read from its first packet on.
+    pub messages: bool,
 }
 
 fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -60,7 +71,28 @@ impl Plan {
             authenticated: args.authenticated,
         };
         let schedule = schedule(&args.faults, &mut spec)?;
-        Ok(Plan { spec, schedule })
+        let plan = Plan { spec, schedule };
+        let needs = plan.needs();
+        if needs.clocks && plan.spec.target == "fake" {
+            return Err(usage(
+                "clock faults go with --target zk-redis: the fake cluster lives in one process, with one clock",
+            ));
+        }
+        if needs.disks && plan.spec.target == "fake" {
+            return Err(usage("disk faults go with --target zk-redis: the fake cluster keeps no files"));
+        }
+        if needs.messages && plan.spec.target == "fake" {
+            return Err(usage(
+                "message faults go with --target zk-redis: the fake cluster has no wire to alter",
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// What its faults ask of a cluster from the start.
+    pub fn needs(&self) -> Needs {
+        let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
+        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages: any(Group::Message) }
     }
 }
 

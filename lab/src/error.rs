@@ -93,6 +93,24 @@ pub enum LabError {
         /// The node's name.
         node: String,
     },
+    /// A process's clock could not be made, or not made wrong as asked.
+    #[error("set clock `{name}`: {why}")]
+    Clock {
+        /// The clock's name.
+        name: String,
+        /// What is wrong, and the mend.
+        why: String,
+    },
+    /// A faulty disk could not be set up, or not be cut.
+    #[error("put a faulty disk into node `{node}`: {step}: {source}{}", disk_mend(step, source))]
+    Disk {
+        /// The node's name.
+        node: String,
+        /// The step, as a short phrase.
+        step: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A measurement could not be made.
     #[error("measure the fabric: {0}")]
     Bench(String),
@@ -111,6 +129,19 @@ fn mend_for(step: &str, source: &io::Error) -> &'static str {
         (_, Some(libc::ENOSPC)) => "; raise the limits in /proc/sys/user/max_*_namespaces",
         (_, Some(libc::EMFILE)) => "; raise the open file limit: ulimit -n 65536",
         _ if denied => "; run as root, or allow unprivileged user namespaces (`doctor` shows how)",
+        _ => "",
+    }
+}
+
+/// The mend where disks cannot be made to fail.
+fn disk_mend(step: &str, source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) if step == "open /dev/fuse" || step == "mount it" => {
+            "; load the driver: sudo modprobe fuse (in a container: --device /dev/fuse)"
+        }
+        Some(libc::EACCES | libc::EPERM) if step == "open /dev/fuse" => {
+            "; give this user access to it: sudo chmod 0666 /dev/fuse"
+        }
         _ => "",
     }
 }

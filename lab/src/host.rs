@@ -5,6 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::mount;
 use crate::error::LabError;
 use crate::node::device;
 use crate::sys::{self, check};
@@ -140,13 +141,23 @@ fn tun_mend(error: &io::Error) -> &'static str {
     }
 }
 
+/// The offer that [`Disk`](crate::Disk)s need, by name.
+pub const FUSE: &str = "fuse";
+
 fn fuse_device() -> Offer {
-    let path = "/dev/fuse";
-    let outcome = match fs::OpenOptions::new().read(true).write(true).open(path) {
+    let path = mount::DEVICE;
+    let outcome = match mount::open_device() {
         Ok(_) => Ok(path.to_owned()),
-        Err(e) => Err((format!("{path}: {e}"), "sudo modprobe fuse && sudo chmod 0666 /dev/fuse".to_owned())),
+        Err(e) => Err((format!("{path}: {e}"), fuse_mend(&e).to_owned())),
     };
-    offer("fuse", false, outcome)
+    offer(FUSE, false, outcome)
+}
+
+fn fuse_mend(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => "sudo chmod 0666 /dev/fuse (in a container: --device /dev/fuse)",
+        _ => "sudo modprobe fuse (in a container: --device /dev/fuse)",
+    }
 }
 
 fn kernel() -> Offer {

@@ -25,6 +25,8 @@
 //! Logs, captures and working directories are ordinary paths of the host: a node shares its files.
 
 pub mod bench;
+pub mod clock;
+mod disk;
 mod error;
 mod fabric;
 pub mod flow;
@@ -37,6 +39,11 @@ mod sys;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::clock::{Clock, Clocks, Skew, SkewGuard, Told, ToldBy};
+pub use self::disk::{
+    Disk, DiskAction, DiskCounters, DiskErrno, DiskOp, DiskOptions, DiskRule, DiskRuleGuard, Lost, NameSync,
+    Pending, PowerCut, Survival,
+};
 pub use self::error::{LabError, Result};
 pub use self::fabric::{Action, Fabric, FabricTotals, Link, LinkCounters, Rule, RuleCounters, RuleGuard};
 pub use self::node::{Node, NodeId};

@@ -1,6 +1,10 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, RuleCounters};
+use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
+
+use crate::byzantine::{MessageFault, Strike, Tally, Trigger};
+use crate::files::{Damage, Damaged};
+use crate::harm::DataFile;
 
 /// The nodes of a system, by what they carry. Names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -104,6 +108,46 @@ pub trait RuleInForce: Send {
     fn counters(&self) -> RuleCounters;
 }
 
+/// A wrong clock in force; right again when dropped.
+pub trait SkewInForce: Send {
+    /// What the process was told since the clock was last changed.
+    fn told(&self) -> Told;
+
+    /// Makes the clock right now; what is told from then on can still be seen.
+    fn straighten(&mut self);
+}
+
+impl SkewInForce for lab::SkewGuard {
+    fn told(&self) -> Told {
+        lab::SkewGuard::told(self)
+    }
+
+    fn straighten(&mut self) {
+        lab::SkewGuard::straighten(self);
+    }
+}
+
+/// A rule on a process's data directory in force; removed when dropped.
+pub trait DiskRuleInForce: Send {
+    /// What it has done so far.
+    fn counters(&self) -> DiskCounters;
+}
+
+/// A fault on messages in force; it ends when dropped.
+pub trait FaultOnMessages: Send {
+    /// How far it has come.
+    fn tally(&self) -> Tally;
+
+    /// The first message it altered.
+    fn first(&self) -> Option<Strike>;
+}
+
+/// A point in a conversation that is waited for; what is held there goes on when this is dropped.
+pub trait PointOfMessages: Send {
+    /// Which message it was, once it has come.
+    fn reached(&mut self) -> Option<String>;
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -128,4 +172,54 @@ pub trait Arena: Sync {
 
     /// Puts a network rule in force.
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String>;
+
+    /// Makes the clock of a process wrong, from now on and across its restarts.
+    fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
+        Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
+
+    /// Puts a fault on messages in force, for this window.
+    fn interfere(&self, _window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", fault.pattern.link))
+    }
+
+    /// Waits for a point in a conversation.
+    fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", trigger.at.link))
+    }
+
+    /// True if a process has ended, be it by itself.
+    fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
+        Err(format!("nobody can tell whether the {} of {} has ended", victim.part.word(), victim.node))
+    }
+
+    /// Starts a process again if it has ended by itself; says how it had ended, `None` if it runs.
+    fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
+        Err(format!("the {} of {} cannot be revived here", victim.part.word(), victim.node))
+    }
+
+    /// Puts a rule in force on a process's data directory.
+    fn install_on_disk(&self, victim: &Victim, _rule: &DiskRule) -> Result<Box<dyn DiskRuleInForce>, String> {
+        Err(no_disk(victim))
+    }
+
+    /// Leaves in the data directory of a process that was killed what a power cut would have left.
+    fn cut_power(&self, victim: &Victim, _cut: &PowerCut) -> Result<Lost, String> {
+        Err(no_disk(victim))
+    }
+
+    /// Damages a file in the data directory of a process that was killed.
+    fn damage(
+        &self,
+        victim: &Victim,
+        _file: DataFile,
+        _damage: Damage,
+        _seed: u64,
+    ) -> Result<Damaged, String> {
+        Err(no_disk(victim))
+    }
+}
+
+fn no_disk(victim: &Victim) -> String {
+    format!("the {} of {} has no data directory that can be harmed", victim.part.word(), victim.node)
 }

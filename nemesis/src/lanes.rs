@@ -5,8 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::arena::{Arena, Victim};
+use crate::family::Group;
+use crate::harm::{Evidence, Healed, InForce, Strike};
 use crate::schedule::{Schedule, Window};
-use crate::strike::{Evidence, Injected, Resolved, resolve};
+use crate::targets::{Resolved, resolve};
 
 /// Which end of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,11 +127,27 @@ fn run_window(
         Err(why) => return refuse(&resolved, why),
     };
     edge(EdgeKind::Start, &resolved, false, Vec::new());
-    let injected = Injected::inject(window, &resolved, arena);
-    stop.wait_until(origin + Duration::from_millis(window.stop_ms));
-    let (installed, evidence) = injected.heal();
-    drop(claim);
+    let strike = Strike {
+        window: window.id,
+        name: format!("window {}: {}", window.id, window.harm.family().name()),
+        victims: resolved.victims.clone(),
+        seed: window.seed,
+    };
+    let mut injected = window.harm.inject(&strike, arena);
+    hold(&mut *injected, stop, origin + Duration::from_millis(window.stop_ms));
+    let Healed { installed, evidence } = injected.undo();
+    drop((injected, claim));
     edge(EdgeKind::Stop, &resolved, installed, evidence);
+}
+
+/// Keeps a harm in force until `end`, or until told to stop, and lets it do what is due meanwhile.
+fn hold(injected: &mut dyn InForce, stop: &StopSignal, end: Instant) {
+    loop {
+        let next = injected.beat().map_or(end, |due| due.min(end));
+        if !stop.wait_until(next) || next == end {
+            return;
+        }
+    }
 }
 
 /// Whom each window so far has turned out to mean.
@@ -147,34 +165,65 @@ impl Struck {
 }
 
 /// Who is being struck by which window: a process is killed or paused by one window at a time, or the first
-/// to heal would undo the other's harm. Links may be struck by many: their rules stand side by side.
+/// to heal would undo the other's harm; so with its clock, which may be wrong while it is killed. Links may be struck
+/// by many: their rules stand side by side.
 #[derive(Default)]
-struct Claims(Mutex<HashMap<Victim, u64>>);
+struct Claims(Mutex<HashMap<(Held, Victim), u64>>);
+
+/// What of a process a window holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Held {
+    Process,
+    Clock,
+}
+
+impl Held {
+    /// None for what stands side by side.
+    fn by(group: Group) -> Option<Held> {
+        match group {
+            Group::Process => Some(Held::Process),
+            Group::Clock => Some(Held::Clock),
+            // A disk's faults end its process, too.
+            Group::Disk => Some(Held::Process),
+            Group::Net | Group::Message => None,
+        }
+    }
+
+    /// As an error names it, before `Redis of s0r2`.
+    fn word(self) -> &'static str {
+        match self {
+            Held::Process => "",
+            Held::Clock => "clock of the ",
+        }
+    }
+}
 
 struct Claim<'a> {
     claims: &'a Claims,
-    victims: Vec<Victim>,
+    held: Vec<(Held, Victim)>,
 }
 
 impl Claims {
     fn claim(&self, window: &Window, victims: &[Victim]) -> Result<Claim<'_>, String> {
-        if window.harm.family().is_network() {
-            return Ok(Claim { claims: self, victims: Vec::new() });
-        }
+        let Some(what) = Held::by(window.harm.family().group()) else {
+            return Ok(Claim { claims: self, held: Vec::new() });
+        };
+        let wanted: Vec<_> = victims.iter().map(|victim| (what, victim.clone())).collect();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((victim, other)) = victims.iter().find_map(|v| held.get(v).map(|other| (v, other))) {
-            return Err(format!("the {} of {} is held by window {other}", victim.part.word(), victim.node));
+        if let Some(((_, victim), other)) = wanted.iter().find_map(|key| Some((key, held.get(key)?))) {
+            let (what, part) = (what.word(), victim.part.word());
+            return Err(format!("the {what}{part} of {} is held by window {other}", victim.node));
         }
-        held.extend(victims.iter().map(|victim| (victim.clone(), window.id)));
-        Ok(Claim { claims: self, victims: victims.to_vec() })
+        held.extend(wanted.iter().map(|key| (key.clone(), window.id)));
+        Ok(Claim { claims: self, held: wanted })
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut held = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for victim in &self.victims {
-            held.remove(victim);
+        for key in &self.held {
+            held.remove(key);
         }
     }
 }
@@ -182,11 +231,11 @@ impl Drop for Claim<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{NetRule, Part, RuleInForce, Topology, View};
-    use crate::schedule::Harm;
+    use crate::arena::{NetRule, Part, RuleInForce, SkewInForce, Topology, View};
+    use crate::harm::{ClockHarm, Harm, NetHarm, ProcessHarm};
     use crate::shape::Shape;
     use crate::targets::Target;
-    use lab::RuleCounters;
+    use lab::{RuleCounters, Skew, Told, ToldBy};
 
     /// An arena that writes down what is done to it.
     #[derive(Default)]
@@ -208,6 +257,19 @@ mod tests {
     impl Drop for DiaryRule {
         fn drop(&mut self) {
             self.0.lock().unwrap().push("heal rule".into());
+        }
+    }
+
+    struct DiarySkew(Arc<Mutex<Vec<String>>>, i64);
+
+    impl SkewInForce for DiarySkew {
+        fn told(&self) -> Told {
+            let by = ToldBy { reads: 7, last_ns: self.1, least_ns: self.1, most_ns: self.1, pace: None };
+            Told { wall: by, monotonic: by }
+        }
+        fn straighten(&mut self) {
+            self.1 = 0;
+            self.0.lock().unwrap().push("straighten".into());
         }
     }
 
@@ -251,6 +313,11 @@ mod tests {
             self.lines.lock().unwrap().push(format!("install {} on {} links", rule.name, rule.links.len()));
             Ok(Box::new(DiaryRule(self.lines.clone(), self.packets_dropped)))
         }
+        fn skew(&self, victim: &Victim, skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
+            let Skew::Jump { offset_ns } = *skew else { return Err("no".into()) };
+            self.write("skew", victim)?;
+            Ok(Box::new(DiarySkew(self.lines.clone(), offset_ns)))
+        }
     }
 
     fn window(id: u64, lane: u32, (start_ms, stop_ms): (u64, u64), harm: Harm, target: Target) -> Window {
@@ -270,11 +337,13 @@ mod tests {
         (arena.lines.lock().unwrap().clone(), edges.into_inner().unwrap())
     }
 
+    const KILL: Harm = Harm::Process(ProcessHarm::Kill);
+    const PAUSE: Harm = Harm::Process(ProcessHarm::Pause);
     const MASTER: Target = Target::Master { shard: 0 };
 
     #[test]
     fn a_kill_strikes_the_master_of_the_moment_and_restarts_it() {
-        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), Harm::Kill, MASTER)]);
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), KILL, MASTER)]);
         assert_eq!(done, ["kill Redis of s0r2", "restart Redis of s0r2"]);
         assert!(edges[0].starts_with("0 Start false [\"master of shard 0 (epoch 4)\"]"), "{edges:?}");
         assert!(edges[1].contains("Stop true") && edges[1].contains("kill seen"), "{edges:?}");
@@ -282,55 +351,77 @@ mod tests {
 
     #[test]
     fn a_partition_that_dropped_nothing_was_not_installed() {
-        let harm = Harm::Partition { shape: Shape::IsolateOne };
+        let harm = Harm::Net(NetHarm::Partition { shape: Shape::IsolateOne });
         let idle = Diary { packets_dropped: 0, ..Diary::new() };
-        let (done, edges) = run(&idle, vec![window(0, 0, (0, 5), harm, MASTER)]);
+        let (done, edges) = run(&idle, vec![window(0, 0, (0, 5), harm.clone(), MASTER)]);
         assert_eq!(done, ["install window 0: partition on 10 links", "heal rule"]);
         assert!(edges[1].contains("Stop false"), "{edges:?}");
-        let (_, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), harm, MASTER)]);
+        let (_, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), harm.clone(), MASTER)]);
         assert!(edges[1].contains("Stop true") && edges[1].contains("(\"packets dropped\", \"5\")"));
     }
 
     #[test]
     fn a_window_can_strike_again_whom_another_has_struck() {
         let again = Target::SameAs { window: 0 };
-        let windows =
-            vec![window(0, 0, (0, 20), Harm::Pause, MASTER), window(1, 0, (40, 60), Harm::Kill, again)];
+        let windows = vec![window(0, 0, (0, 20), PAUSE, MASTER), window(1, 0, (40, 60), KILL, again)];
         let (done, _) = run(&Diary::new(), windows);
         assert_eq!(done[2..], ["kill Redis of s0r2", "restart Redis of s0r2"]);
-        let (_, edges) = run(&Diary::new(), vec![window(1, 0, (0, 5), Harm::Kill, again)]);
+        let (_, edges) = run(&Diary::new(), vec![window(1, 0, (0, 5), KILL, again)]);
         assert!(edges[1].contains("window 0 has not struck anybody"), "{edges:?}");
     }
 
     #[test]
     fn a_fault_that_fails_or_has_no_target_is_reported_as_not_installed() {
         let broken = Diary { broken: true, ..Diary::new() };
-        let (done, edges) = run(&broken, vec![window(0, 0, (0, 5), Harm::Pause, MASTER)]);
+        let (done, edges) = run(&broken, vec![window(0, 0, (0, 5), PAUSE, MASTER)]);
         assert_eq!(done, ["pause Redis of s0r2"], "what was not stopped is not resumed");
         assert!(edges[1].contains("Stop false") && edges[1].contains("no such process"), "{edges:?}");
         let leader = Target::ZooKeeperLeader;
-        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), Harm::Kill, leader)]);
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), KILL, leader)]);
         assert!(done.is_empty());
         assert!(edges[1].contains("no leader at that moment"), "{edges:?}");
     }
 
     #[test]
     fn lanes_overlap_but_no_process_is_held_twice() {
-        let windows =
-            vec![window(0, 0, (0, 80), Harm::Kill, MASTER), window(1, 1, (20, 40), Harm::Pause, MASTER)];
+        let windows = vec![window(0, 0, (0, 80), KILL, MASTER), window(1, 1, (20, 40), PAUSE, MASTER)];
         let (done, edges) = run(&Diary::new(), windows);
         assert_eq!(done, ["kill Redis of s0r2", "restart Redis of s0r2"]);
         assert!(edges.iter().any(|e| e.contains("held by window 0")), "{edges:?}");
     }
 
     #[test]
+    fn a_clock_is_wrong_while_its_process_is_killed_but_never_twice() {
+        let jump = |ms| Harm::Clock(ClockHarm::ClockJump { offset_ms: ms });
+        let windows = vec![
+            window(0, 0, (0, 80), jump(4_000), MASTER),
+            window(1, 1, (20, 40), KILL, MASTER),
+            window(2, 1, (50, 60), jump(-1), MASTER),
+        ];
+        let (done, edges) = run(&Diary::new(), windows);
+        let wanted = ["skew Redis of s0r2", "kill Redis of s0r2", "restart Redis of s0r2", "straighten"];
+        assert_eq!(done, wanted);
+        assert!(edges.iter().any(|e| e.contains("the clock of the Redis of s0r2 is held by window 0")));
+        let stop = edges.iter().find(|edge| edge.starts_with("0 Stop")).unwrap();
+        for seen in ["true", "wall clock +4.000 s (7 readings)", "once healed", "wall clock +0.000 s"] {
+            assert!(stop.contains(seen), "{stop}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_changed_is_reported_as_not_installed() {
+        let harm = Harm::Clock(ClockHarm::ClockDrift { rate: 2.0, clocks: lab::Clocks::Both });
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 5), harm, MASTER)]);
+        assert!(done.is_empty());
+        assert!(edges[1].contains("Stop false") && edges[1].contains("failed: no"), "{edges:?}");
+    }
+
+    #[test]
     fn a_stop_signal_heals_what_is_in_force_and_opens_nothing_more() {
         let arena = Diary::new();
         let stop = StopSignal::default();
-        let windows = vec![
-            window(0, 0, (0, 60_000), Harm::Pause, MASTER),
-            window(1, 0, (61_000, 62_000), Harm::Kill, MASTER),
-        ];
+        let windows =
+            vec![window(0, 0, (0, 60_000), PAUSE, MASTER), window(1, 0, (61_000, 62_000), KILL, MASTER)];
         let early = stop.clone();
         let struck = |edge: Edge<'_>| {
             if edge.kind == EdgeKind::Start {
@@ -342,12 +433,24 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_loop_kills_again_and_leaves_the_process_running() {
+        let harm = Harm::Process(ProcessHarm::CrashLoop { down_ms: 5, up_ms: 10 });
+        let (done, edges) = run(&Diary::new(), vec![window(0, 0, (0, 60), harm, MASTER)]);
+        let kills = done.iter().filter(|line| line.starts_with("kill")).count();
+        assert!(kills >= 3, "{done:?}");
+        assert!(done.iter().skip(1).step_by(2).all(|line| line.starts_with("restart")), "{done:?}");
+        assert_eq!(done.len(), 2 * kills, "whatever was killed runs in the end");
+        assert!(edges[1].contains(&format!("(\"kills\", \"{kills}\")")), "{edges:?}");
+    }
+
+    #[test]
     fn a_guard_that_is_dropped_heals() {
         let arena = Diary::new();
-        let window = window(0, 0, (0, 5), Harm::Pause, MASTER);
+        let window = window(0, 0, (0, 5), PAUSE, MASTER);
         let resolved = resolve(&window, &arena, |_| None).unwrap();
         assert_eq!(resolved.victims[0].part, Part::Redis);
-        drop(Injected::inject(&window, &resolved, &arena));
+        let strike = Strike { window: 0, name: "test".into(), victims: resolved.victims, seed: 1 };
+        drop(window.harm.inject(&strike, &arena));
         assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
     }
 }

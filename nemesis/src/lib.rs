@@ -4,20 +4,31 @@
 //! [`Target`], in lanes that may overlap. A target resolves when its window opens: "the master of shard 0"
 //! is whoever holds that role at that moment. Each strike reports what it resolved to and the evidence that
 //! it took effect; a fault without evidence counts as not installed. Healing is a guard: whatever was
-//! injected is undone when its [`Injected`](strike::Injected) goes out of scope.
+//! injected is undone when its [`InForce`](harm::InForce) goes out of scope.
 //!
 //! The nemesis acts through an [`Arena`], so that the same schedule strikes a cluster of real processes in a
 //! lab and an in-memory one.
 
 pub mod arena;
+pub mod byzantine;
+pub mod family;
+pub mod files;
+pub mod harm;
 pub mod lanes;
 pub mod schedule;
 pub mod shape;
-pub mod strike;
 pub mod targets;
+pub mod wire;
 
-pub use arena::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+pub use arena::{
+    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce, SkewInForce,
+    Topology, Victim, View,
+};
+pub use family::{Family, Group};
+pub use harm::{
+    ClockHarm, DataFile, DiskHarm, Evidence, FailingOps, Harm, MessageHarm, NetHarm, ProcessHarm,
+};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
-pub use schedule::{Family, Harm, Limits, Schedule, ScheduleError, Window};
+pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;
 pub use targets::Target;

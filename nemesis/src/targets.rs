@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
 
-use crate::arena::{Part, Topology, Victim, View};
+use crate::arena::{Arena, Part, Topology, Victim, View};
+use crate::schedule::Window;
 
 /// Whom a fault is meant for. Written as people say it: `master of shard 0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,10 +206,36 @@ impl Target {
     }
 }
 
+/// Whom a window's target turned out to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The processes meant.
+    pub victims: Vec<Victim>,
+    /// The role each one's node held at that moment, same order.
+    pub roles: Vec<String>,
+}
+
+/// Who is meant by the window's target at this moment; `earlier` tells whom earlier windows have struck.
+pub fn resolve(
+    window: &Window,
+    arena: &dyn Arena,
+    earlier: impl Fn(u64) -> Option<Vec<Victim>>,
+) -> Result<Resolved, String> {
+    let mut rng = ChaCha8Rng::seed_from_u64(window.seed);
+    let view = arena.view();
+    let victims = match window.target {
+        Target::SameAs { window } => {
+            earlier(window).ok_or_else(|| format!("window {window} has not struck anybody"))?
+        }
+        target => target.resolve(arena.topology(), &view, &mut rng)?,
+    };
+    let roles = victims.iter().map(|victim| view.role_of(arena.topology(), &victim.node)).collect();
+    Ok(Resolved { victims, roles })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
 
     fn topology() -> Topology {
         let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();

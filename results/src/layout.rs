@@ -7,6 +7,7 @@
 //!     schedule.json   the fault windows drawn from the seed
 //!     history.jsonl   one event a line, as it happens
 //!     events.jsonl    one agent step a line
+//!     strikes.jsonl   one altered message a line, where messages were altered
 //!     nodes/<name>/   logs of that node's processes
 //!     harness.log
 //!     verdict.json    written last, in one piece: small, read first
@@ -35,6 +36,8 @@ pub const SCHEDULE: &str = "schedule.json";
 pub const HISTORY: &str = "history.jsonl";
 /// The agents' steps on the run clock.
 pub const EVENTS: &str = "events.jsonl";
+/// Messages altered on their way, before and after.
+pub const STRIKES: &str = "strikes.jsonl";
 /// The run's end; absent when the run was killed.
 pub const VERDICT: &str = "verdict.json";
 /// One folder of logs per node.
@@ -149,6 +152,11 @@ impl RunFolder {
     /// `events.jsonl`.
     pub fn events(&self) -> PathBuf {
         self.path.join(EVENTS)
+    }
+
+    /// `strikes.jsonl`.
+    pub fn strikes(&self) -> PathBuf {
+        self.path.join(STRIKES)
     }
 
     /// `verdict.json`.

@@ -15,6 +15,7 @@ pub mod plot;
 pub mod reader;
 pub mod report;
 pub mod spec;
+pub mod strikes;
 pub mod summary;
 pub mod table;
 pub mod units;

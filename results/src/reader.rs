@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::layout::{RunFolder, line_of};
+use crate::strikes::StrikeLine;
 use crate::summary::{NodeEvent, RunSummary};
 use crate::writer::RunFile;
 
@@ -25,6 +26,8 @@ pub struct RunRecord {
     pub events: Vec<Event>,
     /// The agents' steps.
     pub node_events: Vec<NodeEvent>,
+    /// Messages altered on their way.
+    pub strikes: Vec<StrikeLine>,
     /// How it ended; none when it was killed.
     pub summary: Option<RunSummary>,
     /// What is worth telling a reader about the folder's state, each a sentence.
@@ -58,9 +61,14 @@ impl RunFolder {
         let agents = agents.unwrap_or(Lines { items: Vec::new(), note: None });
         noted(agents.note);
 
+        let strikes = or_absent(read_lines::<StrikeLine>(&self.strikes()))?;
+        let strikes = strikes.unwrap_or(Lines { items: Vec::new(), note: None });
+        noted(strikes.note);
+
         let summary = self.read_summary()?;
         let schedule = or_absent(read_json(&self.schedule()))?;
-        Ok(RunRecord { run, schedule, events: history.items, node_events: agents.items, summary, notes })
+        let (events, node_events, strikes) = (history.items, agents.items, strikes.items);
+        Ok(RunRecord { run, schedule, events, node_events, strikes, summary, notes })
     }
 
     /// `run.toml`.

@@ -12,6 +12,7 @@ use crate::explain::{self, Headline};
 use crate::failover::Distribution;
 use crate::layout::{self, RunFolder};
 use crate::plot::{Data, Plot, theme};
+use crate::strikes::{self, StrikeTally};
 use crate::summary::{Failover, NodeEvent, RunSummary};
 use crate::table::{self, Align};
 use crate::units;
@@ -92,6 +93,7 @@ impl Report<'_> {
             ),
             figures: svgs?,
             faults: summary.faults.iter().map(fault_row).collect(),
+            strikes: summary.strikes.iter().map(StrikeRow::new).collect(),
             logs: self.logs.iter().map(|log| LogLink::new(log)).collect(),
             checkers: summary.checkers.iter().map(|(name, verdict)| CheckerRow::new(name, verdict)).collect(),
             spec: spec_rows(summary),
@@ -210,6 +212,7 @@ struct Page {
     totals: Vec<Vec<Cell>>,
     figures: Vec<Figure>,
     faults: Vec<FaultRow>,
+    strikes: Vec<StrikeRow>,
     logs: Vec<LogLink>,
     checkers: Vec<CheckerRow>,
     spec: Vec<(&'static str, String)>,
@@ -360,6 +363,42 @@ fn fault_row(fault: &FaultRecord) -> FaultRow {
         stop: fault.stop_ns.map_or_else(|| "never".to_owned(), units::clock_s),
         installed: fault.installed,
         evidence: fault.evidence.clone(),
+    }
+}
+
+/// A message fault on a link, and what came of it.
+struct StrikeRow {
+    fault: u64,
+    link: String,
+    what: String,
+    matched: String,
+    applied: String,
+    between: String,
+    outcome: String,
+    class: &'static str,
+    meaning: &'static str,
+    because: String,
+}
+
+impl StrikeRow {
+    fn new(tally: &StrikeTally) -> Self {
+        let class = match tally.outcome.as_str() {
+            "silent" | "detected-served" | "liveness" => "bad",
+            "not-triggered" => "doubt",
+            _ => "good",
+        };
+        StrikeRow {
+            fault: tally.fault,
+            link: tally.link.clone(),
+            what: tally.what.clone(),
+            matched: units::count(tally.matched),
+            applied: units::count(tally.applied),
+            between: tally.between.join(", "),
+            outcome: tally.outcome.clone(),
+            class,
+            meaning: strikes::meaning(&tally.outcome),
+            because: tally.because.clone(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use checker::{FaultRecord, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::RunSpec;
+use crate::strikes::StrikeTally;
 
 /// The end of a run in one small file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct RunSummary {
     pub counts: Counts,
     /// Every fault with its evidence.
     pub faults: Vec<FaultRecord>,
+    /// What was done to messages on their way, and what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<StrikeTally>,
     /// Every failover, timed.
     pub failovers: Vec<Failover>,
     /// Seconds spent in each phase of the run, in order: `raise`, `load`, `settle`, `judge`, ….

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::layout::{FORMAT_VERSION, RunFolder};
 use crate::spec::RunSpec;
+use crate::strikes::StrikeLine;
 use crate::summary::{NodeEvent, RunSummary};
 
 /// `run.toml`: what was run, known before anything happens.
@@ -59,29 +61,38 @@ impl RunFolder {
     }
 
     /// Opens `events.jsonl` to be appended to.
-    pub fn node_events(&self) -> Result<NodeEventWriter> {
-        let path = self.events();
+    pub fn node_events(&self) -> Result<LineWriter<NodeEvent>> {
+        LineWriter::open(self.events())
+    }
+
+    /// Opens `strikes.jsonl` to be appended to.
+    pub fn strike_lines(&self) -> Result<LineWriter<StrikeLine>> {
+        LineWriter::open(self.strikes())
+    }
+}
+
+/// Appends values to a file of JSON lines, one `write(2)` a line.
+#[derive(Debug)]
+pub struct LineWriter<T> {
+    file: File,
+    path: PathBuf,
+    of: PhantomData<fn(T)>,
+}
+
+impl<T: Serialize> LineWriter<T> {
+    fn open(path: PathBuf) -> Result<LineWriter<T>> {
         let file = OpenOptions::new()
             .append(true)
             .create(true)
             .open(&path)
             .map_err(Error::doing("create", &path))?;
-        Ok(NodeEventWriter { file, path: path.into_boxed_path() })
+        Ok(LineWriter { file, path, of: PhantomData })
     }
-}
 
-/// Appends agent events to `events.jsonl`, one `write(2)` a line.
-#[derive(Debug)]
-pub struct NodeEventWriter {
-    file: File,
-    path: Box<Path>,
-}
-
-impl NodeEventWriter {
-    /// Appends one event; it outlives the process once this returns.
-    pub fn append(&mut self, event: &NodeEvent) -> Result<()> {
-        let mut line = serde_json::to_vec(event)
-            .map_err(|err| Error::Unwritable { path: self.path.to_path_buf(), why: err.to_string() })?;
+    /// Appends one; it outlives the process once this returns.
+    pub fn append(&mut self, value: &T) -> Result<()> {
+        let mut line = serde_json::to_vec(value)
+            .map_err(|err| Error::Unwritable { path: self.path.clone(), why: err.to_string() })?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(Error::doing("write", &self.path))
     }

@@ -186,9 +186,15 @@ impl Server {
         Server { id, client_port: 2181, peers, dir: dir.into(), tick_ms: 100, security: Security::Plain }
     }
 
+    /// Where its data lie: in `version-2` there, transaction logs `log.N` and snapshots `snapshot.N`, with `N` the
+    /// hexadecimal number of a transaction.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Writes `zoo.cfg` and `myid` and says how to start the server. Data that is there is kept.
     pub fn prepare(&self, installation: &Installation) -> Result<Launch, ProvisionError> {
-        let data = self.dir.join("data");
+        let data = self.data();
         make_dir(&data)?;
         write(&data.join("myid"), &format!("{}\n", self.id))?;
         let cfg = self.dir.join("zoo.cfg");
@@ -243,7 +249,7 @@ impl Server {
              preAllocSize=1024\n",
             tick = self.tick_ms,
             min_session = self.tick_ms * 2,
-            data = self.dir.join("data").display(),
+            data = self.data().display(),
             ports = self.ports(me.addr),
         );
         if self.peers.len() > 1 {

@@ -21,14 +21,22 @@ use cluster::reshard::{self, Goal, Report};
 use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
-use lab::{Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
-use nemesis::{Arena, NetRule, Part, RuleInForce, Topology, Victim, View};
+use lab::{DiskRuleGuard, Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
+use nemesis::byzantine::{MessageFault, Strike, Trigger};
+use nemesis::files::{self, Damage, Damaged};
+use nemesis::{
+    Arena, DataFile, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce,
+    SkewInForce, Topology, Victim, View,
+};
 use results::RunFolder;
 use results::spec::RunSpec;
+use workloads::seed::derive;
 
 use super::Testbed;
+use crate::plan::Needs;
 use crate::registry;
 use crate::sites::runtime;
+use crate::wiretap::Wiretap;
 use observer::Observer;
 use servers::{Installations, Servers};
 
@@ -52,12 +60,14 @@ pub struct ZkRedis {
     gate: Option<Gate>,
     installations: Installations,
     events: Vec<PathBuf>,
+    /// None where no fault asks for it.
+    wiretap: Option<Wiretap>,
     lab: Lab,
 }
 
 impl ZkRedis {
     /// Raises nodes, ensemble, Redis servers and agents; returns when every shard takes writes.
-    pub fn up(spec: &RunSpec, folder: &RunFolder) -> Result<Self> {
+    pub fn up(spec: &RunSpec, folder: &RunFolder, needs: Needs) -> Result<Self> {
         let installations = Installations::find()?;
         let topology = super::topology(spec);
         let capture = spec.capture.then(|| folder.capture());
@@ -68,10 +78,18 @@ impl ZkRedis {
         {
             nodes.insert(name.to_string(), lab.add_node(name)?);
         }
+        let wiretap = needs.messages.then(|| {
+            let names = lab.nodes().iter().map(|node| node.name().to_string()).collect();
+            Wiretap::lay(lab.fabric(), names, &servers::PROTOCOLS, derive(spec.seed, "messages", 0))
+        });
+        let wiretap = wiretap.transpose()?;
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
         let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
-        servers.start_zookeeper_and_redis(&installations)?;
+        if needs.clocks {
+            servers.have_clocks();
+        }
+        servers.start_zookeeper_and_redis(&installations, needs.disks)?;
         let (zookeeper, transport) = (servers.zookeeper(), servers.transport().clone());
         let control = nodes[super::CONTROL].clone();
         in_node(&control, set_up(zookeeper.clone(), transport.clone(), shard_map(spec, &topology, &nodes)))
@@ -111,9 +129,11 @@ impl ZkRedis {
             gate,
             installations,
             events,
+            wiretap,
             lab,
         };
         testbed.await_writable().map_err(|e| testbed.servers.explain(e))?;
+        testbed.servers.settle_disks();
         Ok(testbed)
     }
 
@@ -226,6 +246,15 @@ impl RuleInForce for Rule {
     }
 }
 
+/// A rule of a faulty disk, removed when dropped.
+struct DiskRule(DiskRuleGuard);
+
+impl DiskRuleInForce for DiskRule {
+    fn counters(&self) -> lab::DiskCounters {
+        self.0.counters()
+    }
+}
+
 impl Arena for ZkRedis {
     fn topology(&self) -> &Topology {
         &self.topology
@@ -269,6 +298,50 @@ impl Arena for ZkRedis {
         };
         let guard = self.lab.fabric().install(rule).map_err(|e| e.to_string())?;
         Ok(Box::new(Rule(guard)))
+    }
+
+    fn skew(&self, victim: &Victim, skew: &lab::Skew) -> Result<Box<dyn SkewInForce>, String> {
+        let guard = self.servers.clock(victim)?.skew(*skew).map_err(|e| e.to_string())?;
+        Ok(Box::new(guard))
+    }
+
+    fn interfere(&self, window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
+        let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
+        Ok(Box::new(wiretap.arm(window, fault.clone())?))
+    }
+
+    fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
+        let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
+        Ok(Box::new(wiretap.watch(trigger.clone())?))
+    }
+
+    fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
+        Ok(matches!(self.servers.process(victim)?.state(), ProcessState::Exited(_)))
+    }
+
+    fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
+        let state = self.servers.process(victim)?.state();
+        if !matches!(state, ProcessState::Exited(_)) {
+            return Ok(None);
+        }
+        Ok(Some(format!("{state}; now {}", self.restart(victim)?)))
+    }
+
+    fn install_on_disk(
+        &self,
+        victim: &Victim,
+        rule: &lab::DiskRule,
+    ) -> Result<Box<dyn DiskRuleInForce>, String> {
+        let guard = self.servers.disk(victim)?.install(rule.clone()).map_err(|e| e.to_string())?;
+        Ok(Box::new(DiskRule(guard)))
+    }
+
+    fn cut_power(&self, victim: &Victim, cut: &lab::PowerCut) -> Result<lab::Lost, String> {
+        self.servers.disk(victim)?.lose_unsynced(*cut).map_err(|e| e.to_string())
+    }
+
+    fn damage(&self, victim: &Victim, file: DataFile, damage: Damage, seed: u64) -> Result<Damaged, String> {
+        files::damage(&self.servers.data_file(victim, file)?, damage, seed)
     }
 }
 
@@ -344,6 +417,10 @@ impl Testbed for ZkRedis {
             events.extend(text.lines().filter_map(|line| serde_json::from_str::<AgentEvent>(line).ok()));
         }
         Ok(events)
+    }
+
+    fn strikes(&self) -> Vec<Strike> {
+        self.wiretap.as_ref().map(Wiretap::strikes).unwrap_or_default()
     }
 
     fn diagnose(&self) -> Vec<String> {

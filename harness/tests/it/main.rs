@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod check;
+mod clocks;
 mod fake;
+mod files;
 mod live;
 mod tool;
 mod workloads;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::{benches, hosts, lifetime};
+use crate::{benches, clocks, disks, hosts, lifetime};
 
 /// The variable that names the role.
 const ROLE: &str = "LAB_TEST_ROLE";
@@ -19,8 +19,10 @@ pub fn play_role() -> Option<ExitCode> {
     match role.as_str() {
         "victim" => lifetime::be_the_victim(&dir),
         "builder" => lifetime::be_the_builder(&dir),
+        "disk-owner" => disks::be_the_owner_of_a_stuck_disk(&dir),
         "bench-server" => benches::be_the_server(),
         "bench-client" => benches::be_the_client(&dir),
+        "clock-reader" => clocks::be_a_reader(),
         "user" => hosts::be_an_ordinary_user(&dir),
         _ => panic!("no such role: {role}"),
     }

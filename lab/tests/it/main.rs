@@ -5,6 +5,9 @@
 
 mod benches;
 mod captures;
+mod clocks;
+mod disk_redis;
+mod disks;
 mod fabric;
 mod flows;
 mod helper;
@@ -93,6 +96,15 @@ fn main() -> ExitCode {
             a_program_sees_its_own_node_only,
             handles_outlive_their_lab_harmlessly,
         },
+        clocks::{
+            a_redis_follows_its_clock_forth_and_back,
+            a_restarted_redis_finds_its_clock_as_it_was,
+            a_redis_drifts_as_fast_as_told,
+            a_strobe_is_seen_both_ways,
+            a_rust_program_drifts_and_its_waits_stay_short,
+            a_java_machine_is_told_and_never_sleeps_for_the_offset,
+            a_shell_and_its_children_are_told_and_a_program_without_the_clock_is_not,
+        },
         captures::{
             a_capture_is_readable_and_shows_what_was_dropped,
         },
@@ -110,6 +122,49 @@ fn main() -> ExitCode {
             an_unprivileged_user_can_raise_a_lab,
         },
     ];
+    let lack_of_disks = lack.clone().or_else(disk_lack);
+    if let Some(lack) = lack_of_disks.as_ref().filter(|_| lack.is_none()) {
+        eprintln!("skipping every test of faulty disks: {lack}");
+    }
+    tests.extend(trials![lack_of_disks.is_some();
+        disks::{
+            a_mounted_directory_behaves_like_any_other,
+            errors_strike_what_the_rule_covers_and_heal,
+            a_full_disk_tells_so_and_takes_what_fits,
+            a_slow_sync_is_slow_and_others_are_not,
+            a_stuck_sync_waits_for_its_healing_and_holds_up_nothing_else,
+            a_process_can_be_stopped_and_killed_while_its_disk_is_stuck,
+            a_power_cut_takes_what_was_not_synced,
+            time_writes_back,
+            a_strict_disk_loses_names_until_their_directory_is_synced,
+            a_cut_may_tear_the_last_write_or_keep_some_blocks,
+            a_disk_may_lie_about_its_syncs,
+            a_bit_flips_for_the_reader_or_for_good,
+            a_cut_waits_until_nobody_writes,
+            memory_is_bounded_by_writing_back,
+            bad_disk_rules_are_refused_with_a_reason,
+            nothing_stays_mounted_when_the_disk_or_the_node_goes,
+            kill_9_of_the_harness_with_a_stuck_disk_leaves_nothing_behind,
+        },
+    ]);
+    let has_redis = std::process::Command::new("redis-server").arg("--version").output().is_ok();
+    tests.extend(trials![lack_of_disks.is_some() || !has_redis;
+        disk_redis::{
+            an_error_at_fsync_ends_a_redis_that_syncs_always,
+            a_full_disk_makes_redis_refuse_writes_until_there_is_room,
+            a_slow_fsync_slows_a_redis_that_syncs_always,
+            a_stuck_fsync_holds_redis_until_healed_or_killed,
+            a_power_cut_takes_acknowledged_writes_from_who_does_not_sync,
+            a_torn_write_is_cut_off_or_refused_by_redis,
+            the_cost_is_told,
+        },
+    ]);
     tests.extend(trials![false; hosts::{ the_survey_agrees_with_what_a_lab_needs }]);
     libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+/// Why disks cannot be made to fail here, if so.
+fn disk_lack() -> Option<String> {
+    let fuse = lab::host::survey().into_iter().find(|offer| offer.name == lab::host::FUSE)?;
+    (!fuse.ok).then(|| format!("{}: {}", fuse.found, fuse.mend))
 }

@@ -1,17 +1,20 @@
 //! Drawing a schedule from a seed.
 //!
-//! Process faults run in one lane, network faults in another, so that they overlap now and then but no
+//! Each group of faults runs in a lane of its own, so that killing and cutting overlap now and then but no
 //! process is killed and paused at once. Each lane deals its families like a deck of cards: every family
 //! comes up once before any comes up twice. A family's first window strikes the master of a shard (a
-//! partition isolates it), so that even a short run sees each family cause a failover; later ones are drawn
-//! with weights.
+//! partition isolates it; a faulty disk is the ZooKeeper leader's), so that even a short run sees each family
+//! cause a failover; later ones are drawn with weights.
+
+use std::collections::BTreeMap;
 
 use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, RngExt, SeedableRng};
 
-use super::{Family, Harm, Limits, Schedule, Window};
-use crate::shape::Shape;
+use super::{Limits, Schedule, Window};
+use crate::family::{Family, Group};
+use crate::harm::Harm;
 use crate::targets::Target;
 
 /// Length of the load that the times below are made for; shorter loads scale them down to `SCALE_MIN`.
@@ -30,10 +33,10 @@ impl Schedule {
     pub fn draw(families: &[Family], limits: &Limits, seed: u64) -> Schedule {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let first_shard = rng.random_range(0..limits.shards.max(1));
-        let (network, process): (Vec<Family>, Vec<Family>) =
-            families.iter().copied().partition(|family| family.is_network());
+        let mut groups: BTreeMap<Group, Vec<Family>> = BTreeMap::new();
+        families.iter().for_each(|family| groups.entry(family.group()).or_default().push(*family));
         let mut windows = Vec::new();
-        for (lane, families) in [process, network].into_iter().filter(|group| !group.is_empty()).enumerate() {
+        for (lane, families) in groups.into_values().enumerate() {
             // A stream of its own per lane: what one lane draws does not shift the other.
             let rng = ChaCha8Rng::seed_from_u64(rng.next_u64());
             windows.extend(Lane::new(lane, first_shard + lane, families, limits, rng));
@@ -90,6 +93,11 @@ impl<'a> Lane<'a> {
     }
 
     fn target(&mut self, family: Family, first: bool) -> Target {
+        if family == Family::Disk {
+            // Only ZooKeeper keeps files that outlive its process.
+            let minority = !first && self.limits.zookeepers >= 3 && self.rng.random_bool(0.5);
+            return if minority { Target::ZooKeeperMinority } else { Target::ZooKeeperLeader };
+        }
         let shard = self.shard();
         if first {
             return Target::Master { shard };
@@ -108,27 +116,6 @@ impl<'a> Lane<'a> {
         }
         choices.choose_weighted(&mut self.rng, |(_, weight)| *weight).expect("some weight is not zero").0
     }
-
-    fn harm(&mut self, family: Family, first: bool, target: Target) -> Harm {
-        match family {
-            Family::Kill => Harm::Kill,
-            Family::Pause => Harm::Pause,
-            Family::Partition if first => Harm::Partition { shape: Shape::IsolateOne },
-            Family::Partition if target == Target::Client => {
-                Harm::Partition { shape: Shape::ClientFromServer }
-            }
-            Family::Partition => {
-                Harm::Partition { shape: *Shape::ALL.choose(&mut self.rng).expect("there are shapes") }
-            }
-            Family::Delay => {
-                let base_ms = *[20, 50, 100, 200].choose(&mut self.rng).expect("not empty");
-                Harm::Delay { base_ms, jitter_ms: base_ms / 2 }
-            }
-            Family::Loss => {
-                Harm::Loss { probability: *[0.05, 0.1, 0.2, 0.4].choose(&mut self.rng).expect("not empty") }
-            }
-        }
-    }
 }
 
 impl Iterator for Lane<'_> {
@@ -144,7 +131,7 @@ impl Iterator for Lane<'_> {
         self.now_ms = stop_ms + gap_ms;
         let (family, first) = self.deal();
         let target = self.target(family, first);
-        let harm = self.harm(family, first, target);
+        let harm = Harm::draw(family, first, target, &mut self.rng);
         Some(Window {
             id: 0,
             lane: self.lane as u32,

@@ -4,7 +4,10 @@
 //! [[window]]
 //! start_s = 3.0
 //! stop_s = 6.0
-//! fault = "partition"          # kill, pause, partition, delay, loss
+//! fault = "partition"          # kill, pause, partition, delay, loss, clock-jump,
+//!                              # clock-strobe, clock-drift
+//! fault = "partition"          # kill, crash-loop, pause, partition, delay, loss, io-error, disk-full, slow-fsync,
+//!                              # stuck-fsync, power-cut, torn-write, lying-fsync, bit-flip, truncate
 //! shape = "isolate-one"        # partition only
 //! target = "master of shard 0" # or: replica, first replica, second replica, agent, master node of shard N;
 //!                              # zookeeper leader, zookeeper minority, client, same as window N (from 1, as
@@ -15,8 +18,8 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Harm, Limits, Schedule, Window};
-use crate::shape::Shape;
+use super::{Limits, Schedule, Window};
+use crate::harm::Harm;
 use crate::targets::Target;
 
 /// Why a file of faults cannot be used.
@@ -44,19 +47,16 @@ struct File {
     window: Vec<Entry>,
 }
 
+/// A window as it is written: when, whom, and the values of its fault.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Entry {
     start_s: f64,
     stop_s: f64,
-    fault: String,
     target: String,
-    shape: Option<Shape>,
-    base_ms: Option<u64>,
-    jitter_ms: Option<u64>,
-    probability: Option<f64>,
     #[serde(default)]
     lane: u32,
+    #[serde(flatten)]
+    harm: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Schedule {
@@ -76,7 +76,7 @@ impl Schedule {
 
 impl Entry {
     fn into_window(self, position: usize, limits: &Limits, seed: u64) -> Result<Window, String> {
-        let harm = self.harm()?;
+        let harm = Harm::of_values(self.harm)?;
         let target: Target = self.target.parse()?;
         if target.shard().is_some_and(|shard| shard >= limits.shards) {
             return Err(format!(
@@ -84,17 +84,7 @@ impl Entry {
                 limits.shards.saturating_sub(1)
             ));
         }
-        if target == Target::Client && !harm.family().is_network() {
-            return Err(
-                "a client can only lose its links: use partition, delay or loss, or another target".into()
-            );
-        }
-        let for_clients = |shape| matches!(shape, Shape::ClientFromServer | Shape::FromZookeeper);
-        if target == Target::Client && self.shape.is_some_and(|shape| !for_clients(shape)) {
-            return Err("a client can only be cut from the servers: use shape = \"client-from-server\" or \
-                        \"from-zookeeper\""
-                .into());
-        }
+        harm.check(target, limits)?;
         if let Target::SameAs { window } = target
             && (window == 0 || window > position as u64)
         {
@@ -118,39 +108,6 @@ impl Entry {
             target,
             seed: seed.wrapping_add(position as u64) >> 11,
         })
-    }
-
-    fn harm(&self) -> Result<Harm, String> {
-        let only = |given: bool, field: &str, fault: &str| {
-            if given && self.fault != fault {
-                Err(format!("`{field}` goes with {fault} only"))
-            } else {
-                Ok(())
-            }
-        };
-        only(self.shape.is_some(), "shape", "partition")?;
-        only(self.base_ms.is_some(), "base_ms", "delay")?;
-        only(self.jitter_ms.is_some(), "jitter_ms", "delay")?;
-        only(self.probability.is_some(), "probability", "loss")?;
-        match self
-            .fault
-            .parse::<super::Family>()
-            .map_err(|e| e.replace(", or the path of a TOML file", ""))?
-        {
-            super::Family::Kill => Ok(Harm::Kill),
-            super::Family::Pause => Ok(Harm::Pause),
-            super::Family::Partition => {
-                Ok(Harm::Partition { shape: self.shape.ok_or("a partition needs `shape`")? })
-            }
-            super::Family::Delay => Ok(Harm::Delay {
-                base_ms: self.base_ms.ok_or("a delay needs `base_ms`")?,
-                jitter_ms: self.jitter_ms.unwrap_or(0),
-            }),
-            super::Family::Loss => match self.probability {
-                Some(probability) if (0.0..=1.0).contains(&probability) => Ok(Harm::Loss { probability }),
-                _ => Err("loss needs `probability`, between 0 and 1".into()),
-            },
-        }
     }
 }
 
@@ -177,6 +134,8 @@ fn check_lanes(windows: &[Window]) -> Result<(), ScheduleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harm::NetHarm;
+    use crate::shape::Shape;
 
     const LIMITS: Limits = Limits { time_limit_ms: 30_000, shards: 2, replicas: 3, zookeepers: 3 };
 
@@ -193,7 +152,7 @@ mod tests {
         .unwrap();
         let window = &schedule.windows[0];
         assert_eq!((window.start_ms, window.stop_ms), (3_000, 6_500));
-        assert_eq!(window.harm, Harm::Partition { shape: Shape::OneWay });
+        assert_eq!(window.harm, Harm::Net(NetHarm::Partition { shape: Shape::OneWay }));
         assert_eq!(window.target, Target::Agent { shard: 1 });
     }
 
@@ -208,14 +167,14 @@ mod tests {
                 "start_s = 6\nstop_s = 31\nfault = 'kill'\ntarget = 'zookeeper leader'",
                 "within the load of 30 s",
             ),
-            ("start_s = 3\nstop_s = 6\nfault = 'partition'\ntarget = 'client'", "needs `shape`"),
+            ("start_s = 3\nstop_s = 6\nfault = 'partition'\ntarget = 'client'", "missing field `shape`"),
             (
                 "start_s = 3\nstop_s = 6\nfault = 'partition'\nshape = 'halves'\ntarget = 'client'",
                 "client-from-server",
             ),
             (
                 "start_s = 3\nstop_s = 6\nfault = 'kill'\nshape = 'halves'\ntarget = 'client'",
-                "goes with partition",
+                "unknown field `shape`: kill takes nothing more",
             ),
             (
                 "start_s = 3\nstop_s = 6\nfault = 'loss'\nprobability = 1.5\ntarget = 'client'",
@@ -223,7 +182,7 @@ mod tests {
             ),
             ("start_s = 3\nstop_s = 6\nfault = 'pause'\ntarget = 'boss'", "unknown target `boss`"),
             ("start_s = 3\nstop_s = 6\nfault = 'pause'", "missing field `target`"),
-            ("start_s = 3\nstopp_s = 6\nfault = 'pause'", "unknown field `stopp_s`"),
+            ("start_s = 3\nstopp_s = 6\nfault = 'pause'", "missing field `stop_s`"),
         ];
         for (body, expected) in cases {
             let message = window(body).unwrap_err();

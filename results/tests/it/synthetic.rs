@@ -285,6 +285,7 @@ fn summary(history: &History, events: &[NodeEvent], faults: Vec<FaultRecord>) ->
         ],
         liveness: Liveness::Live { after_s: 1.4 },
         observations: Vec::new(),
+        strikes: Vec::new(),
         counts: Counts {
             invoked: history.ops.len() as u64,
             ok: ended(OpEnd::Ok),

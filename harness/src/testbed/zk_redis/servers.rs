@@ -11,8 +11,9 @@ use cluster::defence::Without;
 use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
-use lab::{Node, Process, ProcessState, Program};
-use nemesis::{Part, Topology, Victim, View};
+use lab::{Clock, Disk, DiskOptions, Node, Process, ProcessState, Program};
+use nemesis::wire::Protocol;
+use nemesis::{DataFile, Part, Topology, Victim, View, files};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -20,6 +21,13 @@ use super::certificates::Certificates;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
+/// What is spoken at which port, among servers and with clients.
+pub const PROTOCOLS: [(u16, Protocol); 4] = [
+    (REDIS_PORT, Protocol::Redis),
+    (ZOOKEEPER_PORT, Protocol::ZkClient),
+    (2888, Protocol::Quorum),
+    (3888, Protocol::Election),
+];
 /// Steps of an agent that are worth showing.
 const STEPS_SHOWN: usize = 4;
 /// Lines of a dead server's log that are worth showing.
@@ -64,6 +72,10 @@ pub struct Servers {
     redis: Vec<(Node, redis::Server)>,
     agents: Vec<(Node, provision::agent::Agent)>,
     processes: HashMap<Victim, Process>,
+    /// Each process's own clock; None where all have the machine's, since no fault asks for more.
+    clocks: Option<HashMap<Victim, Clock>>,
+    /// Faulty disks under the data of ZooKeeper servers, by node; none where no fault asks for them.
+    disks: HashMap<String, Disk>,
     logs: PathBuf,
     certificates: Certificates,
 }
@@ -126,7 +138,8 @@ impl Servers {
             (nodes[name].clone(), provision::agent::Agent { program, config, dir })
         });
         let (ensemble, redis, agents) = (ensemble.collect(), redis.collect(), agents.collect());
-        Ok(Servers { ensemble, redis, agents, processes: HashMap::new(), logs, certificates })
+        let (processes, disks) = (HashMap::new(), HashMap::new());
+        Ok(Servers { ensemble, redis, agents, processes, clocks: None, disks, logs, certificates })
     }
 
     /// How clients and observers connect.
@@ -145,10 +158,21 @@ impl Servers {
         self.agents.iter().map(|(_, agent)| agent.config.events.clone()).collect()
     }
 
-    /// Starts the ensemble first: Java takes longest.
-    pub fn start_zookeeper_and_redis(&mut self, installed: &Installations) -> Result<()> {
+    /// From now on whatever is started has a clock of its own.
+    pub fn have_clocks(&mut self) {
+        self.clocks = Some(HashMap::new());
+    }
+
+    /// Starts the ensemble first: Java takes longest. With `faulty_disks` its data lie on file systems that can
+    /// be made to fail.
+    pub fn start_zookeeper_and_redis(&mut self, installed: &Installations, faulty_disks: bool) -> Result<()> {
         for (node, server) in self.ensemble.clone() {
             let launch = server.prepare(&installed.zookeeper)?;
+            if faulty_disks {
+                let data = server.data();
+                let disk = Disk::mount(&node, &data, &data, DiskOptions::default())?;
+                self.disks.insert(node.name().to_owned(), disk);
+            }
             self.start(&node, Part::ZooKeeper, "zookeeper", launch)?;
         }
         for (node, server) in self.redis.clone() {
@@ -171,15 +195,22 @@ impl Servers {
         let folder = self.logs.join(node.name());
         std::fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
         let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+        let victim = Victim { node: node.name().into(), part };
+        let mut env: Vec<_> = launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+        if let Some(clocks) = &mut self.clocks {
+            let clock = Clock::create(node, name)?;
+            env.extend_from_slice(clock.env());
+            clocks.insert(victim.clone(), clock);
+        }
         let program = Program {
             name: name.into(),
             argv: launch.argv,
-            env: launch.env.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
+            env,
             cwd: launch.cwd,
             log: folder.join(format!("{name}.log")),
         };
         let process = node.spawn(&program)?;
-        self.processes.insert(Victim { node: node.name().into(), part }, process);
+        self.processes.insert(victim, process);
         Ok(())
     }
 
@@ -187,6 +218,37 @@ impl Servers {
     pub fn process(&self, victim: &Victim) -> Result<&Process, String> {
         let missing = || format!("{} has no {}", victim.node, victim.part.word());
         self.processes.get(victim).ok_or_else(missing)
+    }
+
+    /// The clock of a process; an error in words when it has none of its own.
+    pub fn clock(&self, victim: &Victim) -> Result<&Clock, String> {
+        let clock = self.clocks.as_ref().and_then(|clocks| clocks.get(victim));
+        clock.ok_or_else(|| format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
+
+    /// Takes what was written while the cluster was raised as written back: ZooKeeper does not sync its snapshots,
+    /// and a server that loses its first to a power cut does not start again (the log alone is refused). That it
+    /// has been up for a while is the fairer beginning.
+    pub fn settle_disks(&self) {
+        self.disks.values().for_each(Disk::settle);
+    }
+
+    /// The faulty disk under a process's data; an error in words when there is none.
+    pub fn disk(&self, victim: &Victim) -> Result<&Disk, String> {
+        let disk = self.disks.get(&victim.node).filter(|_| victim.part == Part::ZooKeeper);
+        disk.ok_or_else(|| format!("the {} of {} has no disk that can fail", victim.part.word(), victim.node))
+    }
+
+    /// The newest file of this kind among a process's data.
+    pub fn data_file(&self, victim: &Victim, file: DataFile) -> Result<PathBuf, String> {
+        let missing = || format!("the {} of {} has no {}", victim.part.word(), victim.node, file.word());
+        let is_meant = |node: &Node| victim.part == Part::ZooKeeper && node.name() == victim.node;
+        let (_, server) = self.ensemble.iter().find(|(node, _)| is_meant(node)).ok_or_else(missing)?;
+        let prefix = match file {
+            DataFile::Log => "log.",
+            DataFile::Snapshot => "snapshot.",
+        };
+        files::newest_by_zxid(&server.data().join("version-2"), prefix).ok_or_else(missing)
     }
 
     /// Does what must be done before a killed process is started again: a Redis loses its memory with the
