@@ -7,5 +7,6 @@ mod disks;
 mod fake;
 mod files;
 mod live;
+mod messages;
 mod tool;
 mod workloads;
