@@ -129,7 +129,9 @@ impl Family {
             Family::BlackHole => "packets above some length vanish, and no ICMP message says so",
             Family::Reset => "inject TCP resets that both ends believe",
             Family::HalfOpen => "one end of a TCP connection loses it, the other goes on believing in it",
-            Family::SlowClose => "hold back the FIN of TCP connections, for a while or until healed",
+            Family::SlowClose => {
+                "hold back the FIN of TCP connections, for a while or until healed; seen where some close"
+            }
             Family::Stall => "let so many bytes of a connection or of a link pass, and nothing more",
             Family::Clock => {
                 "tell a Redis, an agent or a ZooKeeper server a wrong time: a jump, a strobe, a drift"

@@ -6,6 +6,7 @@ mod clocks;
 mod disks;
 mod fake;
 mod files;
+mod links;
 mod live;
 mod messages;
 mod tool;
