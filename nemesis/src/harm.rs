@@ -137,7 +137,8 @@ impl Harm {
 
     /// What is wrong with its values for this target, and the mend.
     pub fn check(&self, target: Target, limits: &Limits) -> Result<(), String> {
-        ask!(self, means => means.check(target, limits))
+        let each = target.each().into_iter().map(Target::stand_in);
+        each.into_iter().try_for_each(|target| ask!(self, means => means.check(target, limits)))
     }
 
     /// True when links between nodes other than the targets are struck as well.
