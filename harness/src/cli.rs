@@ -32,6 +32,18 @@ pub enum Command {
     Check(CheckArgs),
     /// Draw a run folder's plots and report again
     Report(ReportArgs),
+    /// Issue the faults of an earlier run again, at the same points, and say how faithfully
+    #[command(
+        after_help = "Exit codes: those of the run, but 2 where it would be 0 and the faults were not issued again \
+                            faithfully."
+    )]
+    Replay(ReplayArgs),
+    /// Find the smallest schedule, load and length with which a failing run still fails
+    #[command(
+        after_help = "Exit codes: 0 the smallest that still fails at the rate asked for is written, 1 the failure does \
+                            not come back often enough, 254 bad arguments, 255 the harness failed."
+    )]
+    Shrink(ShrinkArgs),
     /// List workloads, faults, targets, variants and the fake cluster's bugs
     List,
     /// Say what this machine offers, and how to mend what it lacks
@@ -137,6 +149,58 @@ pub struct RunArgs {
     #[arg(long)]
     pub authenticated: bool,
     /// Folder for run folders
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// Flags of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The run folder whose faults are issued again
+    #[arg(value_name = "RUN")]
+    pub path: PathBuf,
+    /// Whom the faults strike: `roles`, as the schedule says, or `nodes`, those that were struck then
+    #[arg(long, default_value = "roles")]
+    pub targets: String,
+    /// Milliseconds by which a strike may come earlier or later than then
+    #[arg(long, default_value_t = 250)]
+    pub tolerance_ms: u64,
+    /// Share of the windows that must be issued as they were then
+    #[arg(long, default_value_t = 0.9)]
+    pub at_least: f64,
+    /// Most memory that searches may hold in judging before the answer is unknown
+    #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = crate::check::bytes)]
+    pub budget_memory: u64,
+    /// Longest time that judging may take before the answer is unknown
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = crate::check::duration)]
+    pub budget_time: std::time::Duration,
+    /// Folder for run folders
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// Flags of `shrink`.
+#[derive(Debug, Args)]
+pub struct ShrinkArgs {
+    /// The folder of a run that failed
+    #[arg(value_name = "RUN")]
+    pub path: PathBuf,
+    /// Runs of each candidate, at most
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub tries: u32,
+    /// Share of its runs in which a candidate must fail to be kept
+    #[arg(long, default_value_t = 0.6)]
+    pub at_least: f64,
+    /// Runs by which the smallest is counted in the end
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub confirm: u32,
+    /// The anomaly that must come back [default: any that the run showed]
+    #[arg(long, value_name = "NAME")]
+    pub anomaly: Option<String>,
+    /// Longest time for all of it; what is smallest by then is the answer
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = crate::check::duration)]
+    pub budget: std::time::Duration,
+    /// Folder for the shrink's folder
     #[arg(long, default_value = "results/runs")]
     pub store: PathBuf,
 }

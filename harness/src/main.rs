@@ -9,13 +9,16 @@ mod judge;
 mod lookout;
 mod plan;
 mod progress;
+mod rate;
 mod recorder;
 mod registry;
+mod replay;
 mod reshard;
 mod run;
 mod scenario;
 mod score;
 mod settle;
+mod shrink;
 mod signals;
 mod sites;
 mod tell;
@@ -71,6 +74,8 @@ fn dispatch(command: &Command) -> Result<Exit> {
         }
         Command::Weakness(args) => weakness::weakness(args),
         Command::Scenario(args) => scenario::scenario(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Shrink(args) => shrink::shrink(args),
         Command::Doctor => doctor::doctor(),
         Command::Bench(args) => match &args.what {
             Bench::Engine { seconds, concurrency, store } => bench::engine(*seconds, *concurrency, store),

@@ -21,6 +21,10 @@ pub struct Plan {
     pub spec: RunSpec,
     /// What goes wrong when.
     pub schedule: Schedule,
+    /// The file of faults that the schedule stands for, where there is one: kept in the run folder.
+    pub faults_file: Option<String>,
+    /// The run folder whose faults are issued again, if that is what this run is for.
+    pub replays: Option<String>,
 }
 
 /// What must be there before the first server starts, so that a fault can strike it later.
@@ -70,24 +74,34 @@ impl Plan {
             tls: args.tls,
             authenticated: args.authenticated,
         };
-        let schedule = schedule(&args.faults, &mut spec)?;
-        let plan = Plan { spec, schedule };
-        let needs = plan.needs();
-        if needs.clocks && plan.spec.target == "fake" {
+        let (schedule, faults_file) = schedule(&args.faults, &mut spec)?;
+        Plan { spec, schedule, faults_file, replays: None }.checked()
+    }
+
+    /// The plan of a run whose spec was checked before, with this schedule instead of one drawn for it.
+    pub fn again(spec: RunSpec, schedule: Schedule, replays: String) -> Result<Plan> {
+        let faults_file = Some(schedule.to_toml());
+        Plan { spec, schedule, faults_file, replays: Some(replays) }.checked()
+    }
+
+    /// Refuses faults that the target cannot take.
+    fn checked(self) -> Result<Plan> {
+        let needs = self.needs();
+        if needs.clocks && self.spec.target == "fake" {
             return Err(usage(
                 "clock faults go with --target zk-redis: the fake cluster lives in one process, with one clock",
             ));
         }
-        if needs.disks && plan.spec.target == "fake" {
+        if needs.disks && self.spec.target == "fake" {
             return Err(usage("disk faults go with --target zk-redis: the fake cluster keeps no files"));
         }
-        if needs.messages && plan.spec.target == "fake" {
+        if needs.messages && self.spec.target == "fake" {
             return Err(usage(
                 "message faults go with --target zk-redis: the fake cluster has no wire to alter",
             ));
         }
-        if plan.spec.target == "fake"
-            && let Some(window) = plan.schedule.windows.iter().find(|window| needs_packets(&window.harm))
+        if self.spec.target == "fake"
+            && let Some(window) = self.schedule.windows.iter().find(|window| needs_packets(&window.harm))
         {
             return Err(usage(format!(
                 "{} ({}) goes with --target zk-redis: the fake cluster passes whole messages, with no packets, ports \
@@ -96,13 +110,14 @@ impl Plan {
                 window.harm,
             )));
         }
-        Ok(plan)
+        Ok(self)
     }
 
     /// What its faults ask of a cluster from the start.
     pub fn needs(&self) -> Needs {
+        let messages = self.schedule.windows.iter().any(|window| window.harm.reads_messages());
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
-        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages: any(Group::Message) }
+        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages }
     }
 }
 
@@ -213,26 +228,27 @@ fn check_copies(args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// The schedule that `--faults` asks for; fills in `spec.faults`.
-fn schedule(faults: &str, spec: &mut RunSpec) -> Result<Schedule> {
+/// The schedule that `--faults` asks for, and the file it was read from; fills in `spec.faults`.
+fn schedule(faults: &str, spec: &mut RunSpec) -> Result<(Schedule, Option<String>)> {
     let limits = limits(spec);
     let seed = derive(spec.seed, "nemesis", 0);
     if faults.ends_with(".toml") || faults.contains('/') {
         let text = std::fs::read_to_string(faults)
             .map_err(|e| usage(format!("--faults {faults}: cannot be read ({e}); check the path")))?;
         spec.faults = vec![faults.to_string()];
-        return Schedule::from_toml(&text, &limits, seed)
-            .map_err(|e| usage(format!("--faults {faults}: {e}")));
+        let schedule = Schedule::from_toml(&text, &limits, seed)
+            .map_err(|e| usage(format!("--faults {faults}: {e}")))?;
+        return Ok((schedule, Some(text)));
     }
     let names = faults.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
     let families: Vec<Family> =
         names.map(|name| name.parse().map_err(|e| usage(format!("--faults: {e}")))).collect::<Result<_>>()?;
     spec.faults = families.iter().map(|family| family.name().to_string()).collect();
-    Ok(Schedule::draw(&families, &limits, seed))
+    Ok((Schedule::draw(&families, &limits, seed), None))
 }
 
 /// What a schedule must stay within.
-fn limits(spec: &RunSpec) -> Limits {
+pub fn limits(spec: &RunSpec) -> Limits {
     Limits {
         time_limit_ms: (spec.time_limit_s * 1_000.0) as u64,
         shards: crate::reshard::shards_raised(spec) as usize,
@@ -262,49 +278,51 @@ pub fn staleness_max(seconds: f64) -> Duration {
 
 /// The command that repeats a run; `faults_file` stands in for a schedule that came from a file.
 pub fn command(spec: &RunSpec, faults_file: Option<&Path>) -> String {
-    let mut words = vec!["shardstorm run".to_string()];
+    format!("shardstorm run {}", flags(spec, faults_file).join(" "))
+}
+
+/// The flags of `run` that make this spec, word by word.
+pub fn flags(spec: &RunSpec, faults_file: Option<&Path>) -> Vec<String> {
     let faults = match faults_file {
         Some(path) => path.display().to_string(),
         None if spec.faults.is_empty() => "none".into(),
         None => spec.faults.join(","),
     };
-    words.push(format!("--target {} --variant {}", spec.target, spec.variant));
+    let mut words = Vec::new();
+    let mut say =
+        |flag: &str, value: &dyn std::fmt::Display| words.extend([flag.to_string(), value.to_string()]);
+    say("--target", &spec.target);
+    say("--variant", &spec.variant);
     if !spec.weaken.is_empty() {
-        words.push(format!("--weaken {}", spec.weaken.join(",")));
+        say("--weaken", &spec.weaken.join(","));
     }
     if let Some(bug) = &spec.bug {
-        words.push(format!("--bug {bug}"));
+        say("--bug", bug);
     }
-    words.push(format!(
-        "--shards {} --replicas {} --zookeepers {} --workload {} --faults {faults} --seed {}",
-        spec.shards, spec.replicas, spec.zookeepers, spec.workload, spec.seed
-    ));
-    words.push(format!(
-        "--time-limit {} --concurrency {} --rate {} --wait {} --reads {} --staleness-s {} --lease-ms {} \
-         --op-timeout-ms {} --converge {}",
-        spec.time_limit_s,
-        spec.concurrency,
-        spec.rate,
-        spec.wait,
-        spec.reads,
-        spec.staleness_s,
-        spec.lease_ms,
-        spec.op_timeout_ms,
-        spec.converge_s
-    ));
-    let flags = [
+    say("--shards", &spec.shards);
+    say("--replicas", &spec.replicas);
+    say("--zookeepers", &spec.zookeepers);
+    say("--workload", &spec.workload);
+    say("--faults", &faults);
+    say("--seed", &spec.seed);
+    say("--time-limit", &spec.time_limit_s);
+    say("--concurrency", &spec.concurrency);
+    say("--rate", &spec.rate);
+    say("--wait", &spec.wait);
+    say("--reads", &spec.reads);
+    say("--staleness-s", &spec.staleness_s);
+    say("--lease-ms", &spec.lease_ms);
+    say("--op-timeout-ms", &spec.op_timeout_ms);
+    say("--converge", &spec.converge_s);
+    let switches = [
         ("--reshard", spec.reshard),
         ("--stop-at-first", spec.stop_at_first),
         ("--capture", spec.capture),
         ("--tls", spec.tls),
         ("--authenticated", spec.authenticated),
     ];
-    for (flag, given) in flags {
-        if given {
-            words.push(flag.into());
-        }
-    }
-    words.join(" ")
+    words.extend(switches.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.to_string()));
+    words
 }
 
 /// What `plan` prints: everything the seed fixes, as text that is equal byte for byte for equal flags.

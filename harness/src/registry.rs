@@ -161,14 +161,6 @@ pub fn describe() -> String {
     let variants = variants();
     let weaknesses: Vec<Entry> = WEAKNESSES.iter().map(|weakness| (weakness.name, weakness.about)).collect();
     let bugs: Vec<Entry> = FakeBug::ALL.iter().map(|bug| (bug.name(), bug.description())).collect();
-    let fault_targets: &[Entry] = &[
-        ("master of shard N", "whoever is master of that shard when the fault strikes"),
-        ("replica of shard N", "one of its replicas"),
-        ("agent of shard N", "the agent beside its master"),
-        ("zookeeper leader", "the ZooKeeper server that leads"),
-        ("zookeeper minority", "as many ZooKeeper servers as leave a majority"),
-        ("client", "one client node (links only)"),
-    ];
     let models = crate::check::describe();
     let sections: [(&str, &[Entry]); 9] = [
         ("targets (--target)", TARGETS),
@@ -178,7 +170,7 @@ pub fn describe() -> String {
         ("what histories of other tools can be judged as (check --model)", &models),
         ("reads (--reads)", READS),
         ("faults (--faults)", &faults),
-        ("whom a fault strikes (in a TOML file of faults)", fault_targets),
+        ("whom a fault strikes (in a TOML file of faults)", nemesis::targets::FORMS),
         ("bugs of the fake cluster (--target fake --bug)", &bugs),
     ];
     let mut text = String::new();

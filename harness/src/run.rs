@@ -36,6 +36,19 @@ use crate::wiretap;
 /// Plans, runs, judges, draws, and says how it ended.
 pub fn run(args: &RunArgs) -> Result<Exit> {
     let plan = Plan::new(args)?;
+    Ok(carry_out(&plan, &args.store, args.budget_memory, args.budget_time)?.exit)
+}
+
+/// How a run ended, and where it lies.
+pub struct Done {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its end.
+    pub exit: Exit,
+}
+
+/// Runs a plan below `store`, judges within the budget of bytes and time, draws, and tells the user.
+pub fn carry_out(plan: &Plan, store: &Path, budget_memory: u64, budget_time: Duration) -> Result<Done> {
     if plan.spec.target == "zk-redis" {
         crate::doctor::require_for_run()?;
         if plan.needs().disks {
@@ -44,23 +57,24 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     }
     let interrupt = Interrupt::install();
     // Servers run in folders of their own: a path relative to ours would mean another place to them.
-    let store = std::path::absolute(&args.store).context("failed to find the current folder")?;
+    let store = std::path::absolute(store).context("failed to find the current folder")?;
     let folder = RunFolder::create(&store, &format!("{}-{}", plan.spec.workload, plan.spec.seed))?;
     folder.write_schedule(&plan.schedule)?;
-    let faults_file = keep_faults_file(&plan, &folder)?;
-    let command = plan::command(&plan.spec, faults_file.as_deref());
+    // A schedule that came from a file is repeated from the copy in the run folder.
+    let faults_file = plan.faults_file.as_ref().map(|text| folder.write_faults(text)).transpose()?;
+    let command = plan::command(&plan.spec, faults_file.map(|()| folder.faults()).as_deref());
     eprintln!("shardstorm: run {} (seed {})", folder.path().display(), plan.spec.seed);
     let mut story = Story { outcome: Outcome::default(), phase: ("raise", Instant::now()) };
-    let act = Act { plan: &plan, folder: &folder, command, interrupt, story: &mut story };
+    let act = Act { plan, folder: &folder, command, interrupt, story: &mut story };
     let ran = registry::dispatch(&plan.spec.workload, plan::workload_options(&plan.spec), act);
     if let Err(error) = ran {
         story.outcome.error = Some(format!("failed to {}: {error:#}", story.phase.0));
     }
     story.enter("judge");
-    let budget = Budget::of_bytes(args.budget_memory);
-    let _alarm =
-        Alarm::set(Some(args.budget_time), budget.stop.clone()).context("failed to start a thread")?;
-    conclude(&folder, story, &budget)
+    let budget = Budget::of_bytes(budget_memory);
+    let _alarm = Alarm::set(Some(budget_time), budget.stop.clone()).context("failed to start a thread")?;
+    let exit = conclude(&folder, story, &budget)?;
+    Ok(Done { folder, exit })
 }
 
 /// How far a run came, for its summary.
@@ -112,6 +126,7 @@ where
     let spec = &plan.spec;
     let run_file = |versions: &[(String, String)]| {
         RunFile::new(spec.clone(), results::utc::rfc3339(SystemTime::now()), command.clone(), versions)
+            .replaying(plan.replays.clone())
     };
     folder.write_run(&run_file(&crate::doctor::own_versions()))?; // a folder that explains itself from the start
     let testbed = Arc::new(raise()?);
@@ -239,18 +254,6 @@ fn write_strikes(folder: &RunFolder, strikes: Vec<Strike>, clock: &RunClock) -> 
         let time_ns = clock.of_mono(strike.at_ns);
         Ok(writer.append(&wiretap::line(strike, time_ns))?)
     })
-}
-
-/// A schedule that came from a file is repeated from the copy in the run folder.
-fn keep_faults_file(plan: &Plan, folder: &RunFolder) -> Result<Option<std::path::PathBuf>> {
-    let Some(source) =
-        plan.spec.faults.first().filter(|fault| fault.ends_with(".toml") || fault.contains('/'))
-    else {
-        return Ok(None);
-    };
-    let copy = folder.path().join("faults.toml");
-    std::fs::copy(Path::new(source), &copy).with_context(|| format!("failed to copy {source}"))?;
-    Ok(Some(copy))
 }
 
 /// Judges the folder, writes verdict and report, tells the user.

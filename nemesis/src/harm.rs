@@ -137,12 +137,18 @@ impl Harm {
 
     /// What is wrong with its values for this target, and the mend.
     pub fn check(&self, target: Target, limits: &Limits) -> Result<(), String> {
-        ask!(self, means => means.check(target, limits))
+        let each = target.each().into_iter().map(Target::stand_in);
+        each.into_iter().try_for_each(|target| ask!(self, means => means.check(target, limits)))
     }
 
     /// True when links between nodes other than the targets are struck as well.
     pub fn is_wide(&self) -> bool {
         matches!(self, Harm::Net(net) if net.is_wide())
+    }
+
+    /// True when it needs the messages of every connection to be read, from its first packet on.
+    pub fn reads_messages(&self) -> bool {
+        matches!(self, Harm::Message(_) | Harm::Process(ProcessHarm::CrashAt(_)))
     }
 
     /// A harm of `family`.

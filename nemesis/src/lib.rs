@@ -33,3 +33,6 @@ pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;
 pub use targets::Target;
+
+/// In evidence: how often a window has struck, where it may strike more than once.
+pub const STRIKES: &str = "strikes";

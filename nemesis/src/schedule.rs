@@ -2,6 +2,8 @@
 
 mod draw;
 mod file;
+mod weaken;
+mod write;
 
 pub use file::ScheduleError;
 

@@ -302,7 +302,29 @@ pub struct Splice {
     /// The bytes of the message that go.
     pub span: Range<usize>,
     /// What comes instead.
+    #[serde(with = "hex")]
     pub with: Vec<u8>,
+}
+
+/// Bytes written as hex digits.
+pub(crate) mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        read(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("bytes are two hex digits each"))
+    }
+
+    /// The bytes these digits say.
+    pub fn read(digits: &str) -> Option<Vec<u8>> {
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) || digits.len() % 2 == 1 {
+            return None;
+        }
+        (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).ok()).collect()
+    }
 }
 
 /// A key or a path: what a message is about.

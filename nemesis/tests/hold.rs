@@ -152,6 +152,10 @@ fn what_has_another_shape_is_not_done_again_and_that_is_told() {
     });
     assert_eq!(share, 0.0);
     assert_eq!(again, sent(&fixture("zk-client"), ToServer));
+    let (_, again, share) = replayed(Op::FlipBit { field: None }, "setData", |log| {
+        log.iter_mut().for_each(|strike| strike.before.push(0));
+    });
+    assert_eq!((again, share), (sent(&fixture("zk-client"), ToServer), 0.0), "no field says where it was");
     let (_, _, share) = replayed(flip(), "any", |log| log[0].connection = 3);
     assert!((0.9..1.0).contains(&share), "{share}");
 }

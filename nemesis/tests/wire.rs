@@ -3,17 +3,17 @@
 mod common;
 
 use common::{Conn, FIXTURES, fixture, sent};
-use nemesis::byzantine::Faults;
-use nemesis::wire::{Codec, HOLD, Message, Protocol, Splice, Step, Value, Way};
+use nemesis::byzantine::{Faults, MessageFault, Op};
+use nemesis::wire::{Codec, HOLD, Link, Message, Protocol, Splice, Step, Value, Way};
 use proptest::prelude::*;
 
 const WAYS: [Way; 2] = [Way::ToServer, Way::ToClient];
 
-/// Every message of a recording, with its bytes, in the order they complete.
-fn messages(
-    recording: &[(Way, Vec<u8>)],
-    protocol: Protocol,
-) -> (Vec<(Way, Message, Vec<u8>)>, Option<&'static str>) {
+/// Messages with their bytes, and why there are no more.
+type Read = (Vec<(Way, Message, Vec<u8>)>, Option<&'static str>);
+
+/// Every message of a recording, in the order they complete.
+fn messages(recording: &[(Way, Vec<u8>)], protocol: Protocol) -> Read {
     let mut codec: Box<dyn Codec> = protocol.codec();
     let mut buffers = [Vec::new(), Vec::new()];
     let mut out = Vec::new();
@@ -71,7 +71,22 @@ fn identity_on_real_traffic_in_any_pieces() {
         let recording = fixture(name);
         for piece in [1, 2, 3, 7, 64, 1000, usize::MAX] {
             let mut conn = Conn::new(&Faults::new(1), protocol);
-            conn.play(&recording, piece);
+            for (way, bytes) in &recording {
+                for chunk in bytes.chunks(piece) {
+                    conn.send(*way, chunk);
+                    assert!(conn.pipe.halves[*way as usize].pending.is_empty(), "nothing waits for nothing");
+                }
+            }
+            let mut strict = watchful(protocol, true);
+            strict.play(&recording, piece);
+            for way in WAYS {
+                assert_eq!(
+                    strict.editor.counts(way),
+                    conn.editor.counts(way),
+                    "listening or looking, the same is read"
+                );
+                assert_eq!(strict.take(way), sent(&recording, way), "{name} in pieces of {piece}");
+            }
             for way in WAYS {
                 assert_eq!(conn.take(way), sent(&recording, way), "{name} in pieces of {piece}");
             }
@@ -294,8 +309,8 @@ fn a_long_message_is_a_head_and_a_body_that_streams() {
         let (messages, lost) = messages(&recording, protocol);
         assert_eq!(lost, None, "{protocol:?}");
         assert!(messages.iter().any(|(_, m, _)| !m.whole), "{protocol:?}");
-        for piece in [1, 1000, 4096, usize::MAX] {
-            let mut conn = Conn::new(&Faults::new(1), protocol);
+        for (piece, armed) in [(1, true), (1000, true), (4096, false), (5000, true), (usize::MAX, true)] {
+            let mut conn = watchful(protocol, armed);
             for (way, bytes) in &recording {
                 for chunk in bytes.chunks(piece) {
                     conn.send(*way, chunk);
@@ -410,9 +425,22 @@ fn rubbish() -> impl Strategy<Value = Vec<(Way, Vec<u8>)>> {
     prop::collection::vec((way, word), 1..30)
 }
 
+/// An editor that looks at every message, to do nothing to any; or one that only listens.
+fn watchful(protocol: Protocol, armed: bool) -> Conn {
+    let faults = Faults::new(1);
+    for (id, (link, way)) in Link::ALL.into_iter().flat_map(|link| WAYS.map(|way| (link, way))).enumerate() {
+        let fault = MessageFault::first(common::pattern(link, way, "any"), Op::Omit);
+        faults.add(id as u64, MessageFault { nth: u64::MAX, ..fault }).unwrap();
+        if armed {
+            faults.arm(id as u64);
+        }
+    }
+    Conn::new(&faults, protocol)
+}
+
 /// What goes in comes out, whatever it is, and not much is held.
-fn survives(protocol: Protocol, recording: &[(Way, Vec<u8>)], piece: usize) {
-    let mut conn = Conn::new(&Faults::new(1), protocol);
+fn survives(protocol: Protocol, recording: &[(Way, Vec<u8>)], piece: usize, armed: bool) {
+    let mut conn = watchful(protocol, armed);
     for (way, bytes) in recording {
         for chunk in bytes.chunks(piece) {
             conn.send(*way, chunk);
@@ -429,13 +457,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn damaged_traffic_passes_as_it_is((at, recording) in damaged(), piece in 1..300usize) {
-        survives(FIXTURES[at].1, &recording, piece);
+    fn damaged_traffic_passes_as_it_is((at, recording) in damaged(), piece in 1..300usize, armed: bool) {
+        survives(FIXTURES[at].1, &recording, piece, armed);
     }
 
     #[test]
-    fn rubbish_passes_as_it_is(recording in rubbish(), protocol in 0..4usize, piece in 1..50usize) {
-        survives(PROTOCOLS[protocol], &recording, piece);
+    fn rubbish_passes_as_it_is(recording in rubbish(), at in 0..4usize, piece in 1..50usize, armed: bool) {
+        survives(PROTOCOLS[at], &recording, piece, armed);
     }
 }
 

@@ -5,6 +5,8 @@
 //! <store>/20261122T143732Z-register-42/
 //!     run.toml        spec, seed, versions, command: written before anything happens
 //!     schedule.json   the fault windows drawn from the seed
+//!     faults.toml     the same as a file of faults, where they came from one or from another run
+//!     replay.json     how faithfully another run's faults were issued again, where that was asked
 //!     history.jsonl   one event a line, as it happens
 //!     events.jsonl    one agent step a line
 //!     strikes.jsonl   one altered message a line, where messages were altered
@@ -12,6 +14,11 @@
 //!     harness.log
 //!     verdict.json    written last, in one piece: small, read first
 //!     report.html, *.svg, *.png, command.txt, capture.pcapng
+//! <store>/20261122T150001Z-shrink-register-42/
+//!     smallest.toml   the smallest schedule that still fails: a file of faults
+//!     shrink.json     every candidate with how often it failed
+//!     candidates/     the schedules that were tried
+//!     runs/           the run folders of those that failed
 //! ```
 
 use std::fs;
@@ -32,6 +39,18 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const RUN: &str = "run.toml";
 /// Fault windows drawn before the run.
 pub const SCHEDULE: &str = "schedule.json";
+/// The faults as a file that `run --faults` takes.
+pub const FAULTS: &str = "faults.toml";
+/// How faithfully the faults of another run were issued again.
+pub const REPLAY: &str = "replay.json";
+/// Of a shrink: the smallest schedule that still fails.
+pub const SMALLEST: &str = "smallest.toml";
+/// Of a shrink: every candidate with how often it failed.
+pub const SHRINK: &str = "shrink.json";
+/// Of a shrink: the schedules that were tried.
+pub const CANDIDATES: &str = "candidates";
+/// Of a shrink: the run folders of those that failed.
+pub const RUNS: &str = "runs";
 /// The journal of client operations and fault edges.
 pub const HISTORY: &str = "history.jsonl";
 /// The agents' steps on the run clock.
@@ -71,21 +90,7 @@ impl RunFolder {
 
     /// Like [`RunFolder::create`], told the time.
     pub fn create_at(store: &Path, name: &str, now: SystemTime) -> Result<RunFolder> {
-        fs::create_dir_all(store).map_err(Error::doing("create the store", store))?;
-        let base = format!("{}-{}", utc::compact(now), plain(name));
-        let mut leaf = base.clone();
-        let mut attempt = 1;
-        let path = loop {
-            let path = store.join(&leaf);
-            match fs::create_dir(&path) {
-                Ok(()) => break path,
-                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
-                    attempt += 1;
-                    leaf = format!("{base}-{attempt}");
-                }
-                Err(source) => return Err(Error::io("create the run folder", &path, source)),
-            }
-        };
+        let (path, leaf) = new_folder(store, name, now)?;
         let nodes = path.join(NODES);
         fs::create_dir(&nodes).map_err(Error::doing("create", &nodes))?;
         point_latest(store, &leaf)?;
@@ -142,6 +147,16 @@ impl RunFolder {
     /// `schedule.json`.
     pub fn schedule(&self) -> PathBuf {
         self.path.join(SCHEDULE)
+    }
+
+    /// `faults.toml`.
+    pub fn faults(&self) -> PathBuf {
+        self.path.join(FAULTS)
+    }
+
+    /// `replay.json`.
+    pub fn replay(&self) -> PathBuf {
+        self.path.join(REPLAY)
     }
 
     /// `history.jsonl`.
@@ -205,6 +220,30 @@ impl RunFolder {
         below.sort();
         logs.extend(below.iter().filter_map(|file| file.strip_prefix(&self.path).ok().map(Path::to_owned)));
         logs
+    }
+}
+
+/// Makes a new folder `<store>/<UTC time>-<name>` that is no run's, e.g. a shrink's; never reuses one.
+pub fn create_other(store: &Path, name: &str) -> Result<PathBuf> {
+    new_folder(store, name, SystemTime::now()).map(|(path, _)| path)
+}
+
+/// A new folder and its name in the store.
+fn new_folder(store: &Path, name: &str, now: SystemTime) -> Result<(PathBuf, String)> {
+    fs::create_dir_all(store).map_err(Error::doing("create the store", store))?;
+    let base = format!("{}-{}", utc::compact(now), plain(name));
+    let mut leaf = base.clone();
+    let mut attempt = 1;
+    loop {
+        let path = store.join(&leaf);
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok((path, leaf)),
+            Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
+                attempt += 1;
+                leaf = format!("{base}-{attempt}");
+            }
+            Err(source) => return Err(Error::io("create the run folder", &path, source)),
+        }
     }
 }
 

@@ -19,7 +19,6 @@ pub struct StrikeLine {
     pub told: String,
     /// All of it, as the nemesis needs it to do the same again: link, way, kind, counts, offsets, bytes before and
     /// after.
-    #[serde(flatten)]
     pub strike: serde_json::Value,
 }
 

@@ -26,6 +26,9 @@ pub struct RunFile {
     pub started_at: String,
     /// The command that repeats the run.
     pub command: String,
+    /// The run folder whose faults this run issues again, where it is a replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replays: Option<String>,
     /// Name to version of what takes part.
     pub versions: BTreeMap<String, String>,
     /// Everything needed to do it again.
@@ -36,7 +39,12 @@ impl RunFile {
     /// In the format of this program.
     pub fn new(spec: RunSpec, started_at: String, command: String, versions: &[(String, String)]) -> Self {
         let versions = versions.iter().cloned().collect();
-        RunFile { format_version: FORMAT_VERSION, started_at, command, versions, spec }
+        RunFile { format_version: FORMAT_VERSION, started_at, command, replays: None, versions, spec }
+    }
+
+    /// The same, of a run that issues the faults of another again.
+    pub fn replaying(self, replays: Option<String>) -> Self {
+        RunFile { replays, ..self }
     }
 }
 
@@ -53,6 +61,16 @@ impl RunFolder {
     /// Writes `schedule.json`, whatever the nemesis calls a schedule.
     pub fn write_schedule<S: Serialize>(&self, schedule: &S) -> Result<()> {
         write_json(&self.schedule(), schedule)
+    }
+
+    /// Writes `faults.toml`: the faults as people read them and as `run --faults` takes them.
+    pub fn write_faults(&self, text: &str) -> Result<()> {
+        write_whole(&self.faults(), text.as_bytes())
+    }
+
+    /// Writes `replay.json`, whatever a comparison is made of.
+    pub fn write_replay<S: Serialize>(&self, comparison: &S) -> Result<()> {
+        write_json(&self.replay(), comparison)
     }
 
     /// Writes `verdict.json`.
@@ -114,7 +132,8 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+/// Writes a value as JSON for people and programs, in one step.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|err| Error::Unwritable { path: path.to_owned(), why: err.to_string() })?;
     text.push(b'\n');

@@ -8,5 +8,6 @@ mod fake;
 mod files;
 mod links;
 mod live;
+mod messages;
 mod tool;
 mod workloads;

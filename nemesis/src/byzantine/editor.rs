@@ -8,6 +8,9 @@ use super::pattern::Pattern;
 use super::record::Action;
 use crate::wire::{Ask, Codec, HOLD, Kind, Message, Protocol, Step, Way};
 
+/// Messages one way that may be away at once; past that they go on in their place.
+const DELAYED_MAX: usize = 1024;
+
 /// How often a held message looks whether it may go on, nanoseconds; a poke is faster.
 const LOOK_AGAIN_NS: u64 = 5_000_000;
 
@@ -56,7 +59,11 @@ pub trait Pipe {
 }
 
 /// Reads what passes in one connection, and does what the faults say.
+///
+/// A way on which nothing can be struck is only listened to: bytes go on as they come, and what is not yet a
+/// whole message is remembered aside. Otherwise a message waits until it is whole, or long enough to be told.
 pub struct Editor {
+    protocol: Protocol,
     faults: Faults,
     ends: Ends,
     connection: u64,
@@ -66,6 +73,8 @@ pub struct Editor {
     sides: [Side; 2],
     answers: VecDeque<Due>,
     seen: HashMap<(Way, Kind), u64>,
+    /// Answers to come that are for nobody.
+    ghosts: u64,
 }
 
 /// What is kept of one way.
@@ -73,8 +82,10 @@ pub struct Editor {
 struct Side {
     /// Bytes at the head of what is pending that are to go on: told to the pipe in one.
     ready: usize,
-    /// Pending bytes before which there is nothing new to say.
+    /// Bytes before which there is nothing new to say.
     need: usize,
+    /// The beginning of a message that has gone on already.
+    gone: Vec<u8>,
     /// The rest of a long message.
     body: Option<Body>,
     held: Option<Holding>,
@@ -122,12 +133,14 @@ impl Editor {
             connection: faults.connection(&ends),
             faults: faults.clone(),
             ends,
+            protocol,
             codec: protocol.codec(),
             lost: None,
             over: false,
             sides: Default::default(),
             answers: VecDeque::new(),
             seen: HashMap::new(),
+            ghosts: 0,
         }
     }
 
@@ -173,7 +186,7 @@ impl Editor {
         if side.held.take().is_some() {
             let len = pipe.pending(way).len();
             pipe.replace(way, len, b"");
-        } else if side.body.is_none() {
+        } else if side.body.is_none() && side.gone.is_empty() {
             for delayed in std::mem::take(&mut side.delayed) {
                 pipe.replace(way, 0, &delayed.bytes);
             }
@@ -217,42 +230,92 @@ impl Editor {
             return false;
         }
         self.free_disarmed(way, pipe);
-        let side = &self.sides[way.index()];
-        let bytes = &pipe.pending(way)[side.ready..];
-        if bytes.is_empty() || bytes.len() < side.need {
+        let strikes = self.sides[way.index()].gone.is_empty() && self.may_strike(way);
+        let side = &mut self.sides[way.index()];
+        let fresh = &pipe.pending(way)[side.ready..];
+        if fresh.is_empty() {
             return false;
         }
-        let step = self.codec.parse(way, bytes);
+        // What was remembered aside, and what goes with it.
+        let before = side.gone.len();
+        if before > 0 {
+            side.gone.extend_from_slice(&fresh[..fresh.len().min(2 * HOLD)]);
+        }
+        let bytes = if before > 0 { side.gone.as_slice() } else { fresh };
+        let step = match bytes.len() < side.need {
+            true => Step::Need(side.need),
+            false => self.codec.parse(way, bytes),
+        };
         let too_much = bytes.len() > 2 * HOLD;
-        let side = &mut self.sides[way.index()];
         side.need = 0;
-        match step {
-            Step::Need(_) if too_much => self.lost = Some("a message could not be told apart"),
+        let len = match &step {
+            Step::Message(message) => message.len,
+            Step::Body { len, .. } => *len,
+            Step::Need(_) if too_much => {
+                self.lost = Some("a message could not be told apart");
+                return true;
+            }
             Step::Need(need) => {
-                side.need = need;
+                side.need = *need;
+                if !strikes {
+                    let fresh = fresh.len();
+                    if before == 0 {
+                        side.gone.extend_from_slice(&pipe.pending(way)[side.ready..]);
+                    }
+                    side.ready += fresh;
+                }
                 return false;
             }
-            Step::Lost(note) => self.lost = Some(note),
-            Step::Body { len, last } => {
-                match side.body {
+            Step::Lost(note) => {
+                self.lost = Some(note);
+                return true;
+            }
+        };
+        // Of the piece, what had gone on before is behind us.
+        if before > 0 && len < before {
+            side.gone.truncate(before);
+            side.gone.drain(..len);
+        } else {
+            side.gone.clear();
+        }
+        match step {
+            Step::Message(message) => {
+                let seen = self.seen.entry((way, message.kind)).or_default();
+                *seen += u64::from(!message.ghost);
+                self.ghosts -= u64::from(message.ghost && self.ghosts > 0);
+                if strikes {
+                    return self.message(way, message, pipe);
+                }
+                self.sides[way.index()].ready += len.saturating_sub(before);
+                self.went_on(way, &message);
+                self.boundary_if_whole(way, &message, None, pipe);
+            }
+            Step::Body { last, .. } => {
+                let fresh = len.saturating_sub(before);
+                match self.sides[way.index()].body {
                     Some(Body::Swallow) => {
                         self.flush(way, pipe);
-                        pipe.replace(way, len, b"");
+                        pipe.replace(way, fresh, b"");
                     }
-                    _ => side.ready += len,
+                    _ => self.sides[way.index()].ready += fresh,
                 }
                 if last {
                     self.sides[way.index()].body = None;
                     self.boundary(way, None, pipe);
                 }
             }
-            Step::Message(message) => {
-                let seen = self.seen.entry((way, message.kind)).or_default();
-                *seen += u64::from(!message.ghost);
-                return self.message(way, message, pipe);
-            }
+            Step::Need(_) | Step::Lost(_) => {}
         }
         true
+    }
+
+    /// False if no message this way can come to any harm.
+    fn may_strike(&self, way: Way) -> bool {
+        let side = &self.sides[way.index()];
+        self.faults.is_busy(self.protocol, way)
+            || side.body == Some(Body::Swallow)
+            || !side.delayed.is_empty()
+            || (way == Way::ToClient && self.ghosts > 0)
     }
 
     /// A message that was held and may go on.
@@ -275,7 +338,7 @@ impl Editor {
             self.boundary_if_whole(way, &message, None, pipe);
             return true;
         }
-        if !self.faults.is_busy() {
+        if !self.faults.is_busy(self.protocol, way) {
             self.go_on(way, &message);
             self.boundary_if_whole(way, &message, None, pipe);
             return true;
@@ -318,12 +381,15 @@ impl Editor {
 
     /// The message goes on as it is.
     fn go_on(&mut self, way: Way, message: &Message) {
+        self.sides[way.index()].ready += message.len;
+        self.went_on(way, message);
+    }
+
+    fn went_on(&mut self, way: Way, message: &Message) {
         if let Some(ask) = &message.ask {
             self.codec.asked(ask.clone());
         }
-        let side = &mut self.sides[way.index()];
-        side.ready += message.len;
-        side.body = (!message.whole).then_some(Body::Pass);
+        self.sides[way.index()].body = (!message.whole).then_some(Body::Pass);
     }
 
     fn swallow(&mut self, way: Way, message: &Message, pipe: &mut dyn Pipe) {
@@ -387,6 +453,9 @@ impl Editor {
         (fault, until): (u64, Until),
         pipe: &mut dyn Pipe,
     ) {
+        if self.sides[way.index()].delayed.len() >= DELAYED_MAX {
+            return self.go_on(way, message);
+        }
         self.swallow(way, message, pipe);
         let delayed = Delayed { fault, bytes: bytes.to_vec(), ask: message.ask.clone(), until };
         self.sides[way.index()].delayed.push(delayed);
@@ -399,6 +468,7 @@ impl Editor {
         if way == Way::ToServer
             && let Some(ask) = self.codec.ask_of(bytes)
         {
+            self.ghosts += 1;
             self.codec.asked(Ask { ghost: true, ..ask });
         }
     }
@@ -462,7 +532,7 @@ impl Editor {
     /// Messages delayed by a fault that is no longer armed come now.
     fn free_disarmed(&mut self, way: Way, pipe: &mut dyn Pipe) {
         let side = &mut self.sides[way.index()];
-        if side.delayed.is_empty() || side.body.is_some() {
+        if side.delayed.is_empty() || side.body.is_some() || !side.gone.is_empty() {
             return;
         }
         let faults = self.faults.clone();
@@ -476,7 +546,8 @@ impl Editor {
 
     /// Inserts and forged answers whose turn it is, if this way is between two messages.
     fn put_in(&mut self, way: Way, pipe: &mut dyn Pipe) {
-        if self.sides[way.index()].body.is_some() {
+        let side = &self.sides[way.index()];
+        if side.body.is_some() || !side.gone.is_empty() {
             return;
         }
         while let Some(bytes) = self.sides[way.index()].inserts.pop_front() {

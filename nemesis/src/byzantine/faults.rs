@@ -1,7 +1,7 @@
 //! What the editors of a run share: the faults, what was seen, what was done.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::language::{Counting, FaultError, MessageFault, Op};
 use super::record::{Action, Fidelity, Log, Strike};
 use super::seen::Seen;
 use super::trigger::{FireAt, Fired, Held, Trigger, Watch};
-use crate::wire::{Codec, Message, Way};
+use crate::wire::{Codec, Message, Protocol, Way};
 
 /// Strikes kept of a run; later ones are counted only.
 const STRIKES_MAX: usize = 100_000;
@@ -37,8 +37,8 @@ pub struct Faults(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     seed: u64,
-    /// False while no message can be of interest: editors then only read.
-    busy: AtomicBool,
+    /// A bit for each protocol and way on which a message may be of interest: elsewhere editors only listen.
+    busy: AtomicU8,
     inner: Mutex<Inner>,
 }
 
@@ -106,7 +106,7 @@ impl Faults {
     /// No faults yet; random choices come from this seed.
     pub fn new(seed: u64) -> Faults {
         let inner = Mutex::default();
-        Faults(Arc::new(Shared { seed, busy: AtomicBool::new(false), inner }))
+        Faults(Arc::new(Shared { seed, busy: AtomicU8::new(0), inner }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -114,14 +114,20 @@ impl Faults {
     }
 
     fn note_busy(&self, inner: &Inner) {
-        let of_interest = |entry: &Entry| entry.armed || entry.fault.remembers().is_some();
-        let busy = inner.faults.values().any(of_interest) || !inner.watches.is_empty() || inner.log.is_some();
-        self.0.busy.store(busy, Ordering::Release);
+        let of_interest = |entry: &&Entry| entry.armed || entry.fault.remembers().is_some();
+        let faults = inner.faults.values().filter(of_interest).map(|entry| &entry.fault.pattern);
+        let watched = |watch: &Watch| [Some(watch.trigger.at.clone()), watch.trigger.hold.clone()];
+        let watched: Vec<_> = inner.watches.iter().flat_map(watched).flatten().collect();
+        let mut bits = inner.log.as_ref().map_or(0, |_| u8::MAX);
+        for pattern in faults.chain(&watched) {
+            bits |= bit(pattern.link.protocol(), pattern.way);
+        }
+        self.0.busy.store(bits, Ordering::Release);
     }
 
-    /// True if messages have to be shown to [`Faults::judge`].
-    pub(super) fn is_busy(&self) -> bool {
-        self.0.busy.load(Ordering::Acquire)
+    /// True if messages of this protocol and way have to be shown to [`Faults::judge`].
+    pub(super) fn is_busy(&self, protocol: Protocol, way: Way) -> bool {
+        self.0.busy.load(Ordering::Acquire) & bit(protocol, way) != 0
     }
 
     /// Adds a fault, not armed. From now on what it needs to know of earlier messages is remembered.
@@ -236,6 +242,11 @@ impl Faults {
         }
         judgement
     }
+}
+
+/// The bit of [`Shared::busy`] for a protocol and a way.
+fn bit(protocol: Protocol, way: Way) -> u8 {
+    1 << (2 * protocol as u8 + way as u8)
 }
 
 impl Inner {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::language::FaultError;
-use crate::wire::{Field, Link, Message, Value, WHOLE, Way};
+use crate::wire::{Field, Link, Message, Value, WHOLE, Way, hex};
 
 /// A value written down: a number, text, or bytes as `hex:00ff`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl Literal {
         match self {
             Literal::Int(n) => n.to_string().into_bytes(),
             Literal::Text(text) => match text.strip_prefix("hex:") {
-                Some(hex) => unhex(hex).unwrap_or_default(),
+                Some(hex_digits) => hex::read(hex_digits).unwrap_or_default(),
                 None => text.clone().into_bytes(),
             },
         }
@@ -40,7 +40,7 @@ impl Literal {
     pub(super) fn check(&self) -> Result<(), FaultError> {
         match self {
             Literal::Text(text) => match text.strip_prefix("hex:") {
-                Some(hex) if unhex(hex).is_none() => {
+                Some(hex_digits) if hex::read(hex_digits).is_none() => {
                     Err(FaultError(format!("`{text}` is no bytes: write two hex digits for each")))
                 }
                 _ => Ok(()),
@@ -65,14 +65,6 @@ impl fmt::Display for Literal {
             Literal::Text(text) => write!(f, "\"{}\"", text.escape_debug()),
         }
     }
-}
-
-/// Bytes of hex digits.
-pub(super) fn unhex(hex: &str) -> Option<Vec<u8>> {
-    if !hex.is_ascii() || hex.len() % 2 == 1 {
-        return None;
-    }
-    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok()).collect()
 }
 
 /// What a field must say; all that is given must hold.
@@ -206,14 +198,16 @@ impl Pattern {
             None => (self.message.as_str(), false),
         };
         let kinds = self.link.kinds(if reply { Way::ToServer } else { self.way });
-        let known = matches!(word, "any" | "write") || kinds.contains(&word);
+        let known = matches!(word, "any" | "write")
+            || kinds.contains(&word)
+            || (word == "reply" && self.link.has_replies(self.way));
         if reply && !self.link.has_replies(self.way) {
             return Err(FaultError(format!(
                 "no replies go {} on a {} link: name a message that does",
                 self.way, self.link
             )));
         }
-        if !known && !(word == "reply" && self.link.has_replies(self.way)) {
+        if !known {
             let near = kinds.iter().find(|kind| kind.eq_ignore_ascii_case(word));
             return Err(FaultError(match near {
                 Some(kind) => format!("unknown message `{}`: did you mean `{kind}`", self.message),

@@ -7,21 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::language::Place;
 use super::pattern::Pattern;
-use crate::wire::{Field, Link, Message, Splice, Way};
-
-/// Bytes written as hex digits.
-pub(super) mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(from)?;
-        super::super::pattern::unhex(&text).ok_or_else(|| D::Error::custom("bytes are two hex digits each"))
-    }
-}
+use crate::wire::{Field, Link, Message, Splice, Way, hex};
 
 /// What was decided to happen to a message: an operation after all choices are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,11 +13,13 @@ const VALUE_MAX: usize = 8 * 1024;
 const TOTAL_MAX: usize = 4 * 1024 * 1024;
 
 type Key = (Link, Way, Kind, &'static str);
+/// What a field said, and about which key or path.
+type Said = (Option<Subject>, Vec<u8>);
 
 /// The values that fields had, the latest last.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    fields: HashMap<Key, VecDeque<(Option<Subject>, Vec<u8>)>>,
+    fields: HashMap<Key, VecDeque<Said>>,
     total: usize,
 }
 
@@ -55,12 +57,7 @@ impl Seen {
         }
     }
 
-    fn of(
-        &self,
-        way: Way,
-        message: &Message,
-        name: &'static str,
-    ) -> impl Iterator<Item = &(Option<Subject>, Vec<u8>)> {
+    fn of(&self, way: Way, message: &Message, name: &'static str) -> impl Iterator<Item = &Said> {
         self.fields.get(&(message.link, way, message.kind, name)).into_iter().flat_map(|v| v.iter().rev())
     }
 

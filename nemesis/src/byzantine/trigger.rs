@@ -1,5 +1,6 @@
 //! Points of a protocol: when a message is seen, others are held while something is done elsewhere.
 
+use std::fmt;
 use std::sync::mpsc::{Receiver, Sender};
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,13 @@ fn one() -> u64 {
 
 fn five_seconds() -> u64 {
     5_000
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at number {} of {}", self.nth, self.at)?;
+        self.hold.as_ref().map_or(Ok(()), |hold| write!(f, ", before {hold}"))
+    }
 }
 
 impl Trigger {

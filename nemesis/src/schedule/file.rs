@@ -12,6 +12,7 @@
 //!                              # zookeeper leader, zookeeper minority, client, same as window N (from 1, as
 //!                              # they stand in the file)
 //! lane = 0                     # optional; windows of one lane must not overlap
+//! seed = 17                    # optional: fixes what is left to chance when it strikes
 //! ```
 
 use serde::Deserialize;
@@ -54,6 +55,7 @@ struct Entry {
     target: String,
     #[serde(default)]
     lane: u32,
+    seed: Option<u64>,
     #[serde(flatten)]
     harm: serde_json::Map<String, serde_json::Value>,
 }
@@ -77,7 +79,7 @@ impl Entry {
     fn into_window(self, position: usize, limits: &Limits, seed: u64) -> Result<Window, String> {
         let harm = Harm::of_values(self.harm)?;
         let target: Target = self.target.parse()?;
-        if target.shard().is_some_and(|shard| shard >= limits.shards) {
+        if target.shards().iter().any(|shard| *shard >= limits.shards) {
             return Err(format!(
                 "the run has shards 0 to {}; change the target or --shards",
                 limits.shards.saturating_sub(1)
@@ -101,11 +103,11 @@ impl Entry {
         Ok(Window {
             id: position as u64 + 1,
             lane: self.lane,
-            start_ms: (self.start_s * 1_000.0) as u64,
-            stop_ms: (self.stop_s * 1_000.0) as u64,
+            start_ms: (self.start_s * 1_000.0).round() as u64,
+            stop_ms: (self.stop_s * 1_000.0).round() as u64,
             harm,
             target,
-            seed: seed.wrapping_add(position as u64) >> 11,
+            seed: self.seed.unwrap_or(seed.wrapping_add(position as u64) >> 11),
         })
     }
 }

@@ -200,13 +200,7 @@ impl Quorum {
 fn contents(kind: i64, way: Way, reader: &mut Reader<'_>) {
     use Part::{Bool, Int, Long};
     match kind {
-        1 => {
-            if reader.parts(&[Long("sessionId"), Int("cxid"), Int("requestType")]) {
-                let opcode = be(&reader.bytes[reader.at - 4..reader.at]) as i32;
-                reader.message.kind.write = kind_of(opcode).is_some_and(|kind| kind.write);
-                reader.request(opcode);
-            }
-        }
+        1 => request(reader),
         2 | 8 => transaction(reader),
         5 => while reader.at + 12 <= reader.end && reader.parts(&[Long("sessionId"), Int("timeOut")]) {},
         6 if way == Way::ToServer => drop(reader.parts(&[Long("sessionId"), Int("timeOut")])),
@@ -217,6 +211,15 @@ fn contents(kind: i64, way: Way, reader: &mut Reader<'_>) {
         17 => drop(reader.parts(&[Int("protocolVersion")])),
         18 => drop(reader.parts(&[Int("currentEpoch")])),
         _ => {}
+    }
+}
+
+/// Reads a client's request that a follower passes on.
+fn request(reader: &mut Reader<'_>) {
+    if reader.parts(&[Part::Long("sessionId"), Part::Int("cxid"), Part::Int("requestType")]) {
+        let opcode = be(&reader.bytes[reader.at - 4..reader.at]) as i32;
+        reader.message.kind.write = kind_of(opcode).is_some_and(|kind| kind.write);
+        reader.request(opcode);
     }
 }
 
