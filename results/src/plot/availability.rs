@@ -38,7 +38,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
         draw_lane(&mut picture, &frame, shard, span, middle);
         draw_masters(&mut picture, &frame, data, shard.shard, middle + 21.0);
     }
-    picture.height = frame.area.y1 + 24.0 + theme::PAD / 2.0;
+    picture.height = frame.foot() + theme::PAD / 2.0;
     picture
 }
 

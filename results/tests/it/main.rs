@@ -1,7 +1,9 @@
 //! Integration tests: a run folder from outside, one module per theme.
 
 mod availability;
+mod blame;
 mod failover;
+mod failover_bars;
 mod folder;
 mod journal;
 mod plots;
