@@ -5,6 +5,7 @@
 //! [`explain`] and [`table`] put it in words for the terminal, [`plot`] draws it, [`report`] binds all of it
 //! into one page that opens offline. Everything after the writing is a pure function of what was recorded.
 
+pub mod across;
 pub mod availability;
 pub mod error;
 pub mod explain;
@@ -15,6 +16,7 @@ pub mod plot;
 pub mod reader;
 pub mod report;
 pub mod spec;
+pub mod stats;
 pub mod strikes;
 pub mod summary;
 pub mod table;
