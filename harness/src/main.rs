@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod cli;
+mod compare;
 mod doctor;
 mod exit;
 mod judge;
@@ -68,6 +69,8 @@ fn dispatch(command: &Command) -> Result<Exit> {
         }
         Command::Check(args) => check::check(args),
         Command::Report(args) => check::redraw(args),
+        Command::Compare(args) => compare::compare(args),
+        Command::Trend(args) => compare::trend(args),
         Command::List => {
             print!("{}", registry::describe());
             Ok(Exit::Valid)

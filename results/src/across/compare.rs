@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::series::{Measure, Series, Spread, ns, series, told_interval};
+use super::series::{Measure, Series, Spread, ns, series};
 use super::{Sample, variant_of};
 use crate::stats::rank::{effect, holm, mann_whitney};
 use crate::stats::spread::median;

@@ -82,7 +82,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
 }
 
 /// What follows a bar as a symbol: it is on nobody's way to the first write.
-const AFTER: [(Phase, Symbol); 2] = [(Phase::Follow, Symbol::Diamond), (Phase::Recover, Symbol::Triangle)];
+pub const AFTER: [(Phase, Symbol); 2] = [(Phase::Follow, Symbol::Diamond), (Phase::Recover, Symbol::Triangle)];
 
 /// How far its row reaches: what comes much later than the longest bar is told in words.
 fn drawn_ns(failover: &Failover, longest_ns: u64) -> u64 {

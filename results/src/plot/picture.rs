@@ -1,6 +1,6 @@
 //! A picture as a list of marks: laid out by pure code, then replayed onto SVG or a bitmap.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::coord::Shift;
@@ -11,6 +11,8 @@ use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, Sha
 
 use super::lettering::{LINE_PER_EM, Lettered, text_width};
 use super::theme::{self, Tone};
+use crate::error::{Error, Result};
+use crate::writer::write_whole;
 
 /// A point, pixels from the upper left corner.
 pub type Point = (f64, f64);
@@ -195,7 +197,7 @@ impl Picture {
     }
 
     /// As an SVG document.
-    pub fn to_svg(&self) -> Result<String, String> {
+    pub fn to_svg(&self) -> std::result::Result<String, String> {
         let mut svg = String::new();
         self.replay(&SVGBackend::with_string(&mut svg, self.size(1)).into_drawing_area(), 1)
             .map_err(|err| err.to_string())?;
@@ -208,10 +210,19 @@ impl Picture {
     }
 
     /// As a PNG file, [`theme::PNG_SCALE`] times as large.
-    pub fn to_png(&self, path: &Path) -> Result<(), String> {
+    pub fn to_png(&self, path: &Path) -> std::result::Result<(), String> {
         let scale = theme::PNG_SCALE;
         self.replay(&Lettered(BitMapBackend::new(path, self.size(scale))).into_drawing_area(), scale)
             .map_err(|err| err.to_string())
+    }
+
+    /// Writes it into a folder as `<stem>.svg` and `<stem>.png`; returns the files.
+    pub fn write(&self, folder: &Path, stem: &'static str) -> Result<[PathBuf; 2]> {
+        let failed = |why| Error::Draw { plot: stem, why };
+        let files = ["svg", "png"].map(|ending| folder.join(format!("{stem}.{ending}")));
+        write_whole(&files[0], self.to_svg().map_err(failed)?.as_bytes())?;
+        self.to_png(&files[1]).map_err(failed)?;
+        Ok(files)
     }
 
     fn size(&self, scale: u32) -> (u32, u32) {
@@ -223,7 +234,7 @@ impl Picture {
         &self,
         area: &DrawingArea<B, Shift>,
         scale: u32,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    ) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         area.fill(&Tone::Paper.light())?;
         let px = |length: f64| (length * f64::from(scale)).round() as i32;
         let at = |point: Point| (px(point.0), px(point.1));
