@@ -72,7 +72,9 @@ fn ending(comparison: &Comparison, share: f64, exit: Exit) -> String {
     let percent = share * 100.0;
     match exit {
         Exit::Invalid => format!("slower by more than {percent} %: {}", names(comparison.slower_by(share))),
-        Exit::Unknown if comparison.families.is_empty() => "nobody can say: there is nothing to compare".to_owned(),
+        Exit::Unknown if comparison.families.is_empty() => {
+            "nobody can say: there is nothing to compare".to_owned()
+        }
         Exit::Unknown => {
             let few = names(comparison.too_few().collect());
             format!("nobody can say of {few}: there are too few failovers; make more runs")

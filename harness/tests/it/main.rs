@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod clocks;
+mod compare;
 mod disks;
 mod fake;
 mod files;

@@ -21,7 +21,8 @@ pub fn collect(path: &Path) -> Result<Vec<Sample>> {
         samples.push(Sample { group: variant_of(&summary.spec), cell, summary, folder: name });
     }
     if samples.is_empty() {
-        let why = "it holds no run that was judged; give a run folder, a campaign's folder or a store".to_owned();
+        let why =
+            "it holds no run that was judged; give a run folder, a campaign's folder or a store".to_owned();
         return Err(Error::NotARunFolder { path: path.to_owned(), why });
     }
     samples.sort_by(|a, b| (&a.summary.started_at, &a.folder).cmp(&(&b.summary.started_at, &b.folder)));

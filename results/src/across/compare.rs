@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::series::{Measure, Series, Spread, ns, series};
+use super::series::{Measure, Spread, ns, series};
 use super::{Sample, variant_of};
 use crate::stats::rank::{effect, holm, mann_whitney};
 use crate::stats::spread::median;
@@ -42,6 +42,10 @@ pub struct Family {
     pub a: Spread,
     /// Times of B.
     pub b: Spread,
+    /// Failovers of A that never saw a write acknowledged, and are in none of the numbers.
+    pub unfinished_a: usize,
+    /// The same of B.
+    pub unfinished_b: usize,
     /// Median of B over median of A.
     pub ratio: Option<f64>,
     /// Its interval at 95 %, by bootstrap; none of too few.
@@ -79,29 +83,14 @@ pub enum Finding {
 /// Compares two sets of runs. Where they share variants, each family is compared within each of those; where they share
 /// none, the variants are what is compared, and families are taken as a whole.
 pub fn compare(a: &[Sample], b: &[Sample]) -> Comparison {
-    let variants = |of: &[Sample]| -> Vec<String> { of.iter().map(|s| variant_of(&s.summary.spec)).collect() };
+    let variants =
+        |of: &[Sample]| -> Vec<String> { of.iter().map(|s| variant_of(&s.summary.spec)).collect() };
     let (in_a, in_b) = (variants(a), variants(b));
     let shared = in_a.iter().any(|variant| in_b.contains(variant));
-    let keyed = |of: &[Sample]| -> Vec<(String, Vec<f64>)> {
-        let mut keyed: Vec<(String, Vec<f64>)> = Vec::new();
-        for Series { family, variant, failovers, runs } in series(of) {
-            let one = Series { family: family.clone(), variant, failovers, runs };
-            let name = if shared { one.name() } else { family };
-            match keyed.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, values)) => values.extend(one.values(Measure::Total)),
-                None => keyed.push((name, one.values(Measure::Total))),
-            }
-        }
-        keyed.iter_mut().for_each(|(_, values)| values.sort_unstable_by(f64::total_cmp));
-        keyed.retain(|(_, values)| !values.is_empty());
-        keyed
-    };
-    let (of_a, of_b) = (keyed(a), keyed(b));
-    let other = |of: &[(String, Vec<f64>)], name: &str| of.iter().position(|(known, _)| known == name);
-    let mut families: Vec<Family> = of_a
-        .iter()
-        .filter_map(|(name, a)| family(name, a, &of_b[other(&of_b, name)?].1))
-        .collect();
+    let (of_a, of_b) = (keyed(a, shared), keyed(b, shared));
+    let other = |of: &[Side], name: &str| of.iter().position(|side| side.name == name);
+    let pairs = of_a.iter().filter_map(|a| Some((a, &of_b[other(&of_b, &a.name)?])));
+    let mut families: Vec<Family> = pairs.filter_map(|(a, b)| family(a, b)).collect();
     let corrected = holm(&families.iter().map(|family| family.p).collect::<Vec<_>>());
     let several = families.len();
     for (family, p_holm) in families.iter_mut().zip(corrected) {
@@ -109,8 +98,8 @@ pub fn compare(a: &[Sample], b: &[Sample]) -> Comparison {
         family.finding = finding(family, several);
     }
     let mut apart = Vec::new();
-    let only = |of: &[(String, Vec<f64>)], than: &[(String, Vec<f64>)], side: &str, apart: &mut Vec<String>| {
-        for (name, values) in of.iter().filter(|(name, _)| other(than, name).is_none()) {
+    let only = |of: &[Side], than: &[Side], side: &str, apart: &mut Vec<String>| {
+        for Side { name, values, .. } in of.iter().filter(|of| other(than, &of.name).is_none()) {
             let n = values.len();
             apart.push(format!("{name}: only {side} has failovers that were timed (n = {n})"));
         }
@@ -120,13 +109,43 @@ pub fn compare(a: &[Sample], b: &[Sample]) -> Comparison {
     Comparison { schema: SCHEMA, runs_a: a.len(), runs_b: b.len(), families, apart }
 }
 
-fn family(name: &str, a: &[f64], b: &[f64]) -> Option<Family> {
+/// One family of one side.
+struct Side {
+    name: String,
+    values: Vec<f64>,
+    unfinished: usize,
+}
+
+/// By family, and by variant where the sides share some. What was never timed is left out.
+fn keyed(of: &[Sample], shared: bool) -> Vec<Side> {
+    let mut keyed: Vec<Side> = Vec::new();
+    for one in series(of) {
+        let name = if shared { one.name() } else { one.family.clone() };
+        let values = one.values(Measure::Total);
+        let unfinished = one.failovers.len() - values.len();
+        match keyed.iter_mut().find(|known| known.name == name) {
+            Some(known) => {
+                known.values.extend(values);
+                known.unfinished += unfinished;
+            }
+            None => keyed.push(Side { name, values, unfinished }),
+        }
+    }
+    keyed.iter_mut().for_each(|side| side.values.sort_unstable_by(f64::total_cmp));
+    keyed.retain(|side| !side.values.is_empty());
+    keyed
+}
+
+fn family(side_a: &Side, side_b: &Side) -> Option<Family> {
+    let (a, b) = (side_a.values.as_slice(), side_b.values.as_slice());
     let test = mann_whitney(a, b)?;
     let ratio = median(b)? / median(a)?;
     Some(Family {
-        name: name.to_owned(),
+        name: side_a.name.clone(),
         a: Spread::of(a),
         b: Spread::of(b),
+        unfinished_a: side_a.unfinished,
+        unfinished_b: side_b.unfinished,
         ratio: Some(ratio).filter(|ratio| ratio.is_finite()),
         ratio_interval: bootstrap::ratio_of_medians(a, b, SEED),
         u: test.u,
@@ -178,8 +197,8 @@ impl Comparison {
         for family in &self.families {
             table.row([
                 family.name.clone(),
-                family.a.n.to_string(),
-                family.b.n.to_string(),
+                told_n(family.a.n, family.unfinished_a),
+                told_n(family.b.n, family.unfinished_b),
                 family.a.told("median", family.a.median),
                 family.b.told("median", family.b.median),
                 family.told_ratio(),
@@ -199,10 +218,12 @@ impl Comparison {
             text.push_str(&format!("{sentence}\n"));
         }
         if self.families.is_empty() {
-            text.push_str("there is no fault of which both have a failover that was timed: nothing to compare\n");
+            text.push_str(
+                "there is no fault of which both have a failover that was timed: nothing to compare\n",
+            );
         } else {
             text.push_str(
-                "medians with 95 % intervals by order statistics; B / A by bootstrap; p by Mann and Whitney's test, two-sided, \
+                "n: failovers that were timed (+ those in which no write was acknowledged, which count for nothing here); medians with 95 % intervals by order statistics; B / A by bootstrap; p by Mann and Whitney's test, two-sided, \
                  Holm-corrected; effect: probability that B takes longer\n",
             );
         }
@@ -237,7 +258,11 @@ impl Family {
                 let within = self.ratio_interval.map(|i| {
                     format!("; its median may be {:.0} % to {:.0} % of A's", i.low * 100.0, i.high * 100.0)
                 });
-                format!("{}: no difference that chance does not explain (p {p}){}", self.name, within.unwrap_or_default())
+                format!(
+                    "{}: no difference that chance does not explain (p {p}){}",
+                    self.name,
+                    within.unwrap_or_default()
+                )
             }
             Finding::TooFew => format!(
                 "{}: nobody can say: with {} and {} failovers even a complete separation would be chance",
@@ -245,7 +270,11 @@ impl Family {
             ),
         }
     }
+}
 
+/// With those that were not timed: `7 (+1)`.
+fn told_n(n: usize, unfinished: usize) -> String {
+    if unfinished == 0 { n.to_string() } else { format!("{n} (+{unfinished})") }
 }
 
 fn told_p(p: f64) -> String {

@@ -8,8 +8,8 @@ use super::series::{Measure, Series, Spread, ns, series};
 use super::tally::{Cell, End, cells};
 use super::{Sample, trend};
 use crate::error::Result;
-use crate::layout;
 use crate::failover::Phase;
+use crate::layout;
 use crate::plot::across::{self, AcrossData, AcrossPlot};
 use crate::plot::picture::Picture;
 use crate::plot::theme;
@@ -188,13 +188,17 @@ fn verdict(runs: u64, cells: &[Cell<'_>]) -> Verdict {
     let bad: Vec<String> = cells
         .iter()
         .filter(|cell| cell.count(End::Violated) > 0)
-        .map(|cell| format!("{}, {} ({} of {})", cell.group, cell.name, cell.count(End::Violated), cell.judged()))
+        .map(|cell| {
+            format!("{}, {} ({} of {})", cell.group, cell.name, cell.count(End::Violated), cell.judged())
+        })
         .collect();
     let rest = End::ALL[1..4].iter().filter(|&&end| count(end) > 0);
     let rest: Vec<String> = rest.map(|&end| format!("{} {}", count(end), end.word())).collect();
     let rest = if rest.is_empty() { String::new() } else { format!(" Besides: {}.", rest.join(", ")) };
     match violated {
-        0 if runs == 0 => Verdict { mood: "doubt", title: "Nothing", sentence: "There is no run to tell of.".to_owned() },
+        0 if runs == 0 => {
+            Verdict { mood: "doubt", title: "Nothing", sentence: "There is no run to tell of.".to_owned() }
+        }
         0 if kept == runs => Verdict {
             mood: "good",
             title: "Valid",
@@ -203,16 +207,24 @@ fn verdict(runs: u64, cells: &[Cell<'_>]) -> Verdict {
         0 if count(End::NotLive) > 0 => Verdict {
             mood: "bad",
             title: "Not live",
-            sentence: format!("{of_runs}, none of which was seen to break its promise; {kept} kept it.{rest}"),
+            sentence: format!(
+                "{of_runs}, none of which was seen to break its promise; {kept} kept it.{rest}"
+            ),
         },
         0 => Verdict {
             mood: "doubt",
             title: "Unknown",
-            sentence: format!("{of_runs}, none of which was seen to break its promise; {kept} kept it.{rest}"),
+            sentence: format!(
+                "{of_runs}, none of which was seen to break its promise; {kept} kept it.{rest}"
+            ),
         },
         _ => {
             let shown = bad.len().min(6);
-            let more = if bad.len() > shown { format!("; and {} cells more", bad.len() - shown) } else { String::new() };
+            let more = if bad.len() > shown {
+                format!("; and {} cells more", bad.len() - shown)
+            } else {
+                String::new()
+            };
             Verdict {
                 mood: "bad",
                 title: "Invalid",
@@ -232,12 +244,21 @@ fn facts(samples: &[Sample]) -> Vec<(&'static str, String, String)> {
     let timed = failovers().filter(|failover| failover.total_ns().is_some()).count();
     let sum = |of: &dyn Fn(&crate::summary::Failover) -> Option<u64>| failovers().filter_map(of).sum::<u64>();
     let ops: u64 = samples.iter().map(|sample| sample.summary.counts.invoked).sum();
-    let faults = samples.iter().flat_map(|sample| &sample.summary.faults).filter(|fault| fault.installed).count();
+    let faults =
+        samples.iter().flat_map(|sample| &sample.summary.faults).filter(|fault| fault.installed).count();
     vec![
         ("Operations", units::count(ops), "over all runs".to_owned()),
         ("Faults in effect", units::count(faults as u64), "each with evidence".to_owned()),
-        ("Failovers", units::count(failovers().count() as u64), format!("{} timed from end to end", units::count(timed as u64))),
-        ("Writes lost", units::count(sum(&|f| f.lost_writes)), "acknowledged, at a failover, at least".to_owned()),
+        (
+            "Failovers",
+            units::count(failovers().count() as u64),
+            format!("{} timed from end to end", units::count(timed as u64)),
+        ),
+        (
+            "Writes lost",
+            units::count(sum(&|f| f.lost_writes)),
+            "acknowledged, at a failover, at least".to_owned(),
+        ),
         ("Stale reads", units::count(sum(&|f| f.stale_reads)), "around a failover, at least".to_owned()),
     ]
 }
@@ -256,12 +277,8 @@ fn groups(cells: &[Cell<'_>]) -> Vec<GroupView> {
 
 fn cell_view(cell: &Cell<'_>) -> CellView {
     let worst = cell.runs.iter().map(|(_, end)| *end).min().unwrap_or(End::Kept);
-    let mut anomalies: Vec<String> = cell
-        .anomalies
-        .iter()
-        .take(ANOMALIES_TOLD)
-        .map(|(name, runs)| format!("{name} ({runs})"))
-        .collect();
+    let mut anomalies: Vec<String> =
+        cell.anomalies.iter().take(ANOMALIES_TOLD).map(|(name, runs)| format!("{name} ({runs})")).collect();
     if cell.anomalies.len() > ANOMALIES_TOLD {
         anomalies.push(format!("{} more", cell.anomalies.len() - ANOMALIES_TOLD));
     }
@@ -275,10 +292,9 @@ fn cell_view(cell: &Cell<'_>) -> CellView {
         name: cell.name.to_owned(),
         mood: worst.mood(),
         violated: format!("{} of {}", cell.count(End::Violated), cell.judged()),
-        interval: cell.violated().map_or_else(
-            || UNSEEN.to_owned(),
-            |i| format!("{:.0}–{:.0} %", i.low * 100.0, i.high * 100.0),
-        ),
+        interval: cell
+            .violated()
+            .map_or_else(|| UNSEEN.to_owned(), |i| format!("{:.0}–{:.0} %", i.low * 100.0, i.high * 100.0)),
         anomalies: if anomalies.is_empty() { UNSEEN.to_owned() } else { anomalies.join(", ") },
         median: cell.median_ns.map_or_else(|| UNSEEN.to_owned(), ns),
         timed: cell.timed,

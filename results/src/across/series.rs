@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{Sample, variant_of};
 use crate::failover::{Phase, kind_of};
-use crate::stats::spread::{median, quantile, quantile_interval};
 use crate::stats::Interval;
+use crate::stats::spread::{median, quantile, quantile_interval};
 use crate::summary::Failover;
 use crate::units;
 
@@ -144,6 +144,7 @@ impl Spread {
         match (quantile.value_ns, quantile.interval_ns) {
             (Some(value), Some(interval)) => format!("{} ({})", ns(value), told_interval(interval)),
             (Some(value), None) => ns(value),
+            (None, _) if self.n == 0 => crate::table::UNSEEN.to_owned(),
             (None, _) => format!("n = {}: no {name}", self.n),
         }
     }
@@ -151,7 +152,7 @@ impl Spread {
 
 /// Nanoseconds as people read them.
 pub fn ns(value: f64) -> String {
-    units::duration(value.round().max(0.0) as u64)
+    if value < 0.5 { "0".to_owned() } else { units::duration(value.round() as u64) }
 }
 
 /// From one end to the other.

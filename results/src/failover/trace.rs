@@ -33,9 +33,8 @@ pub fn failovers(events: &[NodeEvent], history: &History, faults: &[FaultRecord]
             }
             of_shard.push(Case { shard, won, before, events, calls: &calls }.tell(faults, &nodes));
         }
-        let gaps = [0, 1].map(|ask: usize| {
-            gaps[ask].iter().find(|of| of.shard == shard).map_or(&[][..], |of| &of.gaps)
-        });
+        let gaps = [0, 1]
+            .map(|ask: usize| gaps[ask].iter().find(|of| of.shard == shard).map_or(&[][..], |of| &of.gaps));
         round_off(&mut of_shard, &calls, gaps, end_ns);
         found.append(&mut of_shard);
     }
@@ -230,8 +229,9 @@ impl Case<'_> {
                     && fault.nodes.iter().any(|of| of == node)
             })
         };
-        let could =
-            nodes[&self.shard].iter().filter(|&&node| node != self.won.node && Some(node) != old && !held(node));
+        let could = nodes[&self.shard]
+            .iter()
+            .filter(|&&node| node != self.won.node && Some(node) != old && !held(node));
         let followed = |node: &str| {
             let mut steps = self.events.iter().filter(|e| e.step == "following" && e.epoch == self.won.epoch);
             steps.find(|e| e.node == node).map(|e| e.time_ns)
@@ -306,4 +306,3 @@ fn is_zookeeper(node: &str, role: &str) -> bool {
     let says = |text: &str| text.starts_with("zk") || text.contains("zookeeper");
     says(&role.to_ascii_lowercase()) || says(&node.to_ascii_lowercase())
 }
-

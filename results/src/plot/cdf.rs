@@ -79,7 +79,8 @@ fn panel(picture: &mut Picture, i: usize, top: f64, name: &str, kinds: &[(String
     let area = Rect::new(x0 + 58.0, y0 + 24.0, x0 + width - 30.0, y0 + 24.0 + HEIGHT);
     let most = kinds.iter().filter_map(|(_, distribution)| distribution.max_ns()).max().unwrap_or(0);
     let x = Axis::durations(most.max(1_000_000), 4, true).named("time taken");
-    let y = Axis::linear(1.0, 2, true, |share, _| format!("{:.0} %", share * 100.0)).named("share of failovers");
+    let y =
+        Axis::linear(1.0, 2, true, |share, _| format!("{:.0} %", share * 100.0)).named("share of failovers");
     let frame = Frame { area, x, y: Some(y) };
     frame.draw(picture);
     if kinds.is_empty() {

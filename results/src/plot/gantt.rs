@@ -46,7 +46,8 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     // How wide bars may be depends on the words behind them, and those on which phases are wide enough to
     // hold their own: settled by assuming the narrowest bars.
     let scale = bars_max * BARS_LEAST / longest_ns.max(1) as f64;
-    let ends: Vec<(String, String)> = shown.iter().map(|failover| end_words(failover, scale, longest_ns)).collect();
+    let ends: Vec<(String, String)> =
+        shown.iter().map(|failover| end_words(failover, scale, longest_ns)).collect();
     let margin = ends.iter().map(|(length, rest)| words_width(length, rest)).fold(0.0, f64::max);
     let width = (bars_max - margin).max(bars_max * BARS_LEAST);
 
@@ -82,7 +83,8 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
 }
 
 /// What follows a bar as a symbol: it is on nobody's way to the first write.
-pub const AFTER: [(Phase, Symbol); 2] = [(Phase::Follow, Symbol::Diamond), (Phase::Recover, Symbol::Triangle)];
+pub const AFTER: [(Phase, Symbol); 2] =
+    [(Phase::Follow, Symbol::Diamond), (Phase::Recover, Symbol::Triangle)];
 
 /// How far its row reaches: what comes much later than the longest bar is told in words.
 fn drawn_ns(failover: &Failover, longest_ns: u64) -> u64 {
@@ -136,7 +138,8 @@ fn draw_after(picture: &mut Picture, frame: &Frame, failover: &Failover, bar_end
             picture.line(&[(edge, y), (x, y)], 1, Tone::Muted, 0.8);
             edge = x;
         }
-        symbol.draw(picture, (x, y), 4.5, phase_key(phase).0, 1.0);
+        let above = if x <= bar_ends { 12.0 } else { 0.0 }; // not on the numbers
+        symbol.draw(picture, (x, y - above), 4.5, phase_key(phase).0, 1.0);
         edge = edge.max(x + 5.0);
     }
     edge

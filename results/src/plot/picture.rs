@@ -268,9 +268,7 @@ impl Picture {
                     if label.turned {
                         font = font.transform(FontTransform::Rotate270);
                     }
-                    let style = TextStyle::from(font)
-                        .color(&colour)
-                        .pos(Pos::new(h, VPos::Center));
+                    let style = TextStyle::from(font).color(&colour).pos(Pos::new(h, VPos::Center));
                     area.draw(&Text::new(label.text.as_str(), at(label.at), style))?;
                 }
             }

@@ -33,9 +33,8 @@ pub fn bca(values: &[f64], statistic: impl Fn(&[f64]) -> f64, seed: u64) -> Opti
     let below = drawn.iter().filter(|&&value| value < observed).count() as f64;
     let ties = drawn.iter().filter(|&&value| value == observed).count() as f64;
     let bias = normal::quantile((below + ties / 2.0) / drawn.len() as f64);
-    let without: Vec<f64> = (0..values.len())
-        .map(|i| statistic(&[&values[..i], &values[i + 1..]].concat()))
-        .collect();
+    let without: Vec<f64> =
+        (0..values.len()).map(|i| statistic(&[&values[..i], &values[i + 1..]].concat())).collect();
     let mean = without.iter().sum::<f64>() / without.len() as f64;
     let cubes: f64 = without.iter().map(|value| (mean - value).powi(3)).sum();
     let squares: f64 = without.iter().map(|value| (mean - value).powi(2)).sum();

@@ -77,7 +77,10 @@ mod tests {
     fn the_binomial_sums_to_one_and_knows_coins() {
         assert!((binomial_cdf(2, 4, 0.5) - 11.0 / 16.0).abs() < 1e-12);
         assert!((binomial_cdf(4999, 10_000, 0.5) - 0.496_010_5).abs() < 1e-5);
-        assert_eq!((binomial_cdf(4, 4, 0.3), binomial_cdf(0, 5, 0.0), binomial_cdf(3, 5, 1.0)), (1.0, 1.0, 0.0));
+        assert_eq!(
+            (binomial_cdf(4, 4, 0.3), binomial_cdf(0, 5, 0.0), binomial_cdf(3, 5, 1.0)),
+            (1.0, 1.0, 0.0)
+        );
     }
 
     #[test]

@@ -20,8 +20,7 @@ fn failover(shard: u32, epoch: u64, start_s: u64) -> Failover {
 
 /// Operations as shard, epoch and second; the anomaly rests on all of them.
 fn counts(name: &str, ops: &[(u32, u64, u64)]) -> (Vec<[Option<u64>; 2]>, u64) {
-    let mut failovers =
-        vec![failover(0, 2, 10), failover(0, 3, 20), failover(1, 2, 12), failover(0, 4, 40)];
+    let mut failovers = vec![failover(0, 2, 10), failover(0, 3, 20), failover(1, 2, 12), failover(0, 4, 40)];
     let ops: Vec<_> = (0..)
         .zip(ops)
         .map(|(i, &(shard, epoch, s))| write(i, shard, epoch, s * S, Some(s * S + 1), OpEnd::Ok))

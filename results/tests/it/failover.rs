@@ -52,7 +52,10 @@ fn every_phase_of_the_synthetic_run_is_told() {
     assert_eq!((first.fenced_ns, first.following_ns), (Some(4_957 * MS), Some(5_264 * MS)));
     assert_eq!(first.phase_ns(Phase::Follow), Some(60 * MS));
     let down = first.down.unwrap();
-    assert!(down.writes_ns.abs_diff(1_241 * MS) < 60 * MS && down.reads_ns.abs_diff(1_241 * MS) < 60 * MS, "{down:?}");
+    assert!(
+        down.writes_ns.abs_diff(1_241 * MS) < 60 * MS && down.reads_ns.abs_diff(1_241 * MS) < 60 * MS,
+        "{down:?}"
+    );
     assert_eq!(Some(lengths.iter().sum()), first.total_ns());
     let causes: Vec<_> = run.summary.failovers.iter().map(|failover| failover.fault).collect();
     assert_eq!(causes, [Some(0), Some(1), Some(2), Some(3)]);

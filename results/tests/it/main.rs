@@ -1,5 +1,6 @@
 //! Integration tests: a run folder from outside, one module per theme.
 
+mod across;
 mod availability;
 mod blame;
 mod failover;

@@ -54,7 +54,10 @@ pub(super) fn totals(series: &[Series]) -> Picture {
 const OUTAGES: &str = "Time without service, as clients saw it";
 
 pub(super) fn outages(series: &[Series]) -> Picture {
-    let asks = [(Measure::NoWrites, "no write acknowledged", Tone::Vermilion), (Measure::NoReads, "no read answered", Tone::Sky)];
+    let asks = [
+        (Measure::NoWrites, "no write acknowledged", Tone::Vermilion),
+        (Measure::NoReads, "no read answered", Tone::Sky),
+    ];
     let row = |series: &Series| {
         let name = series.name();
         asks.map(|(measure, below, tone)| Row {

@@ -66,12 +66,7 @@ fn panel(picture: &mut Picture, i: usize, top: f64, name: &str, n: &str, x: Axis
     frame
 }
 
-fn draw_curve(
-    picture: &mut Picture,
-    frame: &Frame,
-    values: &[f64],
-    (tone, symbol): (Tone, frame::Symbol),
-) {
+fn draw_curve(picture: &mut Picture, frame: &Frame, values: &[f64], (tone, symbol): (Tone, frame::Symbol)) {
     let n = values.len() as f64;
     let half = dkw(values.len());
     let mut path = vec![(frame.area.x0, frame.y(0.0))];

@@ -45,8 +45,7 @@ pub(super) fn draw(series: &[Series]) -> Picture {
     // Not so long that an interval of few values makes all bars short: that ends in an arrow.
     let most = of.iter().map(ends).fold(0.0, f64::max) * 1.1;
     let mut picture = Picture::new();
-    let mut legend: Vec<_> =
-        Phase::CHAIN.map(phase_key).map(|(tone, word)| (Key::Box, tone, word)).to_vec();
+    let mut legend: Vec<_> = Phase::CHAIN.map(phase_key).map(|(tone, word)| (Key::Box, tone, word)).to_vec();
     for (phase, symbol) in AFTER {
         let (tone, word) = phase_key(phase);
         legend.push((Key::Symbol(symbol), tone, word));
@@ -62,7 +61,11 @@ pub(super) fn draw(series: &[Series]) -> Picture {
         let n = units::plural(row.series.failovers.len() as u64, "failover");
         row_name(&mut picture, y, &row.series.name(), &n);
         draw_row(&mut picture, &frame, row, y);
-        let word = row.served.median.value_ns.map_or_else(|| "no write timed".to_owned(), |m| format!("first write {}", ns(m)));
+        let word = row
+            .served
+            .median
+            .value_ns
+            .map_or_else(|| "no write timed".to_owned(), |m| format!("first write {}", ns(m)));
         let below = row.served.median.interval_ns;
         let below = below.map_or_else(|| "too few for an interval".to_owned(), told_interval);
         row_words(&mut picture, y, &word, &below);
@@ -100,6 +103,7 @@ fn draw_row(picture: &mut Picture, frame: &Frame, row: &Row<'_>, y: f64) {
         picture.line(&[(ends, y), (last, y)], 1, Tone::Muted, 0.8);
     }
     for &(phase, symbol, at) in &row.after {
-        symbol.draw(picture, (frame.x(at), y), 5.0, phase_key(phase).0, 1.0);
+        let above = if frame.x(at) <= ends { 11.0 } else { 0.0 }; // not on the numbers
+        symbol.draw(picture, (frame.x(at), y - above), 5.0, phase_key(phase).0, 1.0);
     }
 }

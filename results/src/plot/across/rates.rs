@@ -27,7 +27,8 @@ pub(super) fn draw(cells: &[Cell<'_>]) -> Picture {
         0 => " None did.".to_owned(),
         _ => format!(" First to look at: {}.", listed(&worst)),
     };
-    let shown = if all > of.len() { format!(" The {} worst of {all} cells.", of.len()) } else { String::new() };
+    let shown =
+        if all > of.len() { format!(" The {} worst of {all} cells.", of.len()) } else { String::new() };
     let sentence = format!(
         "Share of each cell's runs, with the range in which its true rate lies at 95 % (Wilson): a cell that never failed in few \
          runs may still fail often.{found}{shown}"
@@ -56,9 +57,8 @@ pub(super) fn draw(cells: &[Cell<'_>]) -> Picture {
             }
         }
         symbol.draw(&mut picture, (frame.x(hits as f64 / n as f64), y), 5.0, tone, 1.0);
-        let below = interval.map_or_else(String::new, |i| {
-            format!("{:.0} % to {:.0} %", i.low * 100.0, i.high * 100.0)
-        });
+        let below = interval
+            .map_or_else(String::new, |i| format!("{:.0} % to {:.0} %", i.low * 100.0, i.high * 100.0));
         row_words(&mut picture, y, &format!("{hits} of {n} runs"), &below);
     }
     picture.height = frame.foot() + theme::PAD / 2.0;

@@ -39,7 +39,8 @@ pub(super) fn draw(points: &[Point]) -> Picture {
     let x_of = |i: usize| area.x0 + (i as f64 + 0.5) * width;
     let mut free_from = f64::MIN;
     for (i, point) in points.iter().enumerate() {
-        let words = [point.date.clone(), point.commit.clone(), crate::units::plural(point.runs as u64, "run")];
+        let words =
+            [point.date.clone(), point.commit.clone(), crate::units::plural(point.runs as u64, "run")];
         let half = words.iter().map(|word| text_width(word, theme::SMALL, false) / 2.0).fold(0.0, f64::max);
         picture.line(&[(x_of(i), area.y1), (x_of(i), area.y1 + 4.0)], 1, Tone::Muted, 0.8);
         if x_of(i) - half < free_from {
@@ -54,7 +55,8 @@ pub(super) fn draw(points: &[Point]) -> Picture {
     for (k, &name) in names.iter().enumerate() {
         let (tone, symbol) = look(&names, name);
         // Beside each other, so that intervals do not hide one another.
-        let beside = (k as f64 - (names.len() - 1) as f64 / 2.0) * (width * 0.5 / names.len() as f64).min(12.0);
+        let beside =
+            (k as f64 - (names.len() - 1) as f64 / 2.0) * (width * 0.5 / names.len() as f64).min(12.0);
         let mut path = Vec::new();
         for (i, point) in points.iter().enumerate() {
             let Some((_, spread)) = point.series.iter().find(|(of, _)| of == name) else { continue };
