@@ -55,7 +55,8 @@ pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
     Ok(Exit::Valid)
 }
 
-/// redis-benchmark against redis-server over the fabric, and by turns over a kernel veth pair.
+/// redis-benchmark against redis-server over the fabric, and by turns over a kernel veth pair and over the fabric
+/// with a tap that passes everything.
 pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
     crate::doctor::require_for_run()?;
     let server = provision::redis::find()?.program;
@@ -77,15 +78,27 @@ pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
         read_rates: &read_rates,
         connections: vec![1, 50],
         turns,
+        tap: Some(&pass_all),
         dir: &scratch,
     };
     let figures = lab::bench::fabric(&contest);
+    let beside = lab::bench::rules_elsewhere(&contest);
     drop(std::fs::remove_dir_all(&scratch));
-    let figures =
-        figures.context("failed to race (is redis-benchmark installed? apt-get install redis-tools)")?;
+    let raced = "failed to race (is redis-benchmark installed? apt-get install redis-tools)";
+    let (figures, beside) = (figures.context(raced)?, beside.context(raced)?);
     print!("{figures}");
     println!("added median latency: {:.1} us", figures.added_latency_us_p50());
+    if let Some(ratio) = figures.worst_tapped_ratio() {
+        println!("rate with a tap that passes everything: at least {ratio:.2} of the bare fabric's");
+    }
+    print!("{beside}");
     Ok(Exit::Valid)
+}
+
+/// A tap that reads every byte of every connection and changes none.
+fn pass_all(fabric: &lab::Fabric) -> lab::Result<lab::flow::TapGuard> {
+    let tap = lab::flow::Tap { name: "pass".to_owned(), server_ports: Vec::new(), nodes: None };
+    fabric.tap(tap, lab::bench::PassAll::boxed)
 }
 
 /// Lines of `redis-benchmark --csv`: `"SET","71428.57",…`.

@@ -16,6 +16,7 @@ use workloads::Workload;
 use crate::exit::Exit;
 use crate::plan;
 use crate::registry::{self, ForWorkload};
+use crate::score;
 
 /// What a judged run consists of.
 pub struct Judged {
@@ -63,6 +64,7 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         (Some(_), exit) if exit != Exit::Invalid => Exit::Harness,
         (_, exit) => exit,
     };
+    let strikes = score::tallies(&schedule, &history, &record.strikes, &verdict, &liveness);
     let summary = RunSummary {
         format_version: results::layout::FORMAT_VERSION,
         started_at: record.run.started_at.clone(),
@@ -73,7 +75,7 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         observations,
         counts: counts(&history),
         faults: history.faults.clone(),
-        strikes: Vec::new(),
+        strikes,
         failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
         phases_s: outcome.phases_s,
         cut_short: outcome.cut_short,

@@ -16,6 +16,7 @@ mod replay;
 mod reshard;
 mod run;
 mod scenario;
+mod score;
 mod settle;
 mod shrink;
 mod signals;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use nemesis::{Family, Group, Limits, Schedule};
+use nemesis::{Family, Group, Harm, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
 use workloads::seed::derive;
@@ -34,6 +34,8 @@ pub struct Needs {
     pub clocks: bool,
     /// The ensemble's data lie on disks that can be made to fail.
     pub disks: bool,
+    /// The messages of every connection are read from its first packet on.
+    pub messages: bool,
 }
 
 fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -93,14 +95,35 @@ impl Plan {
         if needs.disks && self.spec.target == "fake" {
             return Err(usage("disk faults go with --target zk-redis: the fake cluster keeps no files"));
         }
+        if needs.messages && self.spec.target == "fake" {
+            return Err(usage(
+                "message faults go with --target zk-redis: the fake cluster has no wire to alter",
+            ));
+        }
+        if self.spec.target == "fake"
+            && let Some(window) = self.schedule.windows.iter().find(|window| needs_packets(&window.harm))
+        {
+            return Err(usage(format!(
+                "{} ({}) goes with --target zk-redis: the fake cluster passes whole messages, with no packets, ports \
+                 or connections to strike",
+                window.harm.family().name(),
+                window.harm,
+            )));
+        }
         Ok(self)
     }
 
     /// What its faults ask of a cluster from the start.
     pub fn needs(&self) -> Needs {
+        let messages = self.schedule.windows.iter().any(|window| window.harm.reads_messages());
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
-        Needs { clocks: any(Group::Clock), disks: any(Group::Disk) }
+        Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages }
     }
+}
+
+/// True when a harm is done to packets, not to messages.
+fn needs_packets(harm: &Harm) -> bool {
+    matches!(harm, Harm::Net(net) if net.needs_packets())
 }
 
 fn rand_seed() -> u64 {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use checker::Budget;
+use nemesis::byzantine::Strike;
 use nemesis::{StopSignal, run_lanes};
 use results::summary::{Liveness, NodeEvent};
 use results::writer::RunFile;
@@ -30,6 +31,7 @@ use crate::tell;
 use crate::testbed::Testbed;
 use crate::testbed::fake::FakeTestbed;
 use crate::testbed::zk_redis::ZkRedis;
+use crate::wiretap;
 
 /// Plans, runs, judges, draws, and says how it ended.
 pub fn run(args: &RunArgs) -> Result<Exit> {
@@ -174,6 +176,7 @@ where
     story.enter("take down");
     drop(sites);
     write_agent_events(folder, &*testbed, recorder.clock())?;
+    write_strikes(folder, testbed.strikes(), recorder.clock())?;
     recorder.phase("end")?;
     drop(testbed);
     match Arc::into_inner(recorder) {
@@ -239,6 +242,18 @@ fn write_agent_events<T: Testbed>(folder: &RunFolder, testbed: &T, clock: &RunCl
     let mut writer = folder.node_events()?;
     events.iter().try_for_each(|event| writer.append(event))?;
     Ok(())
+}
+
+/// Every message altered, before and after, on the run clock; no file where nothing was.
+fn write_strikes(folder: &RunFolder, strikes: Vec<Strike>, clock: &RunClock) -> Result<()> {
+    if strikes.is_empty() {
+        return Ok(());
+    }
+    let mut writer = folder.strike_lines()?;
+    strikes.into_iter().try_for_each(|strike| {
+        let time_ns = clock.of_mono(strike.at_ns);
+        Ok(writer.append(&wiretap::line(strike, time_ns))?)
+    })
 }
 
 /// Judges the folder, writes verdict and report, tells the user.

@@ -53,7 +53,6 @@ struct Played {
     as_expected: bool,
     messages_altered: u64,
     facts: Vec<(String, String)>,
-    notes: Vec<String>,
     took_s: f64,
 }
 
@@ -99,7 +98,7 @@ fn play(scenario: &'static Scenario, control: bool, seed: u64, store: &Path) -> 
     let began = Instant::now();
     let seen = (scenario.play)(&stage).with_context(|| format!("failed to play {}", scenario.id))?;
     let messages_altered = stage.applied();
-    let notes = stage.write_strikes(&folder)?;
+    stage.write_strikes(&folder)?;
     // Nothing is altered in a control: then nothing may be wrong, whoever noticed the harm done beside it.
     let expected = if control { Outcome::Masked } else { scenario.expected };
     let outcome = match seen.observations(messages_altered.max(control.into())).outcome() {
@@ -116,7 +115,6 @@ fn play(scenario: &'static Scenario, control: bool, seed: u64, store: &Path) -> 
         as_expected: outcome == expected,
         messages_altered,
         facts: seen.facts,
-        notes,
         took_s: began.elapsed().as_secs_f64(),
     };
     let json = serde_json::to_vec_pretty(&played).context("failed to write down what was seen")?;
@@ -141,9 +139,6 @@ fn told(played: &Played) -> String {
     );
     for (what, seen) in &played.facts {
         text += &format!("    {what}: {seen}\n");
-    }
-    for note in &played.notes {
-        text += &format!("    {note}\n");
     }
     text
 }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use cluster::event::AgentEvent;
 use cluster::reshard::{Goal, Report};
 use cluster::store::Store;
+use nemesis::byzantine::Strike;
 use nemesis::{Arena, Topology};
 use results::spec::RunSpec;
 
@@ -43,6 +44,11 @@ pub trait Testbed: Arena + Send + Sync + 'static {
 
     /// The steps agents have taken since the cluster was raised.
     fn agent_events(&self) -> Result<Vec<AgentEvent>>;
+
+    /// Messages altered since the cluster was raised.
+    fn strikes(&self) -> Vec<Strike> {
+        Vec::new()
+    }
 
     /// What every node looks like now, a line each; for a report on a cluster that did not come back.
     fn diagnose(&self) -> Vec<String>;

@@ -1,64 +1,125 @@
 //! Our hands on every connection of a system: the fabric's taps, with what reads and alters messages in them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use lab::Fabric;
-use lab::flow::{Tap, TapGuard};
-use nemesis::byzantine::{Armed, Interference, MessageFault, Protocol, StrikeRecord};
+use lab::flow::{Flow, Tap, TapGuard};
+use nemesis::FaultOnMessages;
+use nemesis::byzantine::{Editor, Ends, Faults, Held, MessageFault, Strike, Tally, Tapped, Trigger};
+use nemesis::wire::Protocol;
+use nemesis::{PointOfMessages, wire};
 use results::strikes::StrikeLine;
 
 /// Taps on the connections to some ports, from their first packet on.
 pub struct Wiretap {
-    interference: Interference,
-    _taps: Vec<TapGuard>,
+    faults: Faults,
+    taps: Arc<[TapGuard]>,
 }
 
 impl Wiretap {
     /// Taps all connections to these ports. Nodes are named by their numbers; `seed` fixes what faults leave to chance.
     pub fn lay(fabric: &Fabric, names: Vec<String>, ports: &[(u16, Protocol)], seed: u64) -> Result<Wiretap> {
-        let interference = Interference::new(names, seed);
+        let (faults, names) = (Faults::new(seed), Arc::new(names));
         let lay = |&(port, protocol): &(u16, Protocol)| {
-            let interference = interference.clone();
+            let (faults, names) = (faults.clone(), names.clone());
             let tap = Tap { name: format!("{protocol:?}"), server_ports: vec![port], nodes: None };
-            fabric.tap(tap, move |flow| Some(interference.interceptor(protocol, flow)))
+            fabric.tap(tap, move |flow| {
+                Some(Box::new(Tapped(Editor::new(&faults, ends(flow, &names), protocol))))
+            })
         };
         let taps = ports.iter().map(lay).collect::<lab::Result<_>>().context("failed to tap the links")?;
-        Ok(Wiretap { interference, _taps: taps })
+        Ok(Wiretap { faults, taps })
     }
 
-    /// Puts a fault in force until what is returned is dropped.
-    pub fn arm(&self, id: u64, fault: MessageFault) -> Armed {
-        self.interference.arm(id, fault)
+    /// Puts a fault in force, under a number of its own, until what is returned is dropped.
+    pub fn arm(&self, id: u64, fault: MessageFault) -> Result<Armed, String> {
+        self.faults.add(id, fault).map_err(|e| e.to_string())?;
+        self.faults.arm(id);
+        Ok(Armed { faults: self.faults.clone(), taps: self.taps.clone(), id })
+    }
+
+    /// Waits for a point in a conversation, and holds there.
+    pub fn watch(&self, trigger: Trigger) -> Result<Point, String> {
+        let held = self.faults.watch(trigger).map_err(|e| e.to_string())?;
+        Ok(Point { held: Some(held), taps: self.taps.clone() })
     }
 
     /// Everything altered so far.
-    pub fn strikes(&self) -> Vec<StrikeRecord> {
-        self.interference.strikes()
-    }
-
-    /// What could not be read, each a sentence.
-    pub fn notes(&self) -> Vec<String> {
-        let notes = self.interference.notes().into_iter();
-        notes.map(|(note, count)| format!("not read on, {count} times: {note}")).collect()
+    pub fn strikes(&self) -> Vec<Strike> {
+        self.faults.strikes()
     }
 }
 
-/// A strike for `strikes.jsonl`; `clock` puts a reading of the machine's monotonic clock on the run's.
-pub fn line(strike: StrikeRecord, fault: &MessageFault, clock: impl Fn(u64) -> i64) -> StrikeLine {
+/// A fault in force.
+pub struct Armed {
+    faults: Faults,
+    taps: Arc<[TapGuard]>,
+    id: u64,
+}
+
+impl FaultOnMessages for Armed {
+    fn tally(&self) -> Tally {
+        self.faults.tally(self.id)
+    }
+
+    fn first(&self) -> Option<Strike> {
+        self.faults.strikes().into_iter().find(|strike| strike.fault == self.id)
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.faults.disarm(self.id);
+        self.taps.iter().for_each(TapGuard::poke);
+    }
+}
+
+/// A point at which messages are held.
+pub struct Point {
+    held: Option<Held>,
+    taps: Arc<[TapGuard]>,
+}
+
+impl PointOfMessages for Point {
+    fn reached(&mut self) -> Option<String> {
+        let fired = self.held.as_ref()?.fired.recv_timeout(Duration::ZERO).ok()?;
+        Some(format!("{} from {} to {}", fired.kind, fired.from, fired.to))
+    }
+}
+
+impl Drop for Point {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        self.taps.iter().for_each(TapGuard::poke);
+    }
+}
+
+/// The sides of a connection, by name.
+fn ends(flow: &Flow, names: &[String]) -> Ends {
+    let name =
+        |node: lab::NodeId| names.get(usize::from(node.0)).cloned().unwrap_or_else(|| node.to_string());
+    Ends {
+        flow: flow.id,
+        client: name(flow.client.node),
+        server: name(flow.server.node),
+        server_port: flow.server.port,
+    }
+}
+
+/// A strike for `strikes.jsonl`, on the run's clock.
+pub fn line(strike: Strike, time_ns: i64) -> StrikeLine {
+    let (from, to) = match strike.way {
+        wire::Way::ToServer => (&strike.client, &strike.server),
+        wire::Way::ToClient => (&strike.server, &strike.client),
+    };
     StrikeLine {
-        time_ns: clock(strike.mono_ns),
+        time_ns,
         fault: strike.fault,
-        link: strike.link.name().into(),
-        flow: strike.flow,
-        from: strike.from,
-        to: strike.to,
-        message: strike.message,
-        occurrence: strike.occurrence,
-        op: fault.to_string(),
-        offset_in: strike.offset_in,
-        offset_out: strike.offset_out,
-        delta: strike.delta,
-        field: strike.field,
-        before: strike.before.escape_ascii().to_string(),
-        after: strike.after.escape_ascii().to_string(),
+        from: from.clone(),
+        to: to.clone(),
+        told: strike.to_string(),
+        strike: serde_json::to_value(&strike).unwrap_or_default(),
     }
 }

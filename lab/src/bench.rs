@@ -1,9 +1,11 @@
 //! The fabric beside a kernel veth pair: the same server, the same client, the same two nodes, by turns
-//! over one and over the other.
+//! over one and over the other; and, if asked, over the fabric with a tap on it.
 //!
 //! What is served is the caller's business; a contest is two command lines and a way to read rates out
 //! of what the client printed. The turns alternate within one run, so that whatever else the machine
 //! does weighs on both alike.
+
+mod rules;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,14 +17,19 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::rules::{BesideFigure, BesideFigures, rules_elsewhere};
 use crate::error::{LabError, Result};
-use crate::{Exit, Lab, LabOptions, Node, Process, Program};
+use crate::flow::{Flow, Interceptor, TapGuard, Way, Wire};
+use crate::{Exit, Fabric, Lab, LabOptions, Node, Process, Program};
 
 const VETH_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 const VETH_SERVER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 
 const SERVER_START_MAX: Duration = Duration::from_secs(10);
 const CLIENT_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Puts a tap on the bench's fabric, for one turn.
+pub type PutTap = dyn Fn(&Fabric) -> Result<TapGuard>;
 
 /// A server and a client to race over both networks.
 pub struct Contest<'a> {
@@ -38,27 +45,54 @@ pub struct Contest<'a> {
     pub connections: Vec<u32>,
     /// Turns over each network per number of connections.
     pub turns: u32,
+    /// Puts a tap on the fabric for a third kind of turn; `None` leaves that out.
+    pub tap: Option<&'a PutTap>,
     /// A directory for the logs of server and clients.
     pub dir: &'a Path,
 }
 
-/// Medians over the turns of one kind.
+/// An interceptor that passes everything as it comes: what a tap costs by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PassAll;
+
+impl PassAll {
+    /// For [`Fabric::tap`].
+    pub fn boxed(_: &Flow) -> Option<Box<dyn Interceptor>> {
+        Some(Box::new(PassAll))
+    }
+}
+
+impl Interceptor for PassAll {
+    fn data(&mut self, way: Way, wire: &mut Wire<'_>) {
+        wire.pass(way, usize::MAX);
+    }
+}
+
+/// Medians over the turns of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pair {
+pub struct Medians {
     /// Over the fabric.
     pub fabric: f64,
     /// Over the kernel's veth pair.
     pub veth: f64,
+    /// Over the fabric with a tap, if there was one.
+    pub tapped: Option<f64>,
 }
 
-impl Pair {
-    fn of(mut fabric: Vec<f64>, mut veth: Vec<f64>) -> Pair {
-        Pair { fabric: median(&mut fabric), veth: median(&mut veth) }
+impl Medians {
+    fn of(mut turns: Turns<f64>) -> Medians {
+        let tapped = (!turns.tapped.is_empty()).then(|| median(&mut turns.tapped));
+        Medians { fabric: median(&mut turns.fabric), veth: median(&mut turns.veth), tapped }
     }
 
     /// Fabric over veth.
     pub fn ratio(&self) -> f64 {
         self.fabric / self.veth
+    }
+
+    /// The tapped fabric over the bare one.
+    pub fn tapped_ratio(&self) -> Option<f64> {
+        self.tapped.map(|tapped| tapped / self.fabric)
     }
 }
 
@@ -70,7 +104,7 @@ pub struct RateFigure {
     /// The client's name for the operation.
     pub operation: String,
     /// Operations per second.
-    pub rate_per_s: Pair,
+    pub rate_per_s: Medians,
 }
 
 /// What a contest came to.
@@ -79,11 +113,11 @@ pub struct FabricFigures {
     /// Rates of the caller's client and server.
     pub rates: Vec<RateFigure>,
     /// Median round trip of 64 bytes over an idle TCP connection, in microseconds.
-    pub round_trip_us_p50: Pair,
+    pub round_trip_us_p50: Medians,
     /// Its 99th percentile.
-    pub round_trip_us_p99: Pair,
+    pub round_trip_us_p99: Medians,
     /// One bulk TCP stream, in megabytes per second.
-    pub bulk_mb_per_s: Pair,
+    pub bulk_mb_per_s: Medians,
 }
 
 impl FabricFigures {
@@ -97,14 +131,27 @@ impl FabricFigures {
     pub fn added_latency_us_p50(&self) -> f64 {
         self.round_trip_us_p50.fabric - self.round_trip_us_p50.veth
     }
+
+    /// The lowest ratio of the tapped fabric's rates to the bare one's.
+    pub fn worst_tapped_ratio(&self) -> Option<f64> {
+        self.rates.iter().filter_map(|figure| figure.rate_per_s.tapped_ratio()).min_by(f64::total_cmp)
+    }
 }
 
 impl fmt::Display for FabricFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<34} {:>12} {:>12} {:>7}", "", "fabric", "veth", "ratio")?;
-        let mut line = |name: String, pair: &Pair, decimals: usize| {
-            let (fabric, veth, ratio) = (pair.fabric, pair.veth, pair.ratio());
-            writeln!(f, "{name:<34} {fabric:>12.decimals$} {veth:>12.decimals$} {ratio:>7.2}")
+        write!(f, "{:<34} {:>12} {:>12} {:>7}", "", "fabric", "veth", "ratio")?;
+        match self.bulk_mb_per_s.tapped {
+            Some(_) => writeln!(f, " {:>12} {:>9}", "tapped", "of fabric")?,
+            None => writeln!(f)?,
+        }
+        let mut line = |name: String, medians: &Medians, decimals: usize| {
+            let (fabric, veth, ratio) = (medians.fabric, medians.veth, medians.ratio());
+            write!(f, "{name:<34} {fabric:>12.decimals$} {veth:>12.decimals$} {ratio:>7.2}")?;
+            match medians.tapped.zip(medians.tapped_ratio()) {
+                Some((tapped, ratio)) => writeln!(f, " {tapped:>12.decimals$} {ratio:>9.2}"),
+                None => writeln!(f),
+            }
         };
         for figure in &self.rates {
             let name = format!("{} /s, {} connections", figure.operation, figure.connections);
@@ -122,54 +169,90 @@ pub fn fabric(contest: &Contest<'_>) -> Result<FabricFigures> {
     let client = lab.add_node("client")?;
     let server = lab.add_node("server")?;
     client.add_veth(&server, VETH_CLIENT, VETH_SERVER)?;
-    let rates = race(contest, &client, &server)?;
-    let (round_trip_us_p50, round_trip_us_p99) = ping_pong(&client, &server, contest.turns)?;
-    let bulk_mb_per_s = bulk(&client, &server, contest.turns)?;
+    let track = Track { fabric: lab.fabric(), client: &client, server: &server, contest };
+    let rates = race(&track)?;
+    let (round_trip_us_p50, round_trip_us_p99) = ping_pong(&track)?;
+    let bulk_mb_per_s = bulk(&track)?;
     Ok(FabricFigures { rates, round_trip_us_p50, round_trip_us_p99, bulk_mb_per_s })
 }
 
-/// Calls `turn` for both networks by turns; returns what each gave.
-fn by_turns<T>(
-    server: &Node,
-    turns: u32,
-    mut turn: impl FnMut(Ipv4Addr) -> Result<T>,
-) -> Result<[Vec<T>; 2]> {
-    let mut results = [Vec::new(), Vec::new()];
-    for _ in 0..turns {
-        results[0].push(turn(server.addr())?);
-        results[1].push(turn(VETH_SERVER)?);
-    }
-    Ok(results)
+/// Where the turns are taken.
+struct Track<'a> {
+    fabric: &'a Fabric,
+    client: &'a Node,
+    server: &'a Node,
+    contest: &'a Contest<'a>,
 }
 
-fn race(contest: &Contest<'_>, client: &Node, server: &Node) -> Result<Vec<RateFigure>> {
-    let program = |name: &str, argv| Program {
-        name: name.to_owned(),
-        argv,
-        env: Vec::new(),
-        cwd: contest.dir.to_owned(),
-        log: contest.dir.join(format!("{name}.log")),
-    };
-    let running = server.spawn(&program("server", contest.server.clone()))?;
-    wait_for_port(&running, client, SocketAddr::from((server.addr(), contest.port)))?;
+/// What the turns of each kind gave.
+struct Turns<T> {
+    fabric: Vec<T>,
+    veth: Vec<T>,
+    tapped: Vec<T>,
+}
+
+impl<T> Turns<T> {
+    fn map<U>(self, f: impl FnMut(T) -> U + Copy) -> Turns<U> {
+        let each = |turns: Vec<T>| turns.into_iter().map(f).collect();
+        Turns { fabric: each(self.fabric), veth: each(self.veth), tapped: each(self.tapped) }
+    }
+}
+
+impl Track<'_> {
+    /// Calls `turn` for each network by turns; returns what each gave.
+    fn by_turns<T>(&self, mut turn: impl FnMut(Ipv4Addr) -> Result<T>) -> Result<Turns<T>> {
+        let mut turns = Turns { fabric: Vec::new(), veth: Vec::new(), tapped: Vec::new() };
+        for _ in 0..self.contest.turns {
+            turns.fabric.push(turn(self.server.addr())?);
+            if let Some(tap) = self.contest.tap {
+                let guard = tap(self.fabric)?;
+                turns.tapped.push(turn(self.server.addr())?);
+                drop(guard);
+            }
+            turns.veth.push(turn(VETH_SERVER)?);
+        }
+        Ok(turns)
+    }
+}
+
+fn race(track: &Track<'_>) -> Result<Vec<RateFigure>> {
+    let Track { client, server, contest, .. } = track;
+    let running = serve(contest, client, server)?;
     let mut figures = Vec::new();
     for &connections in &contest.connections {
         let mut serial = 0;
-        let [fabric, veth] = by_turns(server, contest.turns, |addr| {
+        let turns = track.by_turns(|addr| {
             serial += 1;
             let name = format!("client-{connections}-{serial}");
-            let run = client.spawn(&program(&name, (contest.client)(addr, connections)))?;
+            let run = client.spawn(&program(contest, &name, (contest.client)(addr, connections)))?;
             finished_output(&run).map(|output| (contest.read_rates)(&output))
         })?;
-        figures.extend(rate_figures(connections, fabric, veth));
+        figures.extend(rate_figures(connections, turns));
     }
     running.kill()?;
     Ok(figures)
 }
 
+/// Starts the contest's server on its node, and waits until the client reaches it.
+fn serve(contest: &Contest<'_>, client: &Node, server: &Node) -> Result<Process> {
+    let running = server.spawn(&program(contest, "server", contest.server.clone()))?;
+    wait_for_port(&running, client, SocketAddr::from((server.addr(), contest.port)))?;
+    Ok(running)
+}
+
+fn program(contest: &Contest<'_>, name: &str, argv: Vec<OsString>) -> Program {
+    Program {
+        name: name.to_owned(),
+        argv,
+        env: Vec::new(),
+        cwd: contest.dir.to_owned(),
+        log: contest.dir.join(format!("{name}.log")),
+    }
+}
+
 type Rates = Vec<(String, f64)>;
 
-fn rate_figures(connections: u32, fabric: Vec<Rates>, veth: Vec<Rates>) -> Vec<RateFigure> {
+fn rate_figures(connections: u32, turns: Turns<Rates>) -> Vec<RateFigure> {
     let by_operation = |turns: Vec<Rates>| {
         let mut sorted: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (operation, rate) in turns.into_iter().flatten() {
@@ -177,12 +260,13 @@ fn rate_figures(connections: u32, fabric: Vec<Rates>, veth: Vec<Rates>) -> Vec<R
         }
         sorted
     };
-    let mut veth = by_operation(veth);
-    let pairs = by_operation(fabric).into_iter().filter_map(|(operation, rates)| {
-        let rate_per_s = Pair::of(rates, veth.remove(&operation)?);
+    let (mut veth, mut tapped) = (by_operation(turns.veth), by_operation(turns.tapped));
+    let figures = by_operation(turns.fabric).into_iter().filter_map(|(operation, fabric)| {
+        let (veth, tapped) = (veth.remove(&operation)?, tapped.remove(&operation).unwrap_or_default());
+        let rate_per_s = Medians::of(Turns { fabric, veth, tapped });
         Some(RateFigure { connections, operation, rate_per_s })
     });
-    pairs.collect()
+    figures.collect()
 }
 
 fn wait_for_port(process: &Process, client: &Node, addr: SocketAddr) -> Result<()> {
@@ -230,10 +314,10 @@ fn connect(client: &Node, server: &Node, addr: Ipv4Addr) -> Result<(TcpStream, T
 }
 
 /// Median and 99th percentile of the round trip of 64 bytes.
-fn ping_pong(client: &Node, server: &Node, turns: u32) -> Result<(Pair, Pair)> {
+fn ping_pong(track: &Track<'_>) -> Result<(Medians, Medians)> {
     const ROUND_TRIPS: usize = 5_000;
-    let [mut fabric, mut veth] = by_turns(server, turns, |addr| {
-        let (mut far, mut near) = connect(client, server, addr)?;
+    let times_us = track.by_turns(|addr| {
+        let (mut far, mut near) = connect(track.client, track.server, addr)?;
         let echo = std::thread::spawn(move || {
             let mut buffer = [0; 64];
             while far.read_exact(&mut buffer).and_then(|()| far.write_all(&buffer)).is_ok() {}
@@ -251,20 +335,20 @@ fn ping_pong(client: &Node, server: &Node, turns: u32) -> Result<(Pair, Pair)> {
         let _ = echo.join();
         Ok(times_us)
     })?;
-    let mut over_turns = |share: f64| {
-        let of = |turns: &mut Vec<Vec<f64>>| {
-            turns.iter_mut().map(|times| percentile(times, share)).collect::<Vec<f64>>()
-        };
-        Pair::of(of(&mut fabric), of(&mut veth))
-    };
-    Ok((over_turns(0.5), over_turns(0.99)))
+    let both = times_us.map(|mut times| (percentile(&mut times, 0.5), percentile(&mut times, 0.99)));
+    let Turns { fabric, veth, tapped } = both;
+    let [(f50, f99), (v50, v99), (t50, t99)] = [fabric, veth, tapped].map(|turns| turns.into_iter().unzip());
+    Ok((
+        Medians::of(Turns { fabric: f50, veth: v50, tapped: t50 }),
+        Medians::of(Turns { fabric: f99, veth: v99, tapped: t99 }),
+    ))
 }
 
 /// Megabytes per second of one stream.
-fn bulk(client: &Node, server: &Node, turns: u32) -> Result<Pair> {
+fn bulk(track: &Track<'_>) -> Result<Medians> {
     const TIME: Duration = Duration::from_millis(500);
-    let [fabric, veth] = by_turns(server, turns, |addr| {
-        let (mut far, mut near) = connect(client, server, addr)?;
+    let turns = track.by_turns(|addr| {
+        let (mut far, mut near) = connect(track.client, track.server, addr)?;
         let sink = std::thread::spawn(move || {
             let mut buffer = vec![0; 256 * 1024];
             let mut bytes = 0;
@@ -282,7 +366,7 @@ fn bulk(client: &Node, server: &Node, turns: u32) -> Result<Pair> {
         let bytes = sink.join().unwrap_or(0);
         Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
     })?;
-    Ok(Pair::of(fabric, veth))
+    Ok(Medians::of(turns))
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -310,10 +394,19 @@ mod tests {
     #[test]
     fn figures_pair_operations_by_name_and_tell_the_worst_ratio() {
         let turn = |set: f64, get: f64| vec![("SET".to_owned(), set), ("GET".to_owned(), get)];
-        let rates = rate_figures(50, vec![turn(80.0, 95.0)], vec![turn(100.0, 100.0)]);
-        let pair = Pair { fabric: 30.0, veth: 20.0 };
-        let figures =
-            FabricFigures { rates, round_trip_us_p50: pair, round_trip_us_p99: pair, bulk_mb_per_s: pair };
+        let (fabric, veth) = (vec![turn(80.0, 95.0)], vec![turn(100.0, 100.0)]);
+        let rates = rate_figures(50, Turns { fabric, veth, tapped: vec![turn(40.0, 19.0)] });
+        assert_eq!(
+            rates.iter().map(|figure| figure.rate_per_s.tapped_ratio()).collect::<Vec<_>>(),
+            [Some(0.2), Some(0.5)]
+        );
+        let medians = Medians { fabric: 30.0, veth: 20.0, tapped: None };
+        let figures = FabricFigures {
+            rates,
+            round_trip_us_p50: medians,
+            round_trip_us_p99: medians,
+            bulk_mb_per_s: medians,
+        };
         assert_eq!(figures.worst_ratio(50), Some(0.8));
         assert_eq!(figures.worst_ratio(1), None);
         assert_eq!(figures.added_latency_us_p50(), 10.0);

@@ -34,6 +34,7 @@ pub(crate) mod mount;
 mod names;
 mod rule;
 mod serve;
+mod space;
 mod store;
 mod unsynced;
 

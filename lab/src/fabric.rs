@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use self::capture::CaptureWriter;
 pub use self::link::LinkCounters;
 use self::link::LinkStats;
-pub use self::rule::{Action, Link, Rule, RuleCounters};
+pub use self::rule::{Action, CountedPer, End, Flap, Latency, Link, Ports, Rule, RuleCounters, Side, Spread};
 use self::rule::{RuleId, RuleState};
 use self::switch::{Switch, WAKE_TOKEN};
 use self::table::{Port, Table};
@@ -55,6 +55,8 @@ pub struct FabricTotals {
     pub refused: u64,
     /// Packets missing from the capture because the disk was too slow.
     pub uncaptured: u64,
+    /// Packets that rules are holding at this moment.
+    pub held: u64,
 }
 
 /// What the switch thread shares with the handles.
@@ -89,9 +91,14 @@ struct Totals {
     delivered: AtomicU64,
     unroutable: AtomicU64,
     refused: AtomicU64,
+    held: AtomicU64,
 }
 
 impl Totals {
+    fn note_held(&self, packets: usize) {
+        self.held.store(packets as u64, Ordering::Relaxed);
+    }
+
     fn note_unroutable(&self) {
         self.unroutable.fetch_add(1, Ordering::Relaxed);
     }
@@ -219,12 +226,15 @@ impl Fabric {
             unroutable: totals.unroutable.load(Ordering::Relaxed),
             refused: totals.refused.load(Ordering::Relaxed),
             uncaptured: self.shared.lost_captures.load(Ordering::Relaxed),
+            held: totals.held.load(Ordering::Relaxed),
         }
     }
 
-    /// The rules in force, in order of installation.
+    /// The rules in force, in order of installation; those whose dead man's switch has gone off are not.
     pub fn rules(&self) -> Vec<Rule> {
-        self.shared.lock().rules.iter().map(|state| state.rule.clone()).collect()
+        let (state, now_ns) = (self.shared.lock(), switch::now_ns());
+        let in_force = state.rules.iter().filter(|state| !state.is_over(now_ns));
+        in_force.map(|state| state.rule.clone()).collect()
     }
 
     pub(crate) fn remove_tap(&self, id: u64) {
@@ -292,10 +302,10 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The current table, and the ids of the rules in force.
-    fn table(&self) -> (Arc<Table>, Vec<RuleId>) {
+    /// The current table, and the rules in force.
+    fn table(&self) -> (Arc<Table>, Vec<Arc<RuleState>>) {
         let state = self.lock();
-        (state.table.clone(), state.rules.iter().map(|rule| rule.id).collect())
+        (state.table.clone(), state.rules.clone())
     }
 
     /// Compiles ports and rules into a new table and waits until the switch works with it.

@@ -45,7 +45,10 @@ pub use self::disk::{
     Pending, PowerCut, Survival,
 };
 pub use self::error::{LabError, Result};
-pub use self::fabric::{Action, Fabric, FabricTotals, Link, LinkCounters, Rule, RuleCounters, RuleGuard};
+pub use self::fabric::{
+    Action, CountedPer, End, Fabric, FabricTotals, Flap, Latency, Link, LinkCounters, Ports, Rule,
+    RuleCounters, RuleGuard, Side, Spread,
+};
 pub use self::node::{Node, NodeId};
 pub use self::process::{Exit, Process, ProcessState, Program};
 

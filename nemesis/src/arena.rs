@@ -1,7 +1,13 @@
 //! What the nemesis may see of a system and do to it.
 
-use lab::{Action, DiskCounters, DiskRule, Lost, PowerCut, RuleCounters, Skew, Told};
+use std::fmt;
+use std::time::Duration;
 
+use lab::{Action, DiskCounters, DiskRule, Flap, Lost, PowerCut, RuleCounters, Skew, Told};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::byzantine::{MessageFault, Strike, Tally, Trigger};
 use crate::files::{Damage, Damaged};
 use crate::harm::DataFile;
 
@@ -88,6 +94,52 @@ pub struct Victim {
     pub part: Part,
 }
 
+/// What connections lead to: the kind of server, as the system at hand places it, or a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Service {
+    /// Redis: of clients, of agents, of replicas.
+    Redis,
+    /// ZooKeeper: of its clients, and of its servers among each other.
+    ZooKeeper,
+    /// Whatever listens at this port.
+    Port(u16),
+}
+
+impl TryFrom<Value> for Service {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        match (value.as_str(), port) {
+            (Some("redis"), _) => Ok(Service::Redis),
+            (Some("zookeeper"), _) => Ok(Service::ZooKeeper),
+            (_, Some(port)) => Ok(Service::Port(port)),
+            _ => Err(format!("`to` cannot be {value}: use \"redis\", \"zookeeper\" or a port number")),
+        }
+    }
+}
+
+impl From<Service> for Value {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::Redis => "redis".into(),
+            Service::ZooKeeper => "zookeeper".into(),
+            Service::Port(port) => port.into(),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Service::Redis => f.write_str("Redis"),
+            Service::ZooKeeper => f.write_str("ZooKeeper"),
+            Service::Port(port) => write!(f, "port {port}"),
+        }
+    }
+}
+
 /// A rule on directed links between named nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetRule {
@@ -95,10 +147,16 @@ pub struct NetRule {
     pub name: String,
     /// `(from, to)`; everything that flows from the first to the second.
     pub links: Vec<(String, String)>,
+    /// Only packets of connections with these servers.
+    pub service: Option<Service>,
     /// What happens to it.
     pub action: Action,
     /// Fixes the rule's own dice.
     pub seed: u64,
+    /// On and off by turns.
+    pub flap: Option<Flap>,
+    /// When it heals by itself, if nobody does it before.
+    pub expires: Option<Duration>,
 }
 
 /// A network rule in force; removed when dropped.
@@ -132,6 +190,21 @@ pub trait DiskRuleInForce: Send {
     fn counters(&self) -> DiskCounters;
 }
 
+/// A fault on messages in force; it ends when dropped.
+pub trait FaultOnMessages: Send {
+    /// How far it has come.
+    fn tally(&self) -> Tally;
+
+    /// The first message it altered.
+    fn first(&self) -> Option<Strike>;
+}
+
+/// A point in a conversation that is waited for; what is held there goes on when this is dropped.
+pub trait PointOfMessages: Send {
+    /// Which message it was, once it has come.
+    fn reached(&mut self) -> Option<String>;
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -160,6 +233,16 @@ pub trait Arena: Sync {
     /// Makes the clock of a process wrong, from now on and across its restarts.
     fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
         Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+    }
+
+    /// Puts a fault on messages in force, for this window.
+    fn interfere(&self, _window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", fault.pattern.link))
+    }
+
+    /// Waits for a point in a conversation.
+    fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
+        Err(format!("nobody reads the {} links of this system", trigger.at.link))
     }
 
     /// True if a process has ended, be it by itself.

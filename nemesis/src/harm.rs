@@ -6,11 +6,12 @@
 
 mod clock;
 mod disk;
+mod message;
 mod net;
 mod process;
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha8Rng;
 use serde::de::{DeserializeOwned, Error};
@@ -18,7 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::clock::ClockHarm;
 pub use self::disk::{DataFile, DiskHarm, FailingOps};
-pub use self::net::NetHarm;
+pub use self::message::MessageHarm;
+pub use self::net::{Course, NetFault, NetHarm};
 pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
 use crate::family::{Family, Group};
@@ -31,12 +33,16 @@ pub type Evidence = Vec<(String, String)>;
 /// Who is to be struck, by what name and with which dice.
 #[derive(Debug, Clone)]
 pub struct Strike {
+    /// Number of the window.
+    pub window: u64,
     /// For logs and captures: `window 3: partition`.
     pub name: String,
     /// The processes meant.
     pub victims: Vec<Victim>,
     /// Fixes whatever the harm leaves to chance.
     pub seed: u64,
+    /// How long it is meant to last; a harm that can heal by itself does so some time after. `None` is for ever.
+    pub lasts: Option<Duration>,
 }
 
 impl Strike {
@@ -106,6 +112,8 @@ pub enum Harm {
     Clock(ClockHarm),
     /// Disks that fail.
     Disk(DiskHarm),
+    /// Messages altered.
+    Message(MessageHarm),
 }
 
 /// Asks the group that a harm is of.
@@ -116,6 +124,7 @@ macro_rules! ask {
             Harm::Net($means) => $answer,
             Harm::Clock($means) => $answer,
             Harm::Disk($means) => $answer,
+            Harm::Message($means) => $answer,
         }
     };
 }
@@ -137,6 +146,11 @@ impl Harm {
         matches!(self, Harm::Net(net) if net.is_wide())
     }
 
+    /// True when it needs the messages of every connection to be read, from its first packet on.
+    pub fn reads_messages(&self) -> bool {
+        matches!(self, Harm::Message(_) | Harm::Process(ProcessHarm::CrashAt(_)))
+    }
+
     /// A harm of `family`.
     pub(crate) fn draw(family: Family, first: bool, target: Target, rng: &mut ChaCha8Rng) -> Harm {
         match family.group() {
@@ -144,6 +158,7 @@ impl Harm {
             Group::Net => Harm::Net(Means::draw(family, first, target, rng)),
             Group::Clock => Harm::Clock(Means::draw(family, first, target, rng)),
             Group::Disk => Harm::Disk(Means::draw(family, first, target, rng)),
+            Group::Message => Harm::Message(Means::draw(family, first, target, rng)),
         }
     }
 
@@ -172,6 +187,8 @@ impl Harm {
             read(value).map(Harm::Clock)
         } else if DiskHarm::FAULTS.contains(&&*fault) {
             read(value).map(Harm::Disk)
+        } else if MessageHarm::FAULTS.contains(&&*fault) {
+            read(value).map(Harm::Message)
         } else {
             return Err(format!("unknown fault `{fault}`: use one of {}", Harm::faults().join(", ")));
         };
@@ -190,7 +207,8 @@ impl Harm {
 
     /// Every fault that a file can name.
     pub fn faults() -> Vec<&'static str> {
-        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS].concat()
+        [ProcessHarm::FAULTS, NetHarm::FAULTS, ClockHarm::FAULTS, DiskHarm::FAULTS, MessageHarm::FAULTS]
+            .concat()
     }
 
     /// Names of the values it is made of.

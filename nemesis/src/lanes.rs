@@ -128,9 +128,11 @@ fn run_window(
     };
     edge(EdgeKind::Start, &resolved, false, Vec::new());
     let strike = Strike {
+        window: window.id,
         name: format!("window {}: {}", window.id, window.harm.family().name()),
         victims: resolved.victims.clone(),
         seed: window.seed,
+        lasts: Some(Duration::from_millis(window.stop_ms.saturating_sub(window.start_ms))),
     };
     let mut injected = window.harm.inject(&strike, arena);
     hold(&mut *injected, stop, origin + Duration::from_millis(window.stop_ms));
@@ -180,11 +182,10 @@ impl Held {
     /// None for what stands side by side.
     fn by(group: Group) -> Option<Held> {
         match group {
-            Group::Process => Some(Held::Process),
+            // Disks too: their harms kill, and start again whom they made end.
+            Group::Process | Group::Disk => Some(Held::Process),
             Group::Clock => Some(Held::Clock),
-            // A disk's faults end its process, too.
-            Group::Disk => Some(Held::Process),
-            Group::Net => None,
+            Group::Net | Group::Message => None,
         }
     }
 
@@ -249,7 +250,7 @@ mod tests {
 
     impl RuleInForce for DiaryRule {
         fn counters(&self) -> RuleCounters {
-            RuleCounters { matched: self.1, dropped: self.1, delayed: 0 }
+            RuleCounters { matched: self.1, dropped: self.1, ..RuleCounters::default() }
         }
     }
 
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_dropped_nothing_was_not_installed() {
-        let harm = Harm::Net(NetHarm::Partition { shape: Shape::IsolateOne });
+        let harm = Harm::Net(NetHarm::partition(Shape::IsolateOne));
         let idle = Diary { packets_dropped: 0, ..Diary::new() };
         let (done, edges) = run(&idle, vec![window(0, 0, (0, 5), harm.clone(), MASTER)]);
         assert_eq!(done, ["install window 0: partition on 10 links", "heal rule"]);
@@ -448,7 +449,8 @@ mod tests {
         let window = window(0, 0, (0, 5), PAUSE, MASTER);
         let resolved = resolve(&window, &arena, |_| None).unwrap();
         assert_eq!(resolved.victims[0].part, Part::Redis);
-        let strike = Strike { name: "test".into(), victims: resolved.victims, seed: 1 };
+        let (name, victims) = ("test".into(), resolved.victims);
+        let strike = Strike { window: 0, name, victims, seed: 1, lasts: None };
         drop(window.harm.inject(&strike, &arena));
         assert_eq!(*arena.lines.lock().unwrap(), ["pause Redis of s0r2", "resume Redis of s0r2"]);
     }

@@ -20,9 +20,15 @@ pub mod shape;
 pub mod targets;
 pub mod wire;
 
-pub use arena::{Arena, DiskRuleInForce, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View};
+pub use arena::{
+    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce, Service,
+    SkewInForce, Topology, Victim, View,
+};
 pub use family::{Family, Group};
-pub use harm::{ClockHarm, DataFile, DiskHarm, Evidence, FailingOps, Harm, NetHarm, ProcessHarm};
+pub use harm::{
+    ClockHarm, Course, DataFile, DiskHarm, Evidence, FailingOps, Harm, MessageHarm, NetFault, NetHarm,
+    ProcessHarm,
+};
 pub use lanes::{Edge, EdgeKind, Report, StopSignal, run_lanes};
 pub use schedule::{Limits, Schedule, ScheduleError, Window};
 pub use shape::Shape;

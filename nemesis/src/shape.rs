@@ -34,11 +34,17 @@ pub enum Shape {
     WithAClient,
     /// The targets and all clients on one side, everybody else on the other.
     WithClients,
+    /// Every node of the targets' shards is cut from every ZooKeeper server, and from nobody else: no agent there can
+    /// hold its lease. Targets outside of shards mean all shards.
+    AgentsFromZookeeper,
+    /// The nodes of the targets' shards are cut from each other, and from nobody else: nobody replicates. Targets
+    /// outside of shards mean all shards.
+    RedisFromRedis,
 }
 
 impl Shape {
     /// Every shape, in the order in which they are drawn.
-    pub const ALL: [Shape; 10] = [
+    pub const ALL: [Shape; 12] = [
         Shape::IsolateOne,
         Shape::Halves,
         Shape::MajoritiesRing,
@@ -49,6 +55,8 @@ impl Shape {
         Shape::FromZookeeper,
         Shape::WithAClient,
         Shape::WithClients,
+        Shape::AgentsFromZookeeper,
+        Shape::RedisFromRedis,
     ];
 
     /// As people say it.
@@ -64,7 +72,21 @@ impl Shape {
             Shape::FromZookeeper => "from ZooKeeper",
             Shape::WithAClient => "with a client",
             Shape::WithClients => "with all clients",
+            Shape::AgentsFromZookeeper => "agents from ZooKeeper",
+            Shape::RedisFromRedis => "Redis from Redis",
         }
+    }
+
+    /// True when links between nodes other than the targets are cut as well.
+    pub fn is_wide(self) -> bool {
+        matches!(
+            self,
+            Shape::Halves
+                | Shape::MajoritiesRing
+                | Shape::Bridge
+                | Shape::AgentsFromZookeeper
+                | Shape::RedisFromRedis
+        )
     }
 }
 
@@ -74,6 +96,11 @@ pub type Link = (String, String);
 /// The links `shape` cuts around `targets`, some of the nodes of `topology`. `seed` settles who lands on which
 /// side. A shape that means nothing to the targets isolates them.
 pub fn cut(shape: Shape, targets: &[String], topology: &Topology, seed: u64) -> Vec<Link> {
+    let links = shaped(shape, targets, topology, seed);
+    if links.is_empty() { around(targets, topology) } else { links }
+}
+
+fn shaped(shape: Shape, targets: &[String], topology: &Topology, seed: u64) -> Vec<Link> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (servers, clients) = (topology.servers(), &topology.clients);
     let without = |nodes: &[String]| -> Vec<String> {
@@ -128,7 +155,22 @@ pub fn cut(shape: Shape, targets: &[String], topology: &Topology, seed: u64) -> 
             both_ways(&small, &large)
         }
         Shape::MajoritiesRing => majorities_ring(&servers, &mut rng),
+        Shape::AgentsFromZookeeper => {
+            let agents: Vec<String> = shards_of(targets, topology).concat();
+            both_ways(&agents, &topology.zookeepers)
+        }
+        Shape::RedisFromRedis => {
+            let apart = |shard: &Vec<String>| one_way(shard, shard);
+            shards_of(targets, topology).iter().flat_map(apart).filter(|(a, b)| a != b).collect()
+        }
     }
+}
+
+/// The shards that targets lie in; all, if none does.
+fn shards_of(targets: &[String], topology: &Topology) -> Vec<Vec<String>> {
+    let has_target = |shard: &&Vec<String>| shard.iter().any(|node| targets.contains(node));
+    let own: Vec<Vec<String>> = topology.shards.iter().filter(has_target).cloned().collect();
+    if own.is_empty() { topology.shards.clone() } else { own }
 }
 
 /// All links to and from `targets`, clients' included.
@@ -162,11 +204,15 @@ fn halves(
     (small, others)
 }
 
-/// Nodes in a random circle; each keeps its nearest neighbours on both sides, as many as make a majority.
+/// Nodes in a random circle; each keeps its nearest neighbours on both sides, as many as make a majority. Of three
+/// nodes, which are all neighbours, two lose sight of each other.
 fn majorities_ring(servers: &[String], rng: &mut ChaCha8Rng) -> Vec<Link> {
     let mut ring = servers.to_vec();
     ring.shuffle(rng);
     let n = ring.len();
+    if n == 3 {
+        return both_ways(&ring[..1], &ring[1..2]);
+    }
     // A majority of n is n/2 + 1 with oneself; half of the neighbours on each side, rounded up.
     let reach = (n / 2).div_ceil(2);
     let mut links = Vec::new();
@@ -223,11 +269,11 @@ mod tests {
         }
 
         #[test]
-        fn in_a_majorities_ring_everyone_sees_a_majority_and_not_everyone_sees_all(n in 4usize..10, seed: u64) {
+        fn in_a_majorities_ring_everyone_sees_a_majority_and_not_everyone_sees_all(n in 3usize..10, seed: u64) {
             let servers = nodes("n", n);
             let links = cut(Shape::MajoritiesRing, &servers[..1], &plain(&servers, &[]), seed);
             let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links)).collect();
-            prop_assert!(views.iter().all(|v| v.len() > n / 2));
+            prop_assert!(views.iter().all(|v| v.len() > n / 2) && views.iter().any(|v| v.len() < n));
             if n >= 5 {
                 let distinct: BTreeSet<_> = views.iter().collect();
                 prop_assert_eq!(distinct.len(), n, "no two see the same majority");
@@ -241,6 +287,35 @@ mod tests {
             let views: Vec<_> = servers.iter().map(|s| seen_by(s, &servers, &links).len()).collect();
             prop_assert_eq!(views.iter().filter(|v| **v == n).count(), 1, "one bridge");
             prop_assert!(seen_by("n0", &servers, &links).len() < n);
+        }
+
+        #[test]
+        fn every_shape_makes_sense_in_every_cluster_of_three_to_nine(
+            zookeepers in 1usize..6, shards in 1usize..4, replicas in 1usize..4, clients in 0usize..4,
+            victim: prop::sample::Index, seed: u64,
+        ) {
+            let topology = Topology {
+                zookeepers: nodes("zk", zookeepers),
+                shards: (0..shards).map(|shard| nodes(&format!("s{shard}r"), replicas)).collect(),
+                clients: nodes("c", clients),
+            };
+            let servers = topology.servers();
+            prop_assume!((3..=9).contains(&servers.len()));
+            let target = victim.get(&servers).clone();
+            let everyone: BTreeSet<String> = servers.iter().chain(&topology.clients).cloned().collect();
+            for shape in Shape::ALL {
+                let links = cut(shape, std::slice::from_ref(&target), &topology, seed);
+                let distinct: BTreeSet<_> = links.iter().collect();
+                prop_assert!(!links.is_empty() && distinct.len() == links.len(), "{:?} {:?}", shape, links);
+                prop_assert!(links.iter().all(|(a, b)| a != b && everyone.contains(a) && everyone.contains(b)));
+                prop_assert!(links.len() < everyone.len() * (everyone.len() - 1), "{:?} cuts all", shape);
+                let back = links.iter().all(|(a, b)| distinct.contains(&(b.clone(), a.clone())));
+                prop_assert_eq!(back, shape != Shape::OneWay, "{:?}", shape);
+                if !shape.is_wide() && !matches!(shape, Shape::WithAClient | Shape::WithClients) {
+                    prop_assert!(links.iter().all(|(a, b)| *a == target || *b == target), "{:?}", shape);
+                }
+                prop_assert_eq!(&links, &cut(shape, std::slice::from_ref(&target), &topology, seed));
+            }
         }
 
         #[test]
@@ -280,6 +355,15 @@ mod tests {
         let with_a_client = far(Shape::WithAClient);
         assert_eq!(with_a_client.len(), 3 + 5 + 2, "one client stays: {with_a_client:?}");
         assert_eq!(far(Shape::WithClients).len(), 3 + 5);
+        let wide = |shape, target: &str| cut(shape, &[target.to_string()], &topology, 7);
+        let agents = wide(Shape::AgentsFromZookeeper, "s0r1");
+        assert_eq!(agents.len(), 2 * 3 * 3);
+        assert!(agents.iter().all(|(a, b)| a.starts_with("s0") != b.starts_with("s0")));
+        assert!(agents.iter().all(|(a, b)| a.starts_with("zk") != b.starts_with("zk")));
+        assert_eq!(wide(Shape::AgentsFromZookeeper, "zk1").len(), 2 * 6 * 3, "all shards");
+        let replication = wide(Shape::RedisFromRedis, "s0r1");
+        assert_eq!(replication.len(), 3 * 2);
+        assert!(replication.iter().all(|(a, b)| a.starts_with("s0") && b.starts_with("s0")));
         let client = ["c0".to_string()];
         assert_eq!(cut(Shape::FromZookeeper, &client, &topology, 7).len(), 6);
         let zookeeper = ["zk0".to_string()];

@@ -11,33 +11,15 @@ pub struct StrikeLine {
     pub time_ns: i64,
     /// Window of the schedule that did it.
     pub fault: u64,
-    /// Kind of link: `redis-client`, `replication`, `zk-client`, `election`, `quorum`.
-    pub link: String,
-    /// Number of the connection in the run, in order of their first packets.
-    pub flow: u64,
     /// Node that sent the message.
     pub from: String,
     /// Node that it was meant for.
     pub to: String,
-    /// What kind of message: `SET`, `PROPOSAL`.
-    pub message: String,
-    /// The how many-th of its kind on that link and in that direction, from 1.
-    pub occurrence: u64,
-    /// What was done: `set value to "BBBB"`, `omit`.
-    pub op: String,
-    /// Where it began in the stream as it was sent, bytes.
-    pub offset_in: u64,
-    /// Where it began in the stream as it was passed on, bytes.
-    pub offset_out: u64,
-    /// Bytes by which it grew (negative: shrank).
-    pub delta: i64,
-    /// The field that was altered, if it was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// As it was, for people: printable text, the rest as `\x00`; cut when long.
-    pub before: String,
-    /// As it was passed on.
-    pub after: String,
+    /// What was done to it, in a sentence.
+    pub told: String,
+    /// All of it, as the nemesis needs it to do the same again: link, way, kind, counts, offsets, bytes before and
+    /// after.
+    pub strike: serde_json::Value,
 }
 
 /// What one fault did on one link, and what came of it.
@@ -94,19 +76,10 @@ mod tests {
         let strike = |fault, from: &str, to: &str| StrikeLine {
             time_ns: 1,
             fault,
-            link: "replication".into(),
-            flow: 0,
             from: from.into(),
             to: to.into(),
-            message: "SET".into(),
-            occurrence: 1,
-            op: "omit".into(),
-            offset_in: 0,
-            offset_out: 0,
-            delta: 0,
-            field: None,
-            before: String::new(),
-            after: String::new(),
+            told: String::new(),
+            strike: serde_json::json!({}),
         };
         let strikes = [strike(0, "b", "a"), strike(0, "a", "b"), strike(0, "a", "b"), strike(1, "c", "d")];
         assert_eq!(between(&strikes, 0), ["a → b", "b → a"]);

@@ -81,14 +81,7 @@ impl Rig {
     /// Cuts the links between two nodes, in the directions given as pairs of names, until the guard is dropped.
     pub fn cut(&self, links: &[(&str, &str)]) -> Result<lab::RuleGuard> {
         let links = links.iter().map(|(from, to)| (self.node(from).id(), self.node(to).id())).collect();
-        let name = "cut".to_owned();
-        Ok(self.fabric().install(lab::Rule {
-            name,
-            links,
-            port: None,
-            action: lab::Action::Drop,
-            seed: 0,
-        })?)
+        Ok(self.fabric().install(lab::Rule::new("cut", links, lab::Action::Drop, 0))?)
     }
 
     /// Runs `job` on a thread whose sockets are the node's, to its end.

@@ -1,6 +1,6 @@
 //! What a play showed.
 
-use nemesis::byzantine::score::Observations;
+use nemesis::byzantine::score::{Funnel, Observations};
 use serde::Serialize;
 
 /// Facts in the order in which they were seen, and what they mean for the outcome.
@@ -63,14 +63,16 @@ impl Seen {
 impl Seen {
     /// What it comes to, after so many messages were altered.
     pub fn observations(&self, altered: u64) -> Observations {
+        let given = |flag: bool, words: &str| if flag { vec![words.to_string()] } else { Vec::new() };
         Observations {
-            applied: altered,
-            wrong: self.differs || self.broken,
-            signalled: self.signalled,
-            refused: self.refused,
-            crashed: self.crashed,
-            stopped: false,
-            live: true,
+            funnel: Funnel { planned: altered, matched: altered, applied: altered, delivered: altered },
+            exits: given(self.crashed, "a process ended"),
+            signals: given(self.signalled, "a sign of trouble"),
+            refusals: self.refused.into(),
+            stepped_down: false,
+            audit_differs: self.differs || self.broken,
+            anomaly: None,
+            live_again: true,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nemesis::byzantine::{Armed, MessageFault, Protocol};
+use nemesis::byzantine::MessageFault;
+use nemesis::wire::Protocol;
 use results::RunFolder;
 use serde::Deserialize;
 
@@ -13,7 +14,7 @@ use super::ensemble::{CLIENT_PORT, ELECTION_PORT, Ensemble, QUORUM_PORT};
 use super::pair::{self, Pair};
 use super::rig::Rig;
 use crate::recorder::RunClock;
-use crate::wiretap::{self, Wiretap};
+use crate::wiretap::{self, Armed, Wiretap};
 
 /// Raises what a scenario asks for, with taps on its links from the first packet, and arms its lies when told.
 pub struct Stage {
@@ -23,7 +24,6 @@ pub struct Stage {
     seed: u64,
     clock: RunClock,
     tap: RefCell<Option<Wiretap>>,
-    lies: RefCell<Vec<MessageFault>>,
     armed: RefCell<Vec<Armed>>,
 }
 
@@ -43,7 +43,6 @@ impl Stage {
             seed,
             clock: RunClock::start(),
             tap: RefCell::default(),
-            lies: RefCell::default(),
             armed: RefCell::default(),
         }
     }
@@ -98,11 +97,9 @@ impl Stage {
             toml::from_str(&text).with_context(|| format!("the lies of {}", self.scenario.id))?;
         let tap = self.tap.borrow();
         let tap = tap.as_ref().context("nothing is tapped yet")?;
-        for (id, lie) in (0..).zip(&lies.lie) {
-            lie.check().map_err(anyhow::Error::msg)?;
-            self.armed.borrow_mut().push(tap.arm(id, lie.clone()));
+        for (id, lie) in (0..).zip(lies.lie) {
+            self.armed.borrow_mut().push(tap.arm(id, lie).map_err(anyhow::Error::msg)?);
         }
-        *self.lies.borrow_mut() = lies.lie;
         Ok(())
     }
 
@@ -116,17 +113,14 @@ impl Stage {
         self.tap.borrow().as_ref().map_or(0, |tap| tap.strikes().len() as u64)
     }
 
-    /// Writes down every message altered, before and after; returns what could not be read on the way.
-    pub fn write_strikes(&self, folder: &RunFolder) -> Result<Vec<String>> {
+    /// Writes down every message altered, before and after.
+    pub fn write_strikes(&self, folder: &RunFolder) -> Result<()> {
         let tap = self.tap.borrow();
-        let Some(tap) = tap.as_ref() else { return Ok(Vec::new()) };
-        let lies = self.lies.borrow();
         let mut lines = folder.strike_lines()?;
-        for strike in tap.strikes() {
-            if let Some(lie) = lies.get(strike.fault as usize) {
-                lines.append(&wiretap::line(strike, lie, |mono_ns| self.clock.of_mono(mono_ns)))?;
-            }
+        for strike in tap.iter().flat_map(Wiretap::strikes) {
+            let time_ns = self.clock.of_mono(strike.at_ns);
+            lines.append(&wiretap::line(strike, time_ns))?;
         }
-        Ok(tap.notes())
+        Ok(())
     }
 }

@@ -11,12 +11,10 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "one value altered on the replication link, length kept",
         lies: r#"[[lie]]
 link = "replication"
-message = "SET"
-when = { key = "k" }
-do = "set"
-field = "value"
-value = "BBBB"
-count = 1
+way = "to-client"
+message = "set"
+where = [{ field = "key", is = "k" }]
+op.set = { field = "value", to.literal = "BBBB" }
 "#,
         expected: Outcome::Silent,
         play: replication::value_edited,
@@ -26,12 +24,11 @@ count = 1
         title: "one value made longer: the replica acknowledges bytes that were never sent",
         lies: r#"[[lie]]
 link = "replication"
-message = "SET"
-when = { key = "k" }
-do = "set"
-field = "value"
-value = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-count = 1
+way = "to-client"
+message = "set"
+where = [{ field = "key", is = "k" }]
+# Longer than the write that comes next, so that the acknowledgement covers that one, too.
+op.set = { field = "value", to.literal = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
 "#,
         expected: Outcome::Silent,
         play: replication::stream_grown,
@@ -41,10 +38,10 @@ count = 1
         title: "one command doubled, then a reconnection: the next command of that length is skipped",
         lies: r#"[[lie]]
 link = "replication"
-message = "SET"
-when = { key = "k1" }
-do = "duplicate"
-count = 1
+way = "to-client"
+message = "set"
+where = [{ field = "key", is = "k1" }]
+op = "dup"
 "#,
         expected: Outcome::Silent,
         play: replication::command_doubled,
@@ -54,11 +51,9 @@ count = 1
         title: "one acknowledgement inflated: WAIT counts a replica that is cut off",
         lies: r#"[[lie]]
 link = "replication"
-message = "REPLCONF ACK"
-do = "add"
-field = "offset"
-by = 1_000_000_000
-count = 1
+way = "to-server"
+message = "replconf-ack"
+op.set = { field = "offset", to.add = 1_000_000_000 }
 "#,
         expected: Outcome::Silent,
         play: replication::ack_inflated,
@@ -68,10 +63,10 @@ count = 1
         title: "one command replaced by a PING of its length",
         lies: r#"[[lie]]
 link = "replication"
-message = "SET"
-when = { key = "k" }
-do = "idle"
-count = 1
+way = "to-client"
+message = "set"
+where = [{ field = "key", is = "k" }]
+op = "blank"
 "#,
         expected: Outcome::Silent,
         play: replication::command_omitted,
@@ -81,10 +76,9 @@ count = 1
         title: "one bit of the data set flipped during a full synchronisation",
         lies: r#"[[lie]]
 link = "replication"
-message = "RDB"
-do = "flip"
-field = "payload"
-count = 1
+way = "to-client"
+message = "rdb-chunk"
+op.flip-bit = {}
 "#,
         expected: Outcome::RejectedCrash,
         play: replication::dump_flipped,
@@ -94,11 +88,11 @@ count = 1
         title: "the client is told a longer session than the server keeps, and not that it has ended",
         lies: r#"[[lie]]
 link = "zk-client"
-message = "ConnectResponse"
-to = ["c1"]
-do = "set"
-field = "timeOut"
-value = 60_000
+way = "to-client"
+message = "connect.reply"
+receivers = ["c1"]
+count = 0
+op.set = { field = "timeOut", to.literal = 60_000 }
 "#,
         expected: Outcome::Silent,
         play: session::timeout_raised,
@@ -108,12 +102,11 @@ value = 60_000
         title: "a closeSession that the client never sent",
         lies: r#"[[lie]]
 link = "zk-client"
+way = "to-server"
 message = "getData"
-from = ["c1"]
-do = "insert"
-# A length of eight bytes, xid 0, type -11.
-text = "hex:00000008 00000000 fffffff5"
-count = 1
+senders = ["c1"]
+# A frame of eight bytes: xid 100, type -11.
+op.insert = { bytes = "hex:0000000800000064fffffff5" }
 "#,
         expected: Outcome::RejectedClean,
         play: session::session_closed,
@@ -123,14 +116,11 @@ count = 1
         title: "\"the node exists\" turned into \"created\"",
         lies: r#"[[lie]]
 link = "zk-client"
-message = "reply create2"
-when = { err = -110 }
-to = ["c1"]
-do = "set"
-field = "err"
-value = 0
-# The path that was asked for, its length before it, and a stat of nothing but zeros.
-append = "hex:00000006 2f6c65617365 0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+way = "to-client"
+message = "create2.reply"
+receivers = ["c1"]
+where = [{ field = "err", is = -110 }]
+op.forge.answer = "success"
 "#,
         expected: Outcome::Silent,
         play: session::create_forged,
@@ -140,11 +130,10 @@ append = "hex:00000006 2f6c65617365 00000000000000000000000000000000000000000000
         title: "the version of a conditional write turned into \"any\"",
         lies: r#"[[lie]]
 link = "zk-client"
+way = "to-server"
 message = "setData"
-from = ["c1"]
-do = "set"
-field = "version"
-value = -1
+senders = ["c1"]
+op.set = { field = "version", to = "minus-one" }
 "#,
         expected: Outcome::Silent,
         play: session::version_ignored,
@@ -154,12 +143,10 @@ value = -1
         title: "a COMMIT of the next transaction, to one follower",
         lies: r#"[[lie]]
 link = "quorum"
+way = "to-client"
 message = "COMMIT"
-to = ["<follower>"]
-do = "add"
-field = "zxid"
-by = 1
-count = 1
+receivers = ["<follower>"]
+op.set = { field = "zxid", to.add = 1 }
 "#,
         expected: Outcome::RejectedCrash,
         play: quorum::commit_shifted,
@@ -169,15 +156,17 @@ count = 1
         title: "PROPOSAL and COMMIT swallowed, ACKs forged, then the leader killed",
         lies: r#"[[lie]]
 link = "quorum"
+way = "to-client"
 message = "PROPOSAL"
-do = "answer"
-# An ACK of that zxid, without data and ids.
-text = "hex:00000003{zxid}ffffffffffffffff"
+count = 0
+op.forge.answer = "success"
 
 [[lie]]
 link = "quorum"
+way = "to-client"
 message = "COMMIT"
-do = "omit"
+count = 0
+op = "omit"
 "#,
         expected: Outcome::Silent,
         play: quorum::proposals_swallowed,
@@ -187,30 +176,49 @@ do = "omit"
         title: "a lagging server elected by a forged zxid, a forged epoch: the others cut their logs",
         lies: r#"[[lie]]
 link = "election"
+way = "to-server"
 message = "notification"
-from = ["<laggard>"]
-do = "set"
-field = "zxid"
+senders = ["<laggard>"]
+count = 0
 # Of a later epoch by far: the peer takes the laggard for the one that knows most.
-value = 0x7f_0000_0000
+op.set = { field = "zxid", to.literal = 0x7f_0000_0000 }
 
 [[lie]]
 link = "election"
+way = "to-server"
 message = "notification"
-from = ["<peer>"]
-to = ["<laggard>"]
-do = "set"
-field = "zxid"
+senders = ["<peer>"]
+receivers = ["<laggard>"]
+count = 0
 # What the laggard has itself: it sees no reason to vote for another.
-value = <last seen>
+op.set = { field = "zxid", to.literal = <last seen> }
+
+[[lie]]
+link = "election"
+way = "to-client"
+message = "notification"
+senders = ["<laggard>"]
+count = 0
+# Of a later epoch by far: the peer takes the laggard for the one that knows most.
+op.set = { field = "zxid", to.literal = 0x7f_0000_0000 }
+
+[[lie]]
+link = "election"
+way = "to-client"
+message = "notification"
+senders = ["<peer>"]
+receivers = ["<laggard>"]
+count = 0
+# What the laggard has itself: it sees no reason to vote for another.
+op.set = { field = "zxid", to.literal = <last seen> }
 
 [[lie]]
 link = "quorum"
+way = "to-server"
 message = "ACKEPOCH"
-from = ["<peer>"]
-do = "set"
-field = "currentEpoch"
-value = 0
+senders = ["<peer>"]
+count = 0
+op.set = { field = "currentEpoch", to = "zero" }
 "#,
         expected: Outcome::Silent,
         play: quorum::laggard_elected,

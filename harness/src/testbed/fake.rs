@@ -84,7 +84,7 @@ impl RuleInForce for Rule {
     fn counters(&self) -> RuleCounters {
         let messages = self.cluster.messages(self.id).unwrap_or(0);
         let (dropped, delayed) = if self.delays { (0, messages) } else { (messages, 0) };
-        RuleCounters { matched: messages, dropped, delayed }
+        RuleCounters { matched: messages, dropped, delayed, ..RuleCounters::default() }
     }
 }
 
@@ -121,11 +121,19 @@ impl Arena for FakeTestbed {
     }
 
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
+        let refused = |what: &str| Err(format!("the fake cluster passes whole messages and has no {what}"));
+        if rule.service.is_some() {
+            return refused("ports: leave `to` out, or use --target zk-redis");
+        }
+        if rule.flap.is_some() {
+            return refused("links that flap: use --target zk-redis");
+        }
         let links = rule.links.iter().map(|(from, to)| (from.as_str(), to.as_str()));
         let id = match rule.action {
             Action::Drop => self.cluster.block(links),
             Action::Delay { base, jitter } => self.cluster.delay(links, base, jitter),
             Action::Loss { probability } => self.cluster.lose(links, probability),
+            _ => return refused("packets to do this to: use --target zk-redis"),
         };
         let id = id.map_err(|e| e.to_string())?;
         let delays = matches!(rule.action, Action::Delay { .. });

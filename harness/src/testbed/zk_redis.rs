@@ -22,17 +22,21 @@ use cluster::ring::Ring;
 use cluster::security::Transport;
 use cluster::znodes::{Paths, RedisNode};
 use lab::{DiskRuleGuard, Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard};
+use nemesis::byzantine::{MessageFault, Strike, Trigger};
 use nemesis::files::{self, Damage, Damaged};
 use nemesis::{
-    Arena, DataFile, DiskRuleInForce, NetRule, Part, RuleInForce, SkewInForce, Topology, Victim, View,
+    Arena, DataFile, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce,
+    SkewInForce, Topology, Victim, View,
 };
 use results::RunFolder;
 use results::spec::RunSpec;
+use workloads::seed::derive;
 
 use super::Testbed;
 use crate::plan::Needs;
 use crate::registry;
 use crate::sites::runtime;
+use crate::wiretap::Wiretap;
 use observer::Observer;
 use servers::{Installations, Servers};
 
@@ -56,6 +60,8 @@ pub struct ZkRedis {
     gate: Option<Gate>,
     installations: Installations,
     events: Vec<PathBuf>,
+    /// None where no fault asks for it.
+    wiretap: Option<Wiretap>,
     lab: Lab,
 }
 
@@ -72,6 +78,11 @@ impl ZkRedis {
         {
             nodes.insert(name.to_string(), lab.add_node(name)?);
         }
+        let wiretap = needs.messages.then(|| {
+            let names = lab.nodes().iter().map(|node| node.name().to_string()).collect();
+            Wiretap::lay(lab.fabric(), names, &servers::PROTOCOLS, derive(spec.seed, "messages", 0))
+        });
+        let wiretap = wiretap.transpose()?;
         let (secret, without) =
             (Secret::random().context("failed to draw a secret")?, registry::without(spec)?);
         let mut servers = Servers::new(&topology, &nodes, folder, spec, &secret, &without)?;
@@ -118,6 +129,7 @@ impl ZkRedis {
             gate,
             installations,
             events,
+            wiretap,
             lab,
         };
         testbed.await_writable().map_err(|e| testbed.servers.explain(e))?;
@@ -280,9 +292,11 @@ impl Arena for ZkRedis {
         let rule = lab::Rule {
             name: rule.name.clone(),
             links: self.links(&rule.links)?,
-            port: None,
+            ports: rule.service.map(servers::ports).unwrap_or_default(),
             action: rule.action,
             seed: rule.seed,
+            flap: rule.flap,
+            expires: rule.expires,
         };
         let guard = self.lab.fabric().install(rule).map_err(|e| e.to_string())?;
         Ok(Box::new(Rule(guard)))
@@ -291,6 +305,16 @@ impl Arena for ZkRedis {
     fn skew(&self, victim: &Victim, skew: &lab::Skew) -> Result<Box<dyn SkewInForce>, String> {
         let guard = self.servers.clock(victim)?.skew(*skew).map_err(|e| e.to_string())?;
         Ok(Box::new(guard))
+    }
+
+    fn interfere(&self, window: u64, fault: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
+        let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
+        Ok(Box::new(wiretap.arm(window, fault.clone())?))
+    }
+
+    fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
+        let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
+        Ok(Box::new(wiretap.watch(trigger.clone())?))
     }
 
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
@@ -395,6 +419,10 @@ impl Testbed for ZkRedis {
             events.extend(text.lines().filter_map(|line| serde_json::from_str::<AgentEvent>(line).ok()));
         }
         Ok(events)
+    }
+
+    fn strikes(&self) -> Vec<Strike> {
+        self.wiretap.as_ref().map(Wiretap::strikes).unwrap_or_default()
     }
 
     fn diagnose(&self) -> Vec<String> {

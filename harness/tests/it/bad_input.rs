@@ -21,6 +21,11 @@ fn every_bad_flag_is_named_with_its_mend() {
         (&["--shards", "0"], "--shards"),
         (&["--wait", "3"], "lower --wait or raise --replicas"),
         (&["--tls", "--target", "fake"], "--tls goes with --target zk-redis"),
+        (&["--faults", "half-open", "--target", "fake"], "half-open (the "),
+        (
+            &["--faults", "rate", "--target", "fake"],
+            "goes with --target zk-redis: the fake cluster passes whole messages",
+        ),
         (&["--authenticated", "--reads", "replica"], "use --reads master or another workload"),
         (&["--op-timeout-ms", "0"], "at least 1"),
         (&["--frobnicate"], "--frobnicate"),

@@ -25,7 +25,7 @@ start_s = 1.4
 stop_s = 3.4
 fault = "clock-drift"
 rate = 1.5
-clocks = "both"
+clocks = "monotonic"
 target = "agent of shard 1"
 lane = 2
 
@@ -74,20 +74,25 @@ fn wrong_clocks_are_told_and_healed_and_the_cluster_keeps_its_word() {
         assert!(healed.starts_with("wall clock +0.000 s ("), "{healed}");
     }
     let drift = seen(&summary, 2, "was told");
-    assert_eq!(drift.matches("at rate 1.500").count(), 2, "{drift}");
+    assert!(drift.starts_with("monotonic clock +") && drift.ends_with("at rate 1.500"), "{drift}");
+    let healed = seen(&summary, 2, "once healed");
+    assert!(healed.contains("reading") && !healed.contains("1.5"), "{healed}");
     let strobe = summary.faults.iter().position(|fault| fault.detail.contains("and back")).expect("a strobe");
     assert!(seen(&summary, strobe, "was told").starts_with("wall clock +0.000 to +5.000 s ("));
 
-    // The agents' own record does not drift with them: their steps lie within the run.
-    let end_ns = 20_000_000_000;
-    for failover in &summary.failovers {
-        let times = [failover.suspected_ns, failover.elected_ns, failover.promoted_ns];
-        assert!(times.iter().flatten().all(|at| *at < end_ns), "{failover:?}");
-    }
+    // The agents' own record does not drift: the one that is ahead by a second now, and the others, and we, agree on
+    // what came before what.
+    let killed = summary.failovers.iter().find(|failover| failover.fault_ns.is_some());
+    let killed = killed.expect("the kill makes a failover");
+    let steps =
+        [killed.fault_ns, killed.suspected_ns, killed.elected_ns, killed.promoted_ns, killed.first_ack_ns];
+    let steps: Vec<u64> = steps.into_iter().map(|at| at.unwrap_or_else(|| panic!("{killed:?}"))).collect();
+    // Who counts the votes may write so a moment after the chosen one has acted.
+    assert!(steps.is_sorted_by(|before, after| *before <= after + 300_000_000), "{killed:?}");
 }
 
 #[test]
 fn the_fake_cluster_has_one_clock() {
-    let done = shardstorm(&["run", "--target", "fake", "--faults", "clock", "--time-limit", "1"]);
+    let done = shardstorm(&["run", "--target", "fake", "--faults", "clock", "--time-limit", "10"]);
     assert!(done.code == 254 && done.stderr.contains("--target zk-redis"), "{}", done.said());
 }

@@ -3,8 +3,11 @@
 mod bad_input;
 mod check;
 mod clocks;
+mod disks;
 mod fake;
 mod files;
+mod links;
 mod live;
+mod messages;
 mod tool;
 mod workloads;

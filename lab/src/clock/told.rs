@@ -53,7 +53,7 @@ impl fmt::Display for ToldBy {
     /// As evidence reads: `+4.000 s (132 readings)`, `+0.000 to +4.000 s (132 readings)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.reads == 0 {
-            return f.write_str("nothing: it has not asked");
+            return f.write_str("not asked");
         }
         let seconds = |ns: i64| format!("{:+.3}", (ns as f64 / 1e9) + 0.0);
         let (least, most) = (seconds(self.least_ns), seconds(self.most_ns));

@@ -96,9 +96,9 @@ pub enum DiskAction {
     /// The operation waits until the rule is healed, and is carried out then. A process that is killed
     /// while it waits dies at once; its operation is not carried out.
     Stuck,
-    /// The file system has this much space left: what makes a file longer uses it up, removing and cutting
-    /// gives back. A write that does not fit is cut short, the next one fails with `ENOSPC`; `statfs` tells
-    /// the truth about it. Only writes and changes of length are matched, whatever `ops` says.
+    /// The file system has this much space left: writes past a file's end and into its holes use it up, removing
+    /// and cutting give back. A write that does not fit is cut short, the next one fails with `ENOSPC`; `statfs` tells
+    /// the truth about it. Only writes and `fallocate` are matched, whatever `ops` says.
     Full {
         /// Bytes that are free when the rule is installed.
         free_bytes: u64,

@@ -249,8 +249,8 @@ impl Filesystem for Server {
         reply: ReplyAttr,
     ) {
         let touch = Touch { mode, uid, gid, atime, mtime };
-        let job = move |store: &Store, judgement: &Judgement, reply: ReplyAttr| {
-            let resized = size.map_or(Ok(()), |size| store.set_len(ino.0, size, judgement));
+        let job = move |store: &Store, _: &Judgement, reply: ReplyAttr| {
+            let resized = size.map_or(Ok(()), |size| store.set_len(ino.0, size));
             let done = resized.and_then(|()| touch.apply(store, ino.0));
             match done.and_then(|()| store.inode(ino.0)?.metadata()) {
                 Ok(metadata) => reply.attr(&TTL, &attr(ino.0, &metadata)),

@@ -19,6 +19,7 @@ use super::inode::{Inode, Inodes};
 use super::limbo::Limbo;
 use super::names::{Id, Names};
 use super::rule::{DiskOp, Fate, RuleState};
+use super::space;
 use super::unsynced::{Mark, Unsynced};
 use super::{DiskAction, DiskOptions, NameSync};
 
@@ -225,7 +226,7 @@ impl Store {
         let dir = self.inode(parent)?;
         let mut names = self.names();
         let victim = lock(&self.inodes).find(parent, name, 0)?;
-        let freed = victim.metadata().ok().filter(|m| m.nlink() == 1).map_or(0, |m| m.len());
+        let freed = victim.metadata().ok().filter(|m| m.nlink() == 1).map_or(0, |m| m.blocks() * 512);
         names.changed(self.now_ns(), parent, name, Some(victim.id), None);
         self.limbo.keep(&victim, &names)?;
         if let Err(e) = unlinkat(&dir.fd, name, UnlinkatFlags::NoRemoveDir) {
@@ -304,9 +305,11 @@ impl Store {
         let old_len = handle.file.metadata()?.len();
         let mut data = data;
         if let Some(account) = &judgement.account {
-            let growth = (offset + data.len() as u64).saturating_sub(old_len.max(offset));
+            let end = offset + data.len() as u64;
+            let into_holes = space::to_allocate(&handle.file, offset..end.min(old_len))?;
+            let growth = end.saturating_sub(old_len.max(offset)) + into_holes;
             let refused = growth - account.take_space(growth);
-            data = &data[..data.len() - refused as usize];
+            data = &data[..data.len().saturating_sub(refused as usize)];
             if data.is_empty() && refused > 0 {
                 account.failed.fetch_add(1, Relaxed);
                 return Err(io::Error::from_raw_os_error(libc::ENOSPC));
@@ -333,27 +336,19 @@ impl Store {
     }
 
     /// Changes a file's length.
-    pub(crate) fn set_len(&self, id: Id, new_len: u64, judgement: &Judgement) -> io::Result<()> {
+    pub(crate) fn set_len(&self, id: Id, new_len: u64) -> io::Result<()> {
         let inode = self.inode(id)?;
         let file = inode.open(libc::O_RDWR)?;
         let mut log = inode.log();
         let old_len = file.metadata()?.len();
-        let growth = new_len.saturating_sub(old_len);
-        if let Some(account) = judgement.account.as_ref().filter(|_| growth > 0) {
-            let given = account.take_space(growth);
-            if given < growth {
-                account.give_space(given);
-                account.failed.fetch_add(1, Relaxed);
-                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-            }
-        }
+        let freed = space::allocated(&file, new_len..old_len)?;
         let old = read_range(&file, new_len, old_len.saturating_sub(new_len))?;
         self.held.fetch_add(old.len() as u64, Relaxed);
         log.resized(self.now_ns(), new_len, old_len, old);
         file.set_len(new_len)?;
         self.relieve(&inode, &mut log);
         drop(log);
-        self.give_space(old_len.saturating_sub(new_len));
+        self.give_space(freed);
         Ok(())
     }
 
@@ -375,16 +370,17 @@ impl Store {
         let old_len = handle.file.metadata()?.len();
         let keeps_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let end = offset.saturating_add(len);
+        let zeroes = mode & (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE) != 0;
         let growth = if keeps_size { 0 } else { end.saturating_sub(old_len) };
-        if let Some(account) = &judgement.account {
-            let given = account.take_space(growth);
-            if given < growth {
+        if let Some(account) = judgement.account.as_ref().filter(|_| !zeroes) {
+            let wanted = growth + space::to_allocate(&handle.file, offset..end.min(old_len))?;
+            let given = account.take_space(wanted);
+            if given < wanted {
                 account.give_space(given);
                 account.failed.fetch_add(1, Relaxed);
                 return Err(io::Error::from_raw_os_error(libc::ENOSPC));
             }
         }
-        let zeroes = mode & (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE) != 0;
         let touched = if zeroes { len.min(old_len.saturating_sub(offset)) } else { 0 };
         let old = read_range(&handle.file, offset, touched)?;
         // SAFETY: a plain system call on an open descriptor.

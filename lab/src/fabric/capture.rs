@@ -31,6 +31,8 @@ pub(crate) enum Note<'a> {
     Dropped { rule: &'a str },
     Held { for_ns: u64 },
     DroppedInFlight { rule: &'a str },
+    Altered { rule: &'a str },
+    Made { rule: &'a str },
     Taken { tap: &'a str },
 }
 
@@ -41,6 +43,8 @@ impl Note<'_> {
             Note::Dropped { rule } => Some(format!("dropped by {rule}")),
             Note::Held { for_ns } => Some(format!("held for {:.3} ms", for_ns as f64 / 1e6)),
             Note::DroppedInFlight { rule } => Some(format!("dropped by {rule} after being held")),
+            Note::Altered { rule } => Some(format!("altered by {rule}")),
+            Note::Made { rule } => Some(format!("made by {rule}")),
             Note::Taken { tap } => Some(format!("taken by {tap}")),
         }
     }

@@ -1,4 +1,4 @@
-//! Packets that a delay rule holds, in the order they will leave.
+//! Packets that rules hold, in the order they will leave.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -65,6 +65,11 @@ impl HeldQueue {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.heap.push(Reverse(Entry { due_ns: held.due_ns(), serial, held }));
+    }
+
+    /// How many packets are held.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
     }
 
     /// When the next packet is due, in monotonic nanoseconds.

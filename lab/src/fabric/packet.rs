@@ -1,4 +1,9 @@
-//! The few fields of an IPv4 packet that routing and rules look at.
+//! The few fields of an IPv4 packet that routing and rules look at; checksums and TCP have files of their own.
+
+pub(crate) mod checksum;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod tcp;
 
 use std::net::Ipv4Addr;
 

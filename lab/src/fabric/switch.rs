@@ -1,18 +1,19 @@
 //! The switch: one thread that takes every packet out of its sender's TUN device and puts it, or does
 //! not put it, into its receiver's.
 
+mod judge;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use super::Shared;
 use super::capture::{Capture, Note};
-use super::held::{HeldPacket, HeldQueue};
+use super::held::HeldQueue;
 use super::packet;
-use super::rule::Fate;
-use super::table::{Hooks, Table, index_of};
+use super::rule::RuleState;
+use super::table::{Table, index_of};
 use crate::flow::Flows;
-use crate::node::NodeId;
 use crate::sys::check;
 
 /// Room for the largest packet IPv4 knows.
@@ -33,6 +34,9 @@ pub(super) struct Switch {
     shared: Arc<Shared>,
     table: Arc<Table>,
     held: HeldQueue,
+    /// The rules in force, and when the first of them will be over of itself.
+    rules: Vec<Arc<RuleState>>,
+    expiry_ns: Option<u64>,
     /// The connections that taps follow; a packet meets them before any rule.
     flows: Flows,
     capture: Option<Capture>,
@@ -43,8 +47,16 @@ pub(super) struct Switch {
 
 impl Switch {
     pub(super) fn new(shared: Arc<Shared>, capture: Option<Capture>) -> Switch {
-        let (table, held, flows) = (Arc::default(), HeldQueue::default(), Flows::default());
-        Switch { shared, table, held, flows, capture, expected: Vec::new() }
+        Switch {
+            shared,
+            table: Arc::default(),
+            held: HeldQueue::default(),
+            rules: Vec::new(),
+            expiry_ns: None,
+            flows: Flows::default(),
+            capture,
+            expected: Vec::new(),
+        }
     }
 
     /// Moves packets until the lab goes down.
@@ -55,6 +67,7 @@ impl Switch {
         let mut last_ns = 0;
         while !self.shared.stopped() {
             self.refresh();
+            self.expire_due();
             self.deliver_due();
             self.tick_flows();
             let lingers = now_ns().saturating_sub(last_ns) < LINGER_NS;
@@ -145,62 +158,6 @@ impl Switch {
         self.shared.totals.note_write(write_packet(&receiver.tun, packet));
     }
 
-    /// Leads a packet past the rules of its link, in order of installation.
-    fn judge(&mut self, from: usize, to: usize, packet: &[u8], rules: &Hooks) {
-        let table = self.table.clone();
-        let Some((sender, receiver)) = table.port(from).zip(table.port(to)) else { return };
-        let link = (NodeId(from as u16), NodeId(to as u16));
-        let ports = packet::ports(packet);
-        let arrived_ns = now_ns();
-        let mut leaves_ns = arrived_ns;
-        let mut holds = Vec::new();
-        for state in rules.iter().filter(|state| state.covers(ports)) {
-            match state.judge(link, leaves_ns) {
-                Fate::Pass => {}
-                Fate::Drop => {
-                    sender.links[to].note_dropped();
-                    self.record(from, packet, Note::Dropped { rule: &state.rule.name });
-                    return;
-                }
-                Fate::HoldUntil(due_ns) => {
-                    holds.push((state.id, due_ns - leaves_ns));
-                    leaves_ns = due_ns;
-                }
-            }
-        }
-        if holds.is_empty() {
-            self.record(from, packet, Note::Passed);
-            self.shared.totals.note_write(write_packet(&receiver.tun, packet));
-        } else {
-            sender.links[to].note_delayed();
-            self.record(from, packet, Note::Held { for_ns: leaves_ns - arrived_ns });
-            self.held.push(HeldPacket { from, to, packet: packet.into(), arrived_ns, holds });
-        }
-    }
-
-    /// Lets go of the held packets whose time has come, unless the link was cut meanwhile.
-    fn deliver_due(&mut self) {
-        while let Some(held) = self.next_due() {
-            let table = self.table.clone();
-            let Some((sender, receiver)) = table.port(held.from).zip(table.port(held.to)) else { continue };
-            let ports = packet::ports(&held.packet);
-            let cut = table
-                .hooks(held.from, held.to)
-                .and_then(|rules| rules.iter().find(|state| state.covers(ports) && state.cuts_held_packet()));
-            if let Some(state) = cut {
-                sender.links[held.to].note_dropped();
-                self.record(held.from, &held.packet, Note::DroppedInFlight { rule: &state.rule.name });
-            } else {
-                self.shared.totals.note_write(write_packet(&receiver.tun, &held.packet));
-            }
-        }
-    }
-
-    fn next_due(&mut self) -> Option<HeldPacket> {
-        self.held.next_due_ns()?;
-        self.held.pop_due(now_ns())
-    }
-
     fn record(&mut self, from: usize, packet: &[u8], note: Note<'_>) {
         if let Some(capture) = &mut self.capture {
             capture.packet(from, packet, note);
@@ -217,12 +174,8 @@ impl Switch {
 
     #[cold]
     fn take_table(&mut self) {
-        let (table, rules) = self.shared.table();
-        self.table = table;
-        if self.held.next_due_ns().is_some() {
-            self.held.release(|id| rules.contains(&id));
-            self.deliver_due();
-        }
+        (self.table, self.rules) = self.shared.table();
+        self.let_go();
         self.flows.follow(self.table.taps(), self.table.width(), now_ns());
         self.send_made();
         self.shared.acknowledge(self.table.generation);
@@ -231,9 +184,10 @@ impl Switch {
     /// How long nothing can happen, in nanoseconds; `None` for ever.
     fn timeout_ns(&mut self) -> Option<u64> {
         let held = self.held.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
+        let expiry = self.expiry_ns.map(|expiry_ns| expiry_ns.saturating_sub(now_ns()));
         let flush = self.capture.as_mut().and_then(Capture::flush_in_ns);
         let flows = self.flows.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns()));
-        [held, flush, flows].into_iter().flatten().min()
+        [held, expiry, flush, flows].into_iter().flatten().min()
     }
 }
 

@@ -114,8 +114,7 @@ mod tests {
     fn a_rule_covers_its_directed_links_once_and_no_others() {
         let port = || Arc::new(Port::new(std::fs::File::open("/dev/null").unwrap().into()));
         let link = (NodeId(0), NodeId(1));
-        let rule =
-            Rule { name: "cut".into(), links: vec![link, link], port: None, action: Action::Drop, seed: 0 };
+        let rule = Rule::new("cut", vec![link, link], Action::Drop, 0);
         let table = Table::compile(1, &[port(), port(), port()], &[Arc::new(RuleState::new(1, rule))], &[]);
         assert_eq!(table.hooks(0, 1).map(|h| h.len()), Some(1));
         assert!(table.hooks(1, 0).is_none() && table.hooks(0, 2).is_none());

@@ -11,6 +11,9 @@ use super::{Both, Interceptor, PENDING_MAX, Way};
 /// How long an owned flow answers for its ends after both have closed: the last acknowledgement may have been lost.
 const LINGER_NS: u64 = 60_000_000_000;
 
+/// Between two probes passed on: no real end asks as often, and two odd ones must not keep each other busy.
+const PROBE_GAP_NS: u64 = 20_000_000;
+
 /// What a receiver takes that did not say (RFC 9293, section 3.7.1).
 const MSS_DEFAULT: u16 = 536;
 
@@ -81,6 +84,8 @@ pub(crate) struct Conn {
     deliveries: Both<Delivery>,
     /// The acknowledgement, in original offsets, and the window last sent that way.
     told: Both<(u64, u16)>,
+    /// When the next probe may go that way.
+    probe_ns: Both<u64>,
     mode: Mode,
     /// The ends' own packets may carry bytes from this offset on; those before were perhaps others on the far side.
     plain_from: Both<u64>,
@@ -108,6 +113,7 @@ impl Conn {
             streams: Both::default(),
             deliveries: Both([Delivery::new(now_ns), Delivery::new(now_ns)]),
             told: Both::default(),
+            probe_ns: Both::default(),
             mode: Mode::Plain,
             plain_from: Both::default(),
             open: false,
@@ -185,9 +191,17 @@ impl Conn {
         let spoken = |out: &Outbox, way: Way| out[before..].iter().any(|(spoke, _)| *spoke == way);
         match arrival {
             Arrival::Nothing if answers && !spoken(out, way) => self.tell(way, out),
-            // A sender that asks whether its receiver is there is not answered in its name.
-            Arrival::Old if bare && settled => self.probe(way, out),
-            Arrival::Old if settled && !spoken(out, back) => self.tell(back, out),
+            // A sender that asks whether its receiver is there is not answered in its name; one that repeats may have
+            // missed an answer, or we may have.
+            Arrival::Old if settled => {
+                if !bare && !spoken(out, back) {
+                    self.tell(back, out);
+                }
+                if now_ns >= self.probe_ns[way] {
+                    self.probe_ns[way] = now_ns + PROBE_GAP_NS;
+                    self.probe(way, out);
+                }
+            }
             Arrival::Early if !spoken(out, back) => self.tell(back, out),
             _ => {}
         }

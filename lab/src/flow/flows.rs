@@ -8,11 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustc_hash::FxHashMap;
 
 use super::conn::{Conn, Outbox};
-use super::segment::{ACK, SYN, Segment, flags};
+use super::segment::{ACK, SYN, Segment, addresses, flags};
 use super::tap::TapState;
 use super::{Endpoint, Flow, Way};
 use crate::fabric::packet;
-use crate::fabric::table::addr_of;
 use crate::node::NodeId;
 
 /// A packet in the name of node `from`.
@@ -113,8 +112,8 @@ impl Flows {
         };
         self.next_id += 1;
         tap.note_flow();
-        let end = |end: Endpoint| (addr_of(end.node), end.port);
-        let conn = Conn::new(end(client), end(server), interceptor, now_ns);
+        let (from, to) = addresses(packet);
+        let conn = Conn::new((from, client.port), (to, server.port), interceptor, now_ns);
         self.entries.insert(key, Entry { flow, conn, tap, armed_ns: None });
         self.watch(flow, 1);
     }
@@ -229,5 +228,78 @@ impl Flows {
         let mut keys: Vec<(u64, Key)> = wanted.map(|(key, entry)| (entry.flow.id, *key)).collect();
         keys.sort_unstable();
         keys.into_iter().map(|(_, key)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::Path;
+    use super::super::{Interceptor, Tap, Wire};
+    use super::*;
+
+    /// Swallows what goes to the server.
+    struct Swallow;
+
+    impl Interceptor for Swallow {
+        fn data(&mut self, way: Way, wire: &mut Wire<'_>) {
+            match way {
+                Way::ToServer => wire.replace(way, usize::MAX, b""),
+                Way::ToClient => wire.pass(way, usize::MAX),
+            }
+        }
+    }
+
+    fn tap(id: u64, ports: &[u16], nodes: Option<&[u16]>) -> Arc<TapState> {
+        let nodes = nodes.map(|nodes| nodes.iter().map(|node| NodeId(*node)).collect());
+        let tap = Tap { name: "t".into(), server_ports: ports.to_vec(), nodes };
+        Arc::new(TapState::new(id, tap, Box::new(|_| Some(Box::new(Swallow)))))
+    }
+
+    fn packet(from: (u8, u16), to: (u8, u16), seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let addr = |(host, port): (u8, u16)| ([10, 77, 0, host + 1].into(), port);
+        let (mss, scale, sacks, timestamps, window) = (None, None, false, None, 500);
+        Segment { seq, ack, flags, window, mss, scale, sacks, timestamps, payload }
+            .write(Path { from: addr(from), to: addr(to) })
+    }
+
+    #[test]
+    fn only_links_of_tapped_nodes_are_looked_at() {
+        let mut flows = Flows::default();
+        assert!(!flows.watches(0, 1));
+        flows.follow(&[tap(0, &[], Some(&[1]))], 4, 0);
+        assert!(flows.watches(0, 1) && flows.watches(1, 3));
+        assert!(!flows.watches(0, 2) && !flows.watches(3, 2) && !flows.watches(7, 7));
+        flows.follow(&[], 4, 0);
+        assert!(!flows.watches(0, 1));
+    }
+
+    #[test]
+    fn a_flow_is_taken_from_its_syn_on_by_the_first_tap_that_covers_it_and_never_later() {
+        let (client, server, other) = ((0, 40_000), (1, 7000), (1, 7001));
+        let taps = [tap(0, &[7001], None), tap(1, &[7000], None)];
+        let mut flows = Flows::default();
+        flows.follow(&taps, 2, 0);
+        assert!(flows.packet(0, 1, &packet(client, server, 9, 0, ACK, b"late"), 0).is_none());
+        assert!(flows.packet(0, 1, &packet(client, server, 9, 0, SYN, b""), 0).is_none());
+        assert!(flows.packet(1, 0, &packet(server, client, 99, 10, SYN | ACK, b""), 0).is_none());
+        assert!(flows.packet(0, 1, &packet(client, server, 10, 100, ACK, b""), 0).is_none());
+        let taker = flows.packet(0, 1, &packet(client, server, 10, 100, ACK, b"bytes"), 0);
+        assert_eq!(taker.map(|tap| tap.id), Some(1));
+        let made = flows.take_made();
+        assert_eq!(made.iter().map(|made| (made.from, made.to)).collect::<Vec<_>>(), [(1, 0)]);
+        assert_eq!(Segment::read(&made[0].packet).map(|answer| (answer.seq, answer.ack)), Some((100, 15)));
+        assert!(flows.packet(0, 1, &packet(client, other, 9, 0, SYN, b"early"), 0).is_none());
+        assert_eq!(flows.entries.len(), 1, "a SYN with data is left alone");
+
+        // The tap goes: both ends are told, and told again; the link is looked at until a new SYN.
+        flows.follow(&taps[..1], 2, 0);
+        assert_eq!(flows.take_made().len(), 2);
+        assert!(flows.packet(0, 1, &packet(client, server, 15, 100, ACK, b"more"), 0).is_some());
+        let made = flows.take_made();
+        assert!(made.len() == 1 && Segment::read(&made[0].packet).is_some_and(|refusal| refusal.seq == 100));
+        assert!(flows.packet(0, 1, &packet(client, server, 5_000, 0, SYN, b""), 0).is_none());
+        assert!(flows.entries.is_empty());
+        flows.follow(&[], 2, 0);
+        assert!(!flows.watches(0, 1) && !flows.watches(1, 0));
     }
 }

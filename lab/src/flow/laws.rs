@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use self::peer::{Peer, PeerOptions};
 use self::script::{Op, Script, Told};
 use super::conn::{Conn, Outbox};
-use super::segment::{Segment, checksums_hold};
+use super::segment::{ACK, SYN, Segment, checksums_hold};
 use super::{Both, Interceptor, Way};
 
 const MS: u64 = 1_000_000;
@@ -153,7 +153,7 @@ fn weather(loss_max: u32, delay_max: u64) -> impl Strategy<Value = Weather> {
 }
 
 fn end() -> impl Strategy<Value = PeerOptions> {
-    (40u16..=1460, 0u8..=3, 2_000usize..20_000, 1usize..5_000, any::<bool>()).prop_map(
+    (40u16..=1460, 0u8..=3, 2_000usize..20_000, 60usize..5_000, any::<bool>()).prop_map(
         |(mss, scale, buffer, reads_per_ms, timestamps)| PeerOptions {
             mss,
             scale: Some(scale),
@@ -260,4 +260,85 @@ fn a_flow_that_counts_alike_again_is_plain_again() {
     let mut sim = Sim::new(&world, Box::new(Script::once([ops, vec![]], told)));
     sim.run();
     assert!(sim.made > 0 && sim.passed > 100, "{} made, {} passed", sim.made, sim.passed);
+}
+
+struct Never;
+
+impl Interceptor for Never {
+    fn data(&mut self, _: Way, _: &mut super::Wire<'_>) {}
+}
+
+/// A connection that has just been opened, with windows of 60,000 bytes.
+struct Talk {
+    conn: Conn,
+    now_ns: u64,
+}
+
+impl Talk {
+    fn new(interceptor: Box<dyn Interceptor>) -> Talk {
+        let (client, server) = (([10, 77, 0, 1].into(), 1), ([10, 77, 0, 2].into(), 2));
+        let mut talk = Talk { conn: Conn::new(client, server, interceptor, 0), now_ns: 0 };
+        talk.say(Way::ToServer, 0, 0, SYN, 60_000, &[]);
+        talk.say(Way::ToClient, 0, 1, SYN | ACK, 60_000, &[]);
+        talk.say(Way::ToServer, 1, 1, ACK, 60_000, &[]);
+        talk
+    }
+
+    /// An end's segment; what the tap sends for it, as sequence number and payload. `None` if it goes by.
+    fn say(&mut self, way: Way, seq: u32, ack: u32, flags: u8, window: u16, payload: &[u8]) -> Option<Made> {
+        let (mss, scale, sacks, timestamps) = (Some(1460), Some(0), false, None);
+        let segment = Segment { seq, ack, flags, window, mss, scale, sacks, timestamps, payload };
+        let mut out = Outbox::new();
+        (!self.conn.packet(way, &segment, self.now_ns, &mut out)).then(|| made(&out))
+    }
+
+    /// Waits for the next timer.
+    fn wait(&mut self) -> Made {
+        self.now_ns = self.conn.due_ns().expect("a timer");
+        let mut out = Outbox::new();
+        self.conn.tick(false, self.now_ns, &mut out);
+        made(&out)
+    }
+}
+
+type Made = Vec<(Way, u32, Vec<u8>)>;
+
+fn made(out: &Outbox) -> Made {
+    let read = |(way, packet): &(Way, Vec<u8>)| {
+        let segment = Segment::read(packet).expect("a segment");
+        (*way, segment.seq, segment.payload.to_vec())
+    };
+    out.iter().map(read).collect()
+}
+
+#[test]
+fn too_much_waiting_passes_and_is_counted() {
+    const LEN: usize = 1000;
+    let mut talk = Talk::new(Box::new(Never));
+    let fits = super::PENDING_MAX / LEN;
+    for i in 0..=fits {
+        let made = talk.say(Way::ToServer, (1 + i * LEN) as u32, 1, ACK, 60_000, &[7; LEN]);
+        let sent: usize = made.expect("it waits").iter().map(|(_, _, payload)| payload.len()).sum();
+        assert_eq!(sent, if i < fits { 0 } else { 41 * 1460 }, "what the window takes, without crumbs");
+    }
+    assert_eq!((talk.conn.tally.overflowed, talk.conn.tally.edited), (1, 0));
+}
+
+#[test]
+fn a_closed_window_is_asked_for_until_it_opens() {
+    let ops = vec![(1, Op::Insert(3))];
+    let mut talk = Talk::new(Box::new(Script::once([ops, vec![]], Arc::default())));
+    talk.say(Way::ToClient, 1, 1, ACK, 0, &[]);
+    assert_eq!(talk.say(Way::ToServer, 1, 1, ACK, 60_000, b"x"), Some(vec![]));
+    let probe = vec![(Way::ToServer, 0, vec![])];
+    assert_eq!(talk.wait(), probe);
+    talk.say(Way::ToClient, 1, 1, ACK, 0, &[]);
+    assert_eq!(talk.wait(), probe);
+    let made = talk.say(Way::ToClient, 1, 1, ACK, 100, &[]).expect("taken");
+    assert_eq!(made[0], (Way::ToServer, 1, vec![0, 1, 2, b'x']));
+    // Nobody answers: the same again.
+    assert_eq!(talk.wait(), [(Way::ToServer, 1, vec![0, 1, 2, b'x'])]);
+    // An acknowledgement inside what was inserted is none of the byte behind it.
+    let made = talk.say(Way::ToClient, 1, 3, ACK, 100, &[]).expect("taken");
+    assert!(made.iter().all(|(way, _, _)| *way == Way::ToServer), "{made:?}");
 }

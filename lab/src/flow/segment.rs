@@ -142,6 +142,12 @@ pub(crate) fn flags(packet: &[u8]) -> Option<u8> {
     (*packet.get(9)? == PROTOCOL_TCP).then_some(*packet.get(header + 13)?)
 }
 
+/// Source and destination address of a packet that was read.
+pub(crate) fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
+    let at = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
+    (at(12), at(16))
+}
+
 /// The sum of 16-bit words in ones' complement arithmetic (RFC 1071), not folded.
 fn sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks_exact(4);

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use lab::LabError;
 use lab::bench::{self, Contest};
+use lab::flow::Tap;
 
 use crate::helper;
 use crate::net::*;
@@ -39,8 +40,12 @@ pub fn be_the_client(target: &Path) {
     helper::say(&format!("PING,{}", f64::from(ROUND_TRIPS) / start.elapsed().as_secs_f64()));
 }
 
-fn contest(dir: &Path, server: Vec<OsString>) -> Result<bench::FabricFigures, LabError> {
-    bench::fabric(&Contest {
+fn contest<T>(
+    dir: &Path,
+    server: Vec<OsString>,
+    race: impl Fn(&Contest<'_>) -> Result<T, LabError>,
+) -> Result<T, LabError> {
+    race(&Contest {
         server,
         port: PORT,
         client: &|addr, _| helper::command_line("bench-client", &format!("{addr}:{PORT}")),
@@ -50,25 +55,39 @@ fn contest(dir: &Path, server: Vec<OsString>) -> Result<bench::FabricFigures, La
         },
         connections: vec![1, 2],
         turns: 1,
+        tap: Some(&|fabric| {
+            let tap = Tap { name: "pass".into(), server_ports: vec![], nodes: None };
+            fabric.tap(tap, bench::PassAll::boxed)
+        }),
         dir,
     })
 }
 
 pub fn the_bench_races_over_both_networks() {
     let dir = tempfile::tempdir().unwrap();
-    let figures = contest(dir.path(), helper::command_line("bench-server", "")).unwrap();
+    let figures = contest(dir.path(), helper::command_line("bench-server", ""), bench::fabric).unwrap();
     let names: Vec<_> = figures.rates.iter().map(|f| (f.connections, f.operation.as_str())).collect();
     assert_eq!(names, [(1, "PING"), (2, "PING")]);
     let pairs = figures.rates.iter().map(|f| f.rate_per_s);
     for pair in pairs.chain([figures.round_trip_us_p50, figures.round_trip_us_p99, figures.bulk_mb_per_s]) {
-        assert!(pair.fabric > 0.0 && pair.veth > 0.0, "{figures}");
+        assert!(pair.fabric > 0.0 && pair.veth > 0.0 && pair.tapped.is_some_and(|t| t > 0.0), "{figures}");
     }
     assert!(figures.round_trip_us_p99.fabric >= figures.round_trip_us_p50.fabric);
+}
+
+pub fn the_bench_races_beside_rules_on_other_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = helper::command_line("bench-server", "");
+    let figures = contest(dir.path(), server, bench::rules_elsewhere).unwrap();
+    let names: Vec<_> = figures.rates.iter().map(|f| (f.connections, f.operation.as_str())).collect();
+    assert_eq!(names, [(1, "PING"), (2, "PING")]);
+    assert!(figures.rates.iter().all(|f| f.bare_per_s > 0.0 && f.ruled_per_s > 0.0), "{figures}");
+    assert!(figures.judged > 0, "nobody talked on the links with rules");
 }
 
 pub fn a_bench_whose_server_dies_shows_its_last_words() {
     let dir = tempfile::tempdir().unwrap();
     let server = ["/bin/sh", "-c", "echo no memory left; exit 1"].map(OsString::from);
-    let error = contest(dir.path(), server.into()).unwrap_err().to_string();
+    let error = contest(dir.path(), server.into(), bench::fabric).unwrap_err().to_string();
     assert!(error.contains("exited with code 1") && error.contains("no memory left"), "{error}");
 }

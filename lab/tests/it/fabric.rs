@@ -36,7 +36,7 @@ pub fn a_one_way_drop_cuts_one_direction_only() {
     send_numbered(&b, &a, 10);
     assert_eq!(receive_numbers(&a).len(), 10);
     assert_eq!(receive_numbers(&b), []);
-    assert_eq!(guard.counters(), RuleCounters { matched: 10, dropped: 10, delayed: 0 });
+    assert_eq!(guard.counters(), RuleCounters { matched: 10, dropped: 10, ..Default::default() });
     assert_eq!(lab.fabric().link_counters(nodes[0].id(), nodes[1].id()).dropped, 10);
     assert_eq!(lab.fabric().link_counters(nodes[1].id(), nodes[0].id()).dropped, 0);
 }
@@ -68,8 +68,7 @@ pub fn a_bridge_node_reaches_both_sides_of_a_cut() {
 pub fn a_rule_on_a_port_leaves_the_others_alone() {
     let (lab, nodes) = lab_of("port", 2);
     let (cut, open) = (serve_echo(&nodes[1], 6379), serve_echo(&nodes[1], 2181));
-    let mut only_port = rule("port", both_ways(&nodes[0], &nodes[1]), Action::Drop);
-    only_port.port = Some(6379);
+    let only_port = rule("port", both_ways(&nodes[0], &nodes[1]), Action::Drop).on_ports(6379);
     let guard = lab.fabric().install(only_port).unwrap();
     assert!(reaches(&nodes[0], open) && !reaches(&nodes[0], cut));
     let counters = guard.heal();

@@ -9,11 +9,14 @@ mod clocks;
 mod disk_redis;
 mod disks;
 mod fabric;
+mod faults;
+mod flows;
 mod helper;
 mod hosts;
 mod lifetime;
 mod net;
 mod processes;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -66,6 +69,44 @@ fn main() -> ExitCode {
             bad_rules_are_refused_with_a_reason,
             two_labs_with_the_same_addresses_do_not_meet,
         },
+        flows::{
+            a_tap_that_passes_touches_no_packet,
+            a_pass_under_loss_and_delay_touches_no_packet,
+            edits_that_change_the_length_arrive_whole_and_so_does_the_end,
+            edits_survive_loss_delay_and_jitter,
+            an_edit_survives_a_cut_and_comes_soon_after_it,
+            a_reply_can_be_forged_and_the_connection_goes_on,
+            what_is_swallowed_is_acknowledged_and_never_arrives,
+            what_waits_goes_on_when_poked_and_leaves_no_trace,
+            a_delayed_message_comes_at_its_time,
+            a_reset_reaches_both_ends,
+            a_reset_of_an_end_passes_an_edited_flow,
+            when_the_tap_goes_edited_flows_are_reset_and_others_go_on,
+            a_slow_reader_gets_a_grown_stream_through_its_window,
+            the_end_lets_go_of_what_waits,
+            bad_taps_are_refused_with_a_reason,
+        },
+        faults::{
+            duplicates_arrive_twice,
+            reordered_packets_arrive_late_and_all,
+            a_slow_link_carries_its_rate_and_drops_the_tail_of_its_queue,
+            corruption_is_caught_by_checksums_unless_they_are_repaired,
+            a_black_hole_swallows_what_is_long,
+            a_reset_ends_a_connection_at_both_ends,
+            a_half_open_connection_is_lost_at_one_end_only,
+            a_slow_close_is_told_when_the_rule_is_healed,
+            a_stalled_connection_goes_on_when_the_rule_is_healed,
+            a_stalled_link_carries_so_many_bytes_and_no_more,
+            a_latency_spreads_as_its_distribution_says,
+            bursts_lose_packets_in_runs,
+            a_flapping_cut_lets_packets_pass_now_and_then,
+            a_rule_whose_time_is_up_heals_without_anybody,
+            a_port_is_matched_on_the_side_that_was_asked_for,
+            what_a_rule_makes_does_not_cross_a_cut,
+        },
+        soak::{
+            ten_thousand_flips_of_a_partition_leave_nothing_behind,
+        },
         processes::{
             a_stopped_tree_stands_still_and_goes_on,
             a_tree_that_forks_all_the_time_can_be_stopped_at_any_moment,
@@ -98,6 +139,7 @@ fn main() -> ExitCode {
         },
         benches::{
             the_bench_races_over_both_networks,
+            the_bench_races_beside_rules_on_other_links,
             a_bench_whose_server_dies_shows_its_last_words,
         },
         hosts::{
@@ -146,7 +188,7 @@ fn main() -> ExitCode {
 }
 
 /// Why disks cannot be made to fail here, if so.
-fn disk_lack() -> Option<String> {
+pub fn disk_lack() -> Option<String> {
     let fuse = lab::host::survey().into_iter().find(|offer| offer.name == lab::host::FUSE)?;
     (!fuse.ok).then(|| format!("{}: {}", fuse.found, fuse.mend))
 }

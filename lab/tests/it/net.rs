@@ -20,7 +20,7 @@ pub fn lab_of(name: &str, count: usize) -> (Lab, Vec<Node>) {
 }
 
 pub fn rule(name: &str, links: Vec<Link>, action: Action) -> Rule {
-    Rule { name: name.to_owned(), links, port: None, action, seed: 42 }
+    Rule::new(name, links, action, 42)
 }
 
 pub fn both_ways(a: &Node, b: &Node) -> Vec<Link> {

@@ -1,465 +1,564 @@
-//! What sits in one connection: reads its messages, and strikes those that are meant.
+//! The editor of one connection.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use lab::flow::{Flow, Interceptor, Way, Wire};
-use rand::rngs::ChaCha8Rng;
-use rand::{Rng, RngExt, SeedableRng};
+use super::faults::{Faults, Judgement, Sighting};
+use super::language::Place;
+use super::pattern::Pattern;
+use super::record::Action;
+use crate::wire::{Ask, Codec, HOLD, Kind, Message, Protocol, Step, Way};
 
-use super::fault::SEEN_MAX;
-use super::{ArmedFault, Link, Literal, Op, Protocol, RECORDED_MAX, Shared, StrikeRecord, lock};
-use crate::wire::{self, Codec, Form, Head, Message};
+/// Messages one way that may be away at once; past that they go on in their place.
+const DELAYED_MAX: usize = 1024;
 
-/// How often a message that is held looks whether it may go on.
-const LOOK_EVERY_NS: u64 = 1_000_000;
+/// How often a held message looks whether it may go on, nanoseconds; a poke is faster.
+const LOOK_AGAIN_NS: u64 = 5_000_000;
 
-/// The interceptor of one connection.
-pub(super) struct Editor {
-    shared: Arc<Shared>,
+/// The two sides of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ends {
+    /// The connection's number in the lab.
+    pub flow: u64,
+    /// The node that dialled.
+    pub client: String,
+    /// The node that was dialled.
+    pub server: String,
+    /// The port that was dialled.
+    pub server_port: u16,
+}
+
+impl Ends {
+    /// The node that sends this way.
+    pub fn sender(&self, way: Way) -> &str {
+        match way {
+            Way::ToServer => &self.client,
+            Way::ToClient => &self.server,
+        }
+    }
+}
+
+/// A connection as an editor sees it: bytes that have come and are not decided, and what may be said of
+/// those at their head.
+pub trait Pipe {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    fn now_ns(&self) -> u64;
+    /// What has come this way and is not decided yet.
+    fn pending(&self, way: Way) -> &[u8];
+    /// Where it begins in the stream as sent.
+    fn offset(&self, way: Way) -> u64;
+    /// Where the next byte goes in the stream as delivered.
+    fn out_offset(&self, way: Way) -> u64;
+    /// The first `len` of it go on as they are.
+    fn pass(&mut self, way: Way, len: usize);
+    /// `with` goes on instead of the first `len` of it.
+    fn replace(&mut self, way: Way, len: usize, with: &[u8]);
+    /// Both sides are told that the connection is no more.
+    fn reset(&mut self);
+    /// Asks to be woken.
+    fn wake_at(&mut self, ns: u64);
+}
+
+/// Reads what passes in one connection, and does what the faults say.
+///
+/// A way on which nothing can be struck is only listened to: bytes go on as they come, and what is not yet a
+/// whole message is remembered aside. Otherwise a message waits until it is whole, or long enough to be told.
+pub struct Editor {
     protocol: Protocol,
+    faults: Faults,
+    ends: Ends,
+    connection: u64,
     codec: Box<dyn Codec>,
-    flow: Flow,
-    /// The faults in force, as of this generation.
-    armed: Vec<Arc<ArmedFault>>,
-    generation: u64,
-    /// A connection whose protocol was lost: everything passes.
-    foreign: bool,
-    /// A replica has asked for the stream, and the master has begun it.
-    replicates: bool,
-    ways: [OneWay; 2],
+    lost: Option<&'static str>,
+    over: bool,
+    sides: [Side; 2],
+    answers: VecDeque<Due>,
+    seen: HashMap<(Way, Kind), u64>,
+    /// Answers to come that are for nobody.
+    ghosts: u64,
 }
 
-/// What is remembered of one direction.
+/// What is kept of one way.
 #[derive(Default)]
-struct OneWay {
-    /// Messages kept back, each with how many are to pass before it.
-    late: VecDeque<(u64, Vec<u8>)>,
-    /// Earlier messages by kind, the last first.
-    seen: HashMap<String, VecDeque<Vec<u8>>>,
-    /// A message read, but not decided: somebody holds it.
-    held: Option<(Message, Arc<ArmedFault>)>,
+struct Side {
+    /// Bytes at the head of what is pending that are to go on: told to the pipe in one.
+    ready: usize,
+    /// Bytes before which there is nothing new to say.
+    need: usize,
+    /// The beginning of a message that has gone on already.
+    gone: Vec<u8>,
+    /// The rest of a long message.
+    body: Option<Body>,
+    held: Option<Holding>,
+    delayed: Vec<Delayed>,
+    /// What is to be put in at the next boundary.
+    inserts: VecDeque<Vec<u8>>,
 }
 
-/// What became of a message.
-enum Done {
-    /// It goes on as it came.
-    Untouched,
-    /// It was taken off the wire, and what should arrive was put there.
-    Struck,
-    /// It waits.
-    Waits,
-    /// The connection is over.
-    Over,
+#[derive(Clone, Copy, PartialEq)]
+enum Body {
+    Pass,
+    Swallow,
+}
+
+struct Holding {
+    message: Box<Message>,
+    watch: u64,
+    until_ns: u64,
+}
+
+/// A message that was taken out and comes back later.
+struct Delayed {
+    fault: u64,
+    bytes: Vec<u8>,
+    ask: Option<Ask>,
+    until: Until,
+}
+
+enum Until {
+    Messages(u64),
+    Next(Pattern),
+}
+
+/// A forged answer and its turn.
+struct Due {
+    way: Way,
+    turn: u64,
+    bytes: Vec<u8>,
 }
 
 impl Editor {
-    pub(super) fn new(shared: Arc<Shared>, protocol: Protocol, flow: &Flow) -> Editor {
+    /// An editor for a new connection, from its first byte.
+    pub fn new(faults: &Faults, ends: Ends, protocol: Protocol) -> Editor {
         Editor {
-            codec: protocol.codec(),
+            connection: faults.connection(&ends),
+            faults: faults.clone(),
+            ends,
             protocol,
-            shared,
-            flow: *flow,
-            armed: Vec::new(),
-            generation: 0,
-            foreign: false,
-            replicates: false,
-            ways: Default::default(),
+            codec: protocol.codec(),
+            lost: None,
+            over: false,
+            sides: Default::default(),
+            answers: VecDeque::new(),
+            seen: HashMap::new(),
+            ghosts: 0,
         }
     }
 
-    fn refresh(&mut self) {
-        let generation = self.shared.generation.load(Ordering::Acquire);
-        if generation != self.generation {
-            self.armed = lock(&self.shared.armed).clone();
-            self.generation = generation;
-        }
+    /// Why the connection is not followed any more, if it is not.
+    pub fn lost(&self) -> Option<&'static str> {
+        self.lost
     }
 
-    fn link(&self) -> Link {
-        match self.protocol {
-            Protocol::Redis if self.replicates => Link::Replication,
-            Protocol::Redis => Link::RedisClient,
-            Protocol::ZkClient => Link::ZkClient,
-            Protocol::Election => Link::Election,
-            Protocol::Quorum => Link::Quorum,
-        }
+    /// Messages read so far this way of each kind.
+    pub fn counts(&self, way: Way) -> Vec<(Kind, u64)> {
+        let mut counts: Vec<_> =
+            self.seen.iter().filter(|((w, _), _)| *w == way).map(|((_, kind), n)| (*kind, *n)).collect();
+        counts.sort_unstable();
+        counts
     }
 
-    /// Reads what is pending, message by message.
-    fn read(&mut self, way: Way, wire: &mut Wire<'_>) {
-        self.refresh();
-        // What passes as it came is passed in one piece.
-        let mut passed = 0;
-        loop {
-            let bytes = &wire.pending(way)[passed..];
-            if bytes.is_empty() {
-                break;
+    /// More has come this way.
+    pub fn data(&mut self, way: Way, pipe: &mut dyn Pipe) {
+        if self.over {
+            return;
+        }
+        while self.lost.is_none() && !self.over && self.step(way, pipe) {}
+        if self.over {
+            return;
+        }
+        if self.lost.is_some() {
+            for way in [Way::ToServer, Way::ToClient] {
+                self.let_go(way, pipe);
             }
-            if self.foreign {
-                passed += bytes.len();
-                break;
+            return;
+        }
+        self.flush(way, pipe);
+        self.put_in(way.back(), pipe);
+    }
+
+    /// The sender of this way is done. What it had delayed comes now; what is held was never sent.
+    pub fn closed(&mut self, way: Way, pipe: &mut dyn Pipe) {
+        self.data(way, pipe);
+        if self.over || self.lost.is_some() {
+            return;
+        }
+        let side = &mut self.sides[way.index()];
+        if side.held.take().is_some() {
+            let len = pipe.pending(way).len();
+            pipe.replace(way, len, b"");
+        } else if side.body.is_none() && side.gone.is_empty() {
+            for delayed in std::mem::take(&mut side.delayed) {
+                pipe.replace(way, 0, &delayed.bytes);
             }
-            let message = match self.ways[way as usize].held.take() {
-                Some((message, fault)) if !fault.gate.released.load(Ordering::Acquire) => {
-                    self.ways[way as usize].held = Some((message, fault));
-                    wire.wake_at(wire.now_ns() + LOOK_EVERY_NS);
-                    break;
-                }
-                Some((message, _)) => {
-                    passed += message.len;
-                    continue;
-                }
-                None => match self.codec.read(way, bytes) {
-                    Head::Message(message) => message,
-                    Head::Part => break,
-                    Head::Opaque(len) => {
-                        passed += len.clamp(1, bytes.len());
-                        continue;
+        }
+    }
+
+    /// Time has passed, or something was released.
+    pub fn woken(&mut self, pipe: &mut dyn Pipe) {
+        for way in [Way::ToServer, Way::ToClient] {
+            self.data(way, pipe);
+        }
+    }
+
+    /// Everything pending goes on, unread, and with it what was kept back.
+    fn let_go(&mut self, way: Way, pipe: &mut dyn Pipe) {
+        self.sides[way.index()].held = None;
+        for delayed in std::mem::take(&mut self.sides[way.index()].delayed) {
+            pipe.replace(way, 0, &delayed.bytes);
+        }
+        self.sides[way.index()].ready = 0;
+        let len = pipe.pending(way).len();
+        if len > 0 {
+            pipe.pass(way, len);
+        }
+    }
+
+    fn flush(&mut self, way: Way, pipe: &mut dyn Pipe) {
+        let ready = std::mem::take(&mut self.sides[way.index()].ready);
+        if ready > 0 {
+            pipe.pass(way, ready);
+        }
+    }
+
+    /// Decides about the next piece; false when there is nothing more to decide.
+    fn step(&mut self, way: Way, pipe: &mut dyn Pipe) -> bool {
+        if let Some(message) = self.released(way, pipe) {
+            return self.message(way, message, pipe);
+        }
+        let side = &self.sides[way.index()];
+        if side.held.is_some() {
+            return false;
+        }
+        self.free_disarmed(way, pipe);
+        let strikes = self.sides[way.index()].gone.is_empty() && self.may_strike(way);
+        let side = &mut self.sides[way.index()];
+        let fresh = &pipe.pending(way)[side.ready..];
+        if fresh.is_empty() {
+            return false;
+        }
+        // What was remembered aside, and what goes with it.
+        let before = side.gone.len();
+        if before > 0 {
+            side.gone.extend_from_slice(&fresh[..fresh.len().min(2 * HOLD)]);
+        }
+        let bytes = if before > 0 { side.gone.as_slice() } else { fresh };
+        let step = match bytes.len() < side.need {
+            true => Step::Need(side.need),
+            false => self.codec.parse(way, bytes),
+        };
+        let too_much = bytes.len() > 2 * HOLD;
+        side.need = 0;
+        let len = match &step {
+            Step::Message(message) => message.len,
+            Step::Body { len, .. } => *len,
+            Step::Need(_) if too_much => {
+                self.lost = Some("a message could not be told apart");
+                return true;
+            }
+            Step::Need(need) => {
+                side.need = *need;
+                if !strikes {
+                    let fresh = fresh.len();
+                    if before == 0 {
+                        side.gone.extend_from_slice(&pipe.pending(way)[side.ready..]);
                     }
-                    Head::Foreign(why) => {
-                        self.foreign = true;
-                        self.shared
-                            .note(format!("{:?} port {}: {why}", self.protocol, self.flow.server.port));
-                        continue;
-                    }
-                },
-            };
-            let len = message.len.clamp(1, bytes.len());
-            self.replicates |=
-                matches!(message.kind.as_ref(), "FULLRESYNC" | "CONTINUE") && way == Way::ToClient;
-            let mut done = Done::Untouched;
-            if !self.armed.is_empty() {
-                let copy = bytes[..len].to_vec();
-                done = self.strike(way, message, &copy, wire, &mut passed);
+                    side.ready += fresh;
+                }
+                return false;
             }
-            match done {
-                Done::Untouched => passed += len,
-                Done::Struck => {}
-                Done::Waits => break,
-                Done::Over => return,
+            Step::Lost(note) => {
+                self.lost = Some(note);
+                return true;
             }
-            self.pass_late(way, wire, &mut passed);
+        };
+        // Of the piece, what had gone on before is behind us.
+        if before > 0 && len < before {
+            side.gone.truncate(before);
+            side.gone.drain(..len);
+        } else {
+            side.gone.clear();
         }
-        wire.pass(way, passed);
+        match step {
+            Step::Message(message) => {
+                let seen = self.seen.entry((way, message.kind)).or_default();
+                *seen += u64::from(!message.ghost);
+                self.ghosts -= u64::from(message.ghost && self.ghosts > 0);
+                if strikes {
+                    return self.message(way, message, pipe);
+                }
+                self.sides[way.index()].ready += len.saturating_sub(before);
+                self.went_on(way, &message);
+                self.boundary_if_whole(way, &message, None, pipe);
+            }
+            Step::Body { last, .. } => {
+                let fresh = len.saturating_sub(before);
+                match self.sides[way.index()].body {
+                    Some(Body::Swallow) => {
+                        self.flush(way, pipe);
+                        pipe.replace(way, fresh, b"");
+                    }
+                    _ => self.sides[way.index()].ready += fresh,
+                }
+                if last {
+                    self.sides[way.index()].body = None;
+                    self.boundary(way, None, pipe);
+                }
+            }
+            Step::Need(_) | Step::Lost(_) => {}
+        }
+        true
     }
 
-    /// Strikes a message with the first fault that means it.
-    fn strike(
+    /// False if no message this way can come to any harm.
+    fn may_strike(&self, way: Way) -> bool {
+        let side = &self.sides[way.index()];
+        self.faults.is_busy(self.protocol, way)
+            || side.body == Some(Body::Swallow)
+            || !side.delayed.is_empty()
+            || (way == Way::ToClient && self.ghosts > 0)
+    }
+
+    /// A message that was held and may go on.
+    fn released(&mut self, way: Way, pipe: &mut dyn Pipe) -> Option<Box<Message>> {
+        let holding = self.sides[way.index()].held.as_ref()?;
+        if self.faults.is_holding(holding.watch) && pipe.now_ns() < holding.until_ns {
+            pipe.wake_at((pipe.now_ns() + LOOK_AGAIN_NS).min(holding.until_ns));
+            return None;
+        }
+        self.faults.release(holding.watch);
+        self.sides[way.index()].held.take().map(|holding| holding.message)
+    }
+
+    /// What happens to a message whose bytes are the next that are not ready.
+    fn message(&mut self, way: Way, message: Box<Message>, pipe: &mut dyn Pipe) -> bool {
+        let ready = self.sides[way.index()].ready;
+        let bytes = &pipe.pending(way)[ready..ready + message.len];
+        if message.ghost {
+            self.swallow(way, &message, pipe);
+            self.boundary_if_whole(way, &message, None, pipe);
+            return true;
+        }
+        if !self.faults.is_busy(self.protocol, way) {
+            self.go_on(way, &message);
+            self.boundary_if_whole(way, &message, None, pipe);
+            return true;
+        }
+        let sighting = Sighting {
+            ends: &self.ends,
+            connection: self.connection,
+            way,
+            message: &message,
+            bytes,
+            nth: self.seen.get(&(way, message.kind)).copied().unwrap_or(0),
+            offset_in: pipe.offset(way) + ready as u64,
+            offset_out: pipe.out_offset(way) + ready as u64,
+            now_ns: pipe.now_ns(),
+        };
+        match self.faults.judge(&sighting, &*self.codec) {
+            Judgement::Pass => {
+                let meant = self.is_awaited(way, &message, bytes);
+                self.go_on(way, &message);
+                self.boundary_if_whole(way, &message, meant, pipe);
+            }
+            Judgement::Hold(watch, ms) => {
+                let until_ns = pipe.now_ns().saturating_add(ms * 1_000_000);
+                pipe.wake_at((pipe.now_ns() + LOOK_AGAIN_NS).min(until_ns));
+                self.sides[way.index()].held = Some(Holding { message, watch, until_ns });
+                return false;
+            }
+            Judgement::Act(fault, action) => {
+                let bytes = bytes.to_vec();
+                let meant = self.is_awaited(way, &message, &bytes);
+                self.flush(way, pipe);
+                self.act(way, &message, &bytes, (fault, action), pipe);
+                if !self.over {
+                    self.boundary_if_whole(way, &message, meant, pipe);
+                }
+            }
+        }
+        true
+    }
+
+    /// The message goes on as it is.
+    fn go_on(&mut self, way: Way, message: &Message) {
+        self.sides[way.index()].ready += message.len;
+        self.went_on(way, message);
+    }
+
+    fn went_on(&mut self, way: Way, message: &Message) {
+        if let Some(ask) = &message.ask {
+            self.codec.asked(ask.clone());
+        }
+        self.sides[way.index()].body = (!message.whole).then_some(Body::Pass);
+    }
+
+    fn swallow(&mut self, way: Way, message: &Message, pipe: &mut dyn Pipe) {
+        self.flush(way, pipe);
+        pipe.replace(way, message.len, b"");
+        self.sides[way.index()].body = (!message.whole).then_some(Body::Swallow);
+    }
+
+    fn act(
         &mut self,
         way: Way,
-        message: Message,
-        bytes: &[u8],
-        wire: &mut Wire<'_>,
-        passed: &mut usize,
-    ) -> Done {
-        let (sender, receiver) = match way {
-            Way::ToServer => (self.flow.client, self.flow.server),
-            Way::ToClient => (self.flow.server, self.flow.client),
-        };
-        let (from, to) =
-            (self.shared.name(sender.node).to_string(), self.shared.name(receiver.node).to_string());
-        let link = self.link();
-        let mut struck = None;
-        for armed in &self.armed {
-            let fault = &armed.fault;
-            let meant = fault.link == link
-                && fault.message == message.kind
-                && (fault.from.is_empty() || fault.from.contains(&from))
-                && (fault.to.is_empty() || fault.to.contains(&to))
-                && fault.when.iter().all(|(name, value)| holds(&message, bytes, name, value));
-            if meant {
-                let n = armed.matched.fetch_add(1, Ordering::Relaxed) + 1;
-                if fault.strikes(n, armed.applied.load(Ordering::Relaxed)) {
-                    struck = Some((armed.clone(), n));
-                    break;
-                }
-            }
-        }
-        let kind = message.kind.to_string();
-        let Some((armed, occurrence)) = struck else {
-            self.remember(way, kind, bytes);
-            return Done::Untouched;
-        };
-        // What came before it goes first, so that offsets are true and what is put in lands in its place.
-        wire.pass(way, std::mem::take(passed));
-        let (offset_in, offset_out) = (wire.offset(way), wire.out_offset(way));
-        let mut rng = ChaCha8Rng::from_seed(dice(self.shared.seed, armed.id, occurrence, &kind));
-        let effect = self.effect(way, &armed.fault.op, &message, bytes, &mut rng);
-        self.remember(way, kind.clone(), bytes);
-        let Some(effect) = effect else {
-            self.shared.note(format!("{}: a {kind} without what it needs", armed.fault));
-            return Done::Untouched;
-        };
-        armed.applied.fetch_add(1, Ordering::Relaxed);
-        let after = match &effect {
-            Effect::Replace(with) | Effect::Cut(with) => with.clone(),
-            Effect::Answer(_) | Effect::Late(_) => Vec::new(),
-            Effect::Look | Effect::Hold => bytes.to_vec(),
-        };
-        self.shared.record(StrikeRecord {
-            fault: armed.id,
-            mono_ns: wire.now_ns(),
-            link,
-            flow: self.flow.id,
-            from,
-            to,
-            message: kind,
-            occurrence,
-            field: armed.fault.op.field().map(str::to_string),
-            offset_in,
-            offset_out,
-            before: bytes[..bytes.len().min(RECORDED_MAX)].to_vec(),
-            delta: after.len() as i64 - bytes.len() as i64,
-            after: after[..after.len().min(RECORDED_MAX)].to_vec(),
-        });
-        match effect {
-            Effect::Replace(with) => wire.replace(way, bytes.len(), &with),
-            Effect::Answer(reply) => {
-                wire.replace(way, bytes.len(), b"");
-                wire.replace(way.back(), 0, &reply);
-            }
-            Effect::Late(messages) => {
-                wire.replace(way, bytes.len(), b"");
-                // One more than asked for: this very message is counted when it is done with.
-                self.ways[way as usize].late.push_back((messages + 1, bytes.to_vec()));
-            }
-            Effect::Cut(with) => {
-                wire.replace(way, bytes.len(), &with);
-                wire.reset();
-                return Done::Over;
-            }
-            Effect::Look => return Done::Untouched,
-            Effect::Hold => {
-                *lock(&armed.gate.fired) = true;
-                armed.gate.bell.notify_all();
-                self.ways[way as usize].held = Some((message, armed));
-                wire.wake_at(wire.now_ns() + LOOK_EVERY_NS);
-                return Done::Waits;
-            }
-        }
-        Done::Struck
-    }
-
-    /// What a fault makes of a message; none when the message lacks what it needs.
-    fn effect(
-        &self,
-        way: Way,
-        op: &Op,
         message: &Message,
         bytes: &[u8],
-        rng: &mut ChaCha8Rng,
-    ) -> Option<Effect> {
-        let earlier = |back: usize| self.ways[way as usize].seen.get(message.kind.as_ref())?.get(back - 1);
-        let with = |field: &wire::Field, value: &[u8]| Effect::Replace(message.with(bytes, field, value));
-        Some(match op {
-            Op::Set { field, value, append } => {
-                let field = message.field(field)?;
-                let value = in_form(value, field)?;
-                match append {
-                    None => with(field, &value),
-                    Some(append) => Effect::Replace(appended(message, bytes, field, &value, append)?),
+        (fault, action): (u64, Action),
+        pipe: &mut dyn Pipe,
+    ) {
+        match action {
+            Action::Edit { splices, mend } => {
+                let edited = message.edit(bytes, &splices, mend);
+                pipe.replace(way, message.len, &edited);
+                self.sides[way.index()].body = (!message.whole).then_some(Body::Pass);
+                if let Some(ask) = &message.ask {
+                    let ask = self.codec.ask_of(&edited).unwrap_or_else(|| ask.clone());
+                    self.codec.asked(ask);
                 }
             }
-            Op::Add { field, by } => {
-                let field = message.field(field)?;
-                let old = wire::number(&bytes[field.span.clone()], field.form)?;
-                with(field, &wire::written(old.wrapping_add(*by), field.form, field.span.len()))
+            Action::Swallow => self.swallow(way, message, pipe),
+            Action::Insert { bytes, place: Place::Before } => {
+                self.insert(way, &bytes, pipe);
+                self.go_on(way, message);
             }
-            Op::Previous { field, back } => {
-                let field = message.field(field)?;
-                let before = earlier(*back)?;
-                // The same codec state would be needed to read it again: fields stand where they stand in this one,
-                // or, where only one has changed its length, between the same ends.
-                let tail = bytes.len() - field.span.end;
-                let value = before.get(field.span.start..before.len().checked_sub(tail)?)?;
-                with(field, &value.to_vec())
+            Action::Insert { bytes, place: Place::After } => {
+                self.go_on(way, message);
+                self.sides[way.index()].inserts.push_back(bytes);
             }
-            Op::Random { field } => {
-                let field = message.field(field)?;
-                let mut value = vec![0; field.span.len()];
-                match field.form {
-                    Form::Digits => {
-                        value.iter_mut().for_each(|byte| *byte = b'0' + rng.random_range(0..10u8))
-                    }
-                    Form::Int | Form::Bytes => rng.fill_bytes(&mut value),
-                }
-                with(field, &value)
+            Action::Forge { answer } => {
+                self.swallow(way, message, pipe);
+                let (answered, waiting) = self.codec.turn();
+                let turn = if way == Way::ToServer { answered + waiting } else { 0 };
+                self.answers.push_back(Due { way: way.back(), turn, bytes: answer });
             }
-            Op::Flip { field } => {
-                let span = match field {
-                    Some(name) => message.field(name)?.span.clone(),
-                    None => 0..bytes.len(),
-                };
-                if span.is_empty() {
-                    return None;
-                }
-                let mut flipped = bytes.to_vec();
-                flipped[rng.random_range(span)] ^= 1 << rng.random_range(0..8u8);
-                Effect::Replace(flipped)
+            Action::Delay { messages } => {
+                // The boundary that its own leaving makes is not one of them.
+                self.delay(way, message, bytes, (fault, Until::Messages(messages + 1)), pipe);
             }
-            Op::Omit => Effect::Replace(Vec::new()),
-            Op::Idle => Effect::Replace(idle(bytes.len())?),
-            Op::Duplicate => Effect::Replace(bytes.repeat(2)),
-            Op::Swap => Effect::Late(1),
-            Op::Delay { messages } => Effect::Late(*messages),
-            Op::Replay { back } => Effect::Replace([bytes, earlier(*back)?].concat()),
-            Op::Insert { text } => Effect::Replace([bytes, &filled(text, message, bytes)?].concat()),
-            Op::Answer { text } => Effect::Answer(filled(text, message, bytes)?),
-            Op::Truncate => Effect::Cut(bytes[..bytes.len() / 2].to_vec()),
-            Op::Eavesdrop => Effect::Look,
-            Op::Hold => Effect::Hold,
+            Action::Swap { with } => self.delay(way, message, bytes, (fault, Until::Next(with)), pipe),
+            Action::Cut { keep } => {
+                pipe.pass(way, keep.unwrap_or(message.len).min(message.len));
+                pipe.reset();
+                self.over = true;
+            }
+            Action::Hear => self.go_on(way, message),
+        }
+    }
+
+    fn delay(
+        &mut self,
+        way: Way,
+        message: &Message,
+        bytes: &[u8],
+        (fault, until): (u64, Until),
+        pipe: &mut dyn Pipe,
+    ) {
+        if self.sides[way.index()].delayed.len() >= DELAYED_MAX {
+            return self.go_on(way, message);
+        }
+        self.swallow(way, message, pipe);
+        let delayed = Delayed { fault, bytes: bytes.to_vec(), ask: message.ask.clone(), until };
+        self.sides[way.index()].delayed.push(delayed);
+    }
+
+    /// Puts in something that nobody sent.
+    fn insert(&mut self, way: Way, bytes: &[u8], pipe: &mut dyn Pipe) {
+        self.flush(way, pipe);
+        pipe.replace(way, 0, bytes);
+        if way == Way::ToServer
+            && let Some(ask) = self.codec.ask_of(bytes)
+        {
+            self.ghosts += 1;
+            self.codec.asked(Ask { ghost: true, ..ask });
+        }
+    }
+
+    /// Which of the delayed messages wait for this one, by position.
+    fn is_awaited(&self, way: Way, message: &Message, bytes: &[u8]) -> Option<usize> {
+        let (from, to) = (self.ends.sender(way), self.ends.sender(way.back()));
+        self.sides[way.index()].delayed.iter().position(|delayed| match &delayed.until {
+            Until::Next(pattern) => pattern.means(message, way, from, to) && pattern.holds(message, bytes),
+            Until::Messages(_) => false,
         })
     }
 
-    fn remember(&mut self, way: Way, kind: String, bytes: &[u8]) {
-        let seen = self.ways[way as usize].seen.entry(kind).or_default();
-        seen.push_front(bytes.to_vec());
-        seen.truncate(SEEN_MAX);
-    }
-
-    /// A message has gone by: those kept back until now follow it.
-    fn pass_late(&mut self, way: Way, wire: &mut Wire<'_>, passed: &mut usize) {
-        let late = &mut self.ways[way as usize].late;
-        late.iter_mut().for_each(|(left, _)| *left -= 1);
-        while late.front().is_some_and(|(left, _)| *left == 0) {
-            let (_, bytes) = late.pop_front().expect("it was looked at");
-            wire.pass(way, std::mem::take(passed));
-            wire.replace(way, 0, &bytes);
-        }
-    }
-}
-
-impl Interceptor for Editor {
-    fn data(&mut self, way: Way, wire: &mut Wire<'_>) {
-        self.read(way, wire);
-    }
-
-    fn closed(&mut self, way: Way, wire: &mut Wire<'_>) {
-        self.read(way, wire);
-        // Nothing will follow that what is kept back could follow.
-        wire.pass(way, wire.pending(way).len());
-        for (_, bytes) in std::mem::take(&mut self.ways[way as usize].late) {
-            wire.replace(way, 0, &bytes);
+    fn boundary_if_whole(
+        &mut self,
+        way: Way,
+        message: &Message,
+        awaited: Option<usize>,
+        pipe: &mut dyn Pipe,
+    ) {
+        if message.whole {
+            self.boundary(way, awaited, pipe);
+        } else if let Some(at) = awaited {
+            // It comes when the body is through.
+            self.sides[way.index()].delayed[at].until = Until::Messages(1);
         }
     }
 
-    fn woken(&mut self, wire: &mut Wire<'_>) {
-        for way in Way::BOTH {
-            if self.ways[way as usize].held.is_some() {
-                self.read(way, wire);
+    /// A message has ended: what waits for a boundary comes.
+    fn boundary(&mut self, way: Way, awaited: Option<usize>, pipe: &mut dyn Pipe) {
+        let mut out = Vec::new();
+        let mut at = 0;
+        self.sides[way.index()].delayed.retain_mut(|delayed| {
+            let is_due = match &mut delayed.until {
+                Until::Messages(left) => {
+                    *left = left.saturating_sub(1);
+                    *left == 0
+                }
+                Until::Next(_) => awaited == Some(at),
+            };
+            at += 1;
+            if is_due {
+                out.push((std::mem::take(&mut delayed.bytes), delayed.ask.take()));
+            }
+            !is_due
+        });
+        self.put_in(way, pipe);
+        for (bytes, ask) in out {
+            self.come_late(way, &bytes, ask, pipe);
+        }
+    }
+
+    fn come_late(&mut self, way: Way, bytes: &[u8], ask: Option<Ask>, pipe: &mut dyn Pipe) {
+        self.flush(way, pipe);
+        pipe.replace(way, 0, bytes);
+        if let Some(ask) = ask {
+            self.codec.asked(ask);
+        }
+    }
+
+    /// Messages delayed by a fault that is no longer armed come now.
+    fn free_disarmed(&mut self, way: Way, pipe: &mut dyn Pipe) {
+        let side = &mut self.sides[way.index()];
+        if side.delayed.is_empty() || side.body.is_some() || !side.gone.is_empty() {
+            return;
+        }
+        let faults = self.faults.clone();
+        let (stay, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut side.delayed).into_iter().partition(|delayed| faults.is_armed(delayed.fault));
+        side.delayed = stay;
+        for delayed in go {
+            self.come_late(way, &delayed.bytes, delayed.ask, pipe);
+        }
+    }
+
+    /// Inserts and forged answers whose turn it is, if this way is between two messages.
+    fn put_in(&mut self, way: Way, pipe: &mut dyn Pipe) {
+        let side = &self.sides[way.index()];
+        if side.body.is_some() || !side.gone.is_empty() {
+            return;
+        }
+        while let Some(bytes) = self.sides[way.index()].inserts.pop_front() {
+            self.insert(way, &bytes, pipe);
+        }
+        let (answered, _) = self.codec.turn();
+        while self.answers.front().is_some_and(|due| due.way == way && due.turn <= answered) {
+            if let Some(due) = self.answers.pop_front() {
+                self.flush(way, pipe);
+                pipe.replace(way, 0, &due.bytes);
             }
         }
     }
-}
-
-enum Effect {
-    Replace(Vec<u8>),
-    Answer(Vec<u8>),
-    Late(u64),
-    Cut(Vec<u8>),
-    Look,
-    Hold,
-}
-
-impl Op {
-    /// The field it alters, if it is one.
-    fn field(&self) -> Option<&str> {
-        match self {
-            Op::Set { field, .. }
-            | Op::Add { field, .. }
-            | Op::Previous { field, .. }
-            | Op::Random { field }
-            | Op::Flip { field: Some(field) } => Some(field),
-            _ => None,
-        }
-    }
-}
-
-/// Whether a message's field holds this.
-fn holds(message: &Message, bytes: &[u8], name: &str, value: &Literal) -> bool {
-    let Some(field) = message.field(name) else { return false };
-    let held = &bytes[field.span.clone()];
-    match value {
-        Literal::Number(wanted) => wire::number(held, field.form) == Some(*wanted),
-        Literal::Text(text) => Literal::bytes(text).is_ok_and(|wanted| wanted == held),
-    }
-}
-
-/// A value as a field holds it.
-fn in_form(value: &Literal, field: &wire::Field) -> Option<Vec<u8>> {
-    match value {
-        Literal::Number(number) => Some(wire::written(*number, field.form, field.span.len())),
-        Literal::Text(text) => {
-            let bytes = Literal::bytes(text).ok()?;
-            // A number of fixed width stays one.
-            (field.form != Form::Int || bytes.len() == field.span.len()).then_some(bytes)
-        }
-    }
-}
-
-/// A message with a field set, and bytes after its own, within its frame.
-fn appended(
-    message: &Message,
-    bytes: &[u8],
-    field: &wire::Field,
-    value: &[u8],
-    append: &str,
-) -> Option<Vec<u8>> {
-    let more = Literal::bytes(append).ok()?;
-    let end = wire::Field { name: "end".into(), span: bytes.len()..bytes.len(), form: Form::Bytes };
-    let longer = message.with(bytes, &end, &more);
-    // Setting a number moves nothing, so that the same places hold in the longer message.
-    (value.len() == field.span.len()).then(|| {
-        let mut longer = longer;
-        longer[field.span.clone()].copy_from_slice(value);
-        longer
-    })
-}
-
-/// A `PING` with an argument, so many bytes in all.
-fn idle(len: usize) -> Option<Vec<u8>> {
-    let word = |pad: usize| {
-        let pad = "x".repeat(pad);
-        format!("*2\r\n$4\r\nPING\r\n${}\r\n{pad}\r\n", pad.len()).into_bytes()
-    };
-    let shortest = word(0).len();
-    (0..=len.checked_sub(shortest)?).rev().map(word).find(|word| word.len() == len)
-}
-
-/// A text with `{field}` filled in.
-fn filled(text: &str, message: &Message, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (is_hex, mut rest) = match text.strip_prefix("hex:") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let mut out = Vec::new();
-    let plain = |part: &str, out: &mut Vec<u8>| {
-        let part =
-            if is_hex { Literal::bytes(&format!("hex:{part}")).ok()? } else { part.as_bytes().to_vec() };
-        out.extend(part);
-        Some(())
-    };
-    while let Some(open) = rest.find('{') {
-        let close = open + rest[open..].find('}')?;
-        plain(&rest[..open], &mut out)?;
-        let field = message.field(&rest[open + 1..close])?;
-        out.extend_from_slice(&bytes[field.span.clone()]);
-        rest = &rest[close + 1..];
-    }
-    plain(rest, &mut out)?;
-    Some(out)
-}
-
-/// A stream of its own for each strike, so that what happens elsewhere shifts no draw.
-fn dice(seed: u64, fault: u64, occurrence: u64, kind: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8..16].copy_from_slice(&fault.to_le_bytes());
-    bytes[16..24].copy_from_slice(&occurrence.to_le_bytes());
-    for (place, byte) in bytes[24..].iter_mut().zip(kind.bytes()) {
-        *place = byte;
-    }
-    bytes
 }

@@ -174,6 +174,7 @@ impl DiskHarm {
         match self {
             DiskHarm::SlowFsync { .. } | DiskHarm::StuckFsync => ("syncs delayed", counters.delayed),
             DiskHarm::LyingFsync => ("syncs answered and not done", counters.ignored_syncs),
+            DiskHarm::DiskFull { .. } => ("bytes that found no space", counters.refused_bytes),
             _ => ("operations failed", counters.failed),
         }
     }

@@ -1,122 +1,144 @@
-//! What is done to links: packets lost or held on their way.
+//! What is done to links: packets lost, held, doubled, altered; connections reset, halved, stalled.
+
+mod draw;
+mod fault;
 
 use std::fmt;
 use std::time::Duration;
 
-use lab::{Action, RuleCounters};
+use lab::Flap;
 use rand::rngs::ChaCha8Rng;
-use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
+pub use self::fault::NetFault;
 use super::{Evidence, Healed, InForce, Means, Strike};
-use crate::arena::{Arena, NetRule, RuleInForce};
+use crate::arena::{Arena, NetRule, RuleInForce, Service};
 use crate::family::Family;
 use crate::schedule::Limits;
 use crate::shape::{self, Link, Shape};
 use crate::targets::Target;
 
-/// A harm to links.
+/// How much longer than its window a rule may stay when nobody heals it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A harm to links: what happens to packets, and to which.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "kebab-case")]
-pub enum NetHarm {
-    /// Links cut.
-    Partition {
-        /// Which links.
-        shape: Shape,
-    },
-    /// Every packet to and from the target is held back.
-    Delay {
-        /// At least so long, milliseconds.
-        base_ms: u64,
-        /// And up to so much longer, uniform, milliseconds.
-        #[serde(default)]
-        jitter_ms: u64,
-    },
-    /// Packets to and from the target are lost at random.
-    Loss {
-        /// Probability per packet, 0 to 1.
-        probability: f64,
-    },
+pub struct NetHarm {
+    /// What happens to them.
+    #[serde(flatten)]
+    pub fault: NetFault,
+    /// Only to the packets of connections with servers of this kind, both ways; `None` means all.
+    #[serde(default)]
+    pub to: Option<Service>,
+    /// Only to packets that leave the target, or that come to it.
+    #[serde(default)]
+    pub way: Course,
+}
+
+/// Packets that leave the target, those that come to it, or all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Course {
+    /// Both ways.
+    #[default]
+    Both,
+    /// From others to the target.
+    In,
+    /// From the target to others.
+    Out,
+}
+
+impl Course {
+    /// True if a link lies on this way, as seen from the targets.
+    fn has(self, (from, to): &Link, targets: &[String]) -> bool {
+        match self {
+            Course::Both => true,
+            Course::In => targets.contains(to),
+            Course::Out => targets.contains(from),
+        }
+    }
+}
+
+impl From<NetFault> for NetHarm {
+    fn from(fault: NetFault) -> Self {
+        NetHarm { fault, to: None, way: Course::Both }
+    }
 }
 
 impl NetHarm {
+    /// Links cut in this shape, all the time.
+    pub fn partition(shape: Shape) -> NetHarm {
+        NetFault::Partition { shape, on_ms: None, off_ms: None }.into()
+    }
+
     /// True when links between nodes other than the targets are struck as well.
     pub fn is_wide(&self) -> bool {
-        matches!(self, NetHarm::Partition { shape: Shape::Halves | Shape::MajoritiesRing | Shape::Bridge })
+        matches!(self.fault, NetFault::Partition { shape, .. } if shape.is_wide())
     }
 
-    /// The links it strikes around these nodes, and what happens to their packets.
-    fn effect(&self, nodes: &[String], arena: &dyn Arena, seed: u64) -> (Vec<Link>, Action) {
+    /// True when it takes a network of packets and ports: a model of one that passes whole messages will not do.
+    pub fn needs_packets(&self) -> bool {
+        self.to.is_some() || self.fault.needs_packets()
+    }
+
+    /// The links it strikes around these nodes.
+    fn links(&self, nodes: &[String], arena: &dyn Arena, seed: u64) -> Vec<Link> {
         let topology = arena.topology();
-        match *self {
-            NetHarm::Partition { shape } => (shape::cut(shape, nodes, topology, seed), Action::Drop),
-            NetHarm::Delay { base_ms, jitter_ms } => {
-                let ms = Duration::from_millis;
-                let delay = Action::Delay { base: ms(base_ms), jitter: ms(jitter_ms) };
-                (shape::around(nodes, topology), delay)
+        let mut links = match self.fault {
+            NetFault::Partition { shape: Shape::OneWay, .. } if self.way != Course::Both => {
+                shape::cut(Shape::IsolateOne, nodes, topology, seed)
             }
-            NetHarm::Loss { probability } => (shape::around(nodes, topology), Action::Loss { probability }),
-        }
-    }
-
-    /// The counter that shows it.
-    fn shown_by(&self, counters: &RuleCounters) -> (&'static str, u64) {
-        match self {
-            NetHarm::Delay { .. } => ("packets delayed", counters.delayed),
-            NetHarm::Partition { .. } | NetHarm::Loss { .. } => ("packets dropped", counters.dropped),
-        }
+            NetFault::Partition { shape, .. } => shape::cut(shape, nodes, topology, seed),
+            _ => shape::around(nodes, topology),
+        };
+        links.retain(|link| self.way.has(link, nodes));
+        links
     }
 }
 
 impl Means for NetHarm {
-    const FAULTS: &'static [&'static str] = &["partition", "delay", "loss"];
+    const FAULTS: &'static [&'static str] = NetFault::NAMES;
 
     fn family(&self) -> Family {
-        match self {
-            NetHarm::Partition { .. } => Family::Partition,
-            NetHarm::Delay { .. } => Family::Delay,
-            NetHarm::Loss { .. } => Family::Loss,
-        }
+        self.fault.family()
     }
 
     fn check(&self, target: Target, _: &Limits) -> Result<(), String> {
-        match *self {
-            NetHarm::Partition { shape } => {
-                let for_clients = matches!(shape, Shape::ClientFromServer | Shape::FromZookeeper);
-                if target == Target::Client && !for_clients {
-                    return Err(
-                        "a client can only be cut from the servers: use shape = \"client-from-server\" or \
-                                \"from-zookeeper\""
-                            .into(),
-                    );
-                }
-                Ok(())
-            }
-            NetHarm::Delay { .. } => Ok(()),
-            NetHarm::Loss { probability } if (0.0..=1.0).contains(&probability) => Ok(()),
-            NetHarm::Loss { .. } => Err("loss needs `probability`, between 0 and 1".into()),
+        self.fault.check()?;
+        if self.way != Course::Both && self.fault.needs_both_ways() {
+            let family = self.family().name();
+            return Err(format!("{family} must see both directions of a connection: leave `way` out"));
         }
+        if self.way != Course::Both && self.is_wide() {
+            return Err(
+                "this shape cuts links between other nodes too: leave `way` out, or use isolate-one".into()
+            );
+        }
+        let NetFault::Partition { shape, .. } = self.fault else { return Ok(()) };
+        if target == Target::Client && !matches!(shape, Shape::ClientFromServer | Shape::FromZookeeper) {
+            return Err("a client can only be cut from the servers: use shape = \"client-from-server\" or \
+                        \"from-zookeeper\""
+                .into());
+        }
+        Ok(())
     }
 
     fn draw(family: Family, first: bool, target: Target, rng: &mut ChaCha8Rng) -> Self {
-        match family {
-            Family::Delay => {
-                let base_ms = *[20, 50, 100, 200].choose(rng).expect("not empty");
-                NetHarm::Delay { base_ms, jitter_ms: base_ms / 2 }
-            }
-            Family::Loss => {
-                NetHarm::Loss { probability: *[0.05, 0.1, 0.2, 0.4].choose(rng).expect("not empty") }
-            }
-            _ if first => NetHarm::Partition { shape: Shape::IsolateOne },
-            _ if target == Target::Client => NetHarm::Partition { shape: Shape::ClientFromServer },
-            _ => NetHarm::Partition { shape: *Shape::ALL.choose(rng).expect("there are shapes") },
-        }
+        draw::fault(family, first, target, rng).into()
     }
 
     fn inject<'a>(&self, strike: &Strike, arena: &'a dyn Arena) -> Box<dyn InForce + 'a> {
-        let (links, action) = self.effect(&strike.nodes(), arena, strike.seed);
+        let links = self.links(&strike.nodes(), arena, strike.seed);
         let mut evidence = vec![("links struck".into(), links.len().to_string())];
-        let rule = arena.install(&NetRule { name: strike.name.clone(), links, action, seed: strike.seed });
+        let rule = arena.install(&NetRule {
+            name: strike.name.clone(),
+            links,
+            service: self.to,
+            action: self.fault.action(),
+            seed: strike.seed,
+            flap: self.fault.flap().map(|(on, off)| Flap { on, off }),
+            expires: strike.lasts.map(|lasts| lasts + GRACE),
+        });
         let rule = rule.map_err(|why| evidence.push(("not installed".into(), why))).ok();
         Box::new(Struck { harm: *self, rule, evidence })
     }
@@ -133,20 +155,31 @@ impl InForce for Struck {
     fn undo(&mut self) -> Healed {
         let mut evidence = std::mem::take(&mut self.evidence);
         let Some(rule) = self.rule.take() else { return Healed { installed: false, evidence } };
-        let (what, hit) = self.harm.shown_by(&rule.counters());
+        let counters = rule.counters();
         drop(rule);
-        evidence.push((what.into(), hit.to_string()));
-        Healed { installed: hit > 0, evidence }
+        let shown = self.harm.fault.shown_by(&counters);
+        let installed = shown.iter().any(|(_, hit)| *hit > 0);
+        evidence.extend(shown.into_iter().map(|(what, hit)| (what.into(), hit.to_string())));
+        if counters.expired {
+            evidence.push(("healed".into(), "by itself, when its time was up: the harness was late".into()));
+        }
+        Healed { installed, evidence }
     }
 }
 
 impl fmt::Display for NetHarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NetHarm::Partition { shape } => f.write_str(shape.word()),
-            NetHarm::Delay { base_ms, jitter_ms: 0 } => write!(f, "{base_ms} ms"),
-            NetHarm::Delay { base_ms, jitter_ms } => write!(f, "{base_ms} to {} ms", base_ms + jitter_ms),
-            NetHarm::Loss { probability } => write!(f, "{:.0} % of packets", probability * 100.0),
+        self.fault.fmt(f)?;
+        if let Some(service) = self.to {
+            write!(f, ", {service} only")?;
+        }
+        match self.way {
+            Course::Both => Ok(()),
+            Course::In => f.write_str(", inbound"),
+            Course::Out => f.write_str(", outbound"),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,23 @@
 //! What is done to processes: killed, killed again and again, halted.
 
+mod point;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use self::point::Waiting;
 use super::{Evidence, Healed, InForce, Means, Strike};
 use crate::arena::{Arena, Victim};
+use crate::byzantine::Trigger;
 use crate::family::Family;
 use crate::schedule::Limits;
 use crate::targets::Target;
 
 /// A harm to processes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
 pub enum ProcessHarm {
     /// SIGKILL; restarted at the window's end.
@@ -25,16 +29,19 @@ pub enum ProcessHarm {
         /// How long it is let run each time, milliseconds.
         up_ms: u64,
     },
+    /// SIGKILL at a point of a protocol: when a message is seen, before it, or another, arrives; restarted at the
+    /// window's end.
+    CrashAt(Box<Trigger>),
     /// SIGSTOP; SIGCONT at the window's end.
     Pause,
 }
 
 impl Means for ProcessHarm {
-    const FAULTS: &'static [&'static str] = &["kill", "crash-loop", "pause"];
+    const FAULTS: &'static [&'static str] = &["kill", "crash-loop", "crash-at", "pause"];
 
     fn family(&self) -> Family {
         match self {
-            ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } => Family::Kill,
+            ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } | ProcessHarm::CrashAt(_) => Family::Kill,
             ProcessHarm::Pause => Family::Pause,
         }
     }
@@ -49,6 +56,7 @@ impl Means for ProcessHarm {
             ProcessHarm::CrashLoop { up_ms: 0, .. } => {
                 Err("a crash loop lets the process run for a moment: give `up_ms` at least 1".into())
             }
+            ProcessHarm::CrashAt(trigger) => trigger.check().map_err(|e| e.to_string()),
             _ => Ok(()),
         }
     }
@@ -67,7 +75,7 @@ impl Means for ProcessHarm {
     fn inject<'a>(&self, strike: &Strike, arena: &'a dyn Arena) -> Box<dyn InForce + 'a> {
         let mut struck = Struck {
             arena,
-            harm: *self,
+            harm: self.clone(),
             down: Vec::new(),
             up: Vec::new(),
             turn_at: None,
@@ -75,6 +83,9 @@ impl Means for ProcessHarm {
             installed: false,
             evidence: Evidence::new(),
         };
+        if let ProcessHarm::CrashAt(trigger) = self {
+            return Box::new(Waiting::new(struck, &strike.victims, trigger));
+        }
         struck.strike(&strike.victims);
         struck.turn_at = struck.next_turn();
         Box::new(struck)
@@ -103,7 +114,7 @@ impl Struck<'_> {
         for victim in victims {
             let (when, seen) = match self.harm {
                 ProcessHarm::Pause => ("after SIGSTOP", self.arena.pause(victim)),
-                ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } => {
+                ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } | ProcessHarm::CrashAt(_) => {
                     ("after SIGKILL", self.arena.kill(victim))
                 }
             };
@@ -120,7 +131,7 @@ impl Struck<'_> {
         for victim in std::mem::take(&mut self.down) {
             let (when, seen) = match self.harm {
                 ProcessHarm::Pause => ("after SIGCONT", self.arena.resume(&victim)),
-                ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } => {
+                ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } | ProcessHarm::CrashAt(_) => {
                     ("after restart", self.arena.restart(&victim))
                 }
             };
@@ -180,6 +191,7 @@ impl fmt::Display for ProcessHarm {
             ProcessHarm::CrashLoop { down_ms, up_ms } => {
                 write!(f, "kill -9, restart after {down_ms} ms, kill again after {up_ms} ms, and so on")
             }
+            ProcessHarm::CrashAt(trigger) => write!(f, "kill -9 {trigger}, then restart"),
             ProcessHarm::Pause => f.write_str("SIGSTOP, then SIGCONT"),
         }
     }

@@ -4,10 +4,9 @@
 //! [[window]]
 //! start_s = 3.0
 //! stop_s = 6.0
-//! fault = "partition"          # kill, pause, partition, delay, loss, clock-jump,
-//!                              # clock-strobe, clock-drift
-//! fault = "partition"          # kill, crash-loop, pause, partition, delay, loss, io-error, disk-full, slow-fsync,
-//!                              # stuck-fsync, power-cut, torn-write, lying-fsync, bit-flip, truncate
+//! fault = "partition"          # kill, crash-loop, pause, partition, delay, loss, clock-jump, clock-strobe,
+//!                              # clock-drift, io-error, disk-full, slow-fsync, stuck-fsync, power-cut, torn-write,
+//!                              # lying-fsync, bit-flip, truncate
 //! shape = "isolate-one"        # partition only
 //! target = "master of shard 0" # or: replica, first replica, second replica, agent, master node of shard N;
 //!                              # zookeeper leader, zookeeper minority, client, same as window N (from 1, as
@@ -154,7 +153,7 @@ mod tests {
         .unwrap();
         let window = &schedule.windows[0];
         assert_eq!((window.start_ms, window.stop_ms), (3_000, 6_500));
-        assert_eq!(window.harm, Harm::Net(NetHarm::Partition { shape: Shape::OneWay }));
+        assert_eq!(window.harm, Harm::Net(NetHarm::partition(Shape::OneWay)));
         assert_eq!(window.target, Target::Agent { shard: 1 });
     }
 

@@ -1,374 +1,417 @@
-//! RESP, as Redis speaks it with its clients and its replicas (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
-//!
-//! A connection begins as a client's: requests one way, replies the other, in order. When a replica has sent `PSYNC`
-//! and is answered `+FULLRESYNC` or `+CONTINUE`, what follows is the replication stream: a data set in the one case,
-//! then commands, which nobody answers but by `REPLCONF ACK`.
-//!
-//! Kinds: a command by its name in capitals, `REPLCONF` and `CLIENT` with their second word; replies `reply GET` by
-//! the command they answer; `FULLRESYNC`, `CONTINUE`, `RDB`. Fields of a command: `name`, `arg1`, `arg2`, …, and by
-//! their own names `key` and `value` of `SET`, `offset` of `REPLCONF ACK`. Fields of a reply: `value` where it is one.
+//! RESP, the protocol of Redis: values of types told by their first byte, requests as arrays of strings or
+//! as plain lines, replies in the order of requests.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use super::{FieldKind, HOLD, Kind, LengthForm, Link, Message, Step, decimal, subject};
 
-use lab::flow::Way;
+/// The longest line (a status, an error, a length) that is waited for.
+const LINE_MAX: usize = 4096;
+/// The longest string and the largest array believed.
+const BULK_MAX: i64 = 1 << 40;
+const ARRAY_MAX: i64 = 1 << 31;
+/// Elements of a message whose places are kept.
+const ELEMENTS_MAX: usize = super::FIELDS_MAX;
 
-use super::{Codec, Field, Form, Head, Length, Message, WHOLE_MAX};
+/// Commands: name, whether it writes, names of the arguments. Further arguments are `arg`.
+const COMMANDS: &[(&str, bool, &[&str])] = &[
+    ("append", true, &["key", "value"]),
+    ("asking", false, &[]),
+    ("auth", false, &["arg", "arg"]),
+    ("blpop", true, &["key"]),
+    ("brpop", true, &["key"]),
+    ("client", false, &["subcommand", "arg"]),
+    ("cluster", false, &["subcommand", "arg"]),
+    ("command", false, &["subcommand", "arg"]),
+    ("config", false, &["subcommand", "parameter", "value"]),
+    ("copy", true, &["key", "destination"]),
+    ("dbsize", false, &[]),
+    ("debug", false, &["subcommand", "arg"]),
+    ("decr", true, &["key"]),
+    ("decrby", true, &["key", "decrement"]),
+    ("del", true, &["key"]),
+    ("discard", false, &[]),
+    ("dump", false, &["key"]),
+    ("echo", false, &["value"]),
+    ("eval", true, &["script", "numkeys", "key"]),
+    ("evalsha", true, &["sha1", "numkeys", "key"]),
+    ("exec", false, &[]),
+    ("exists", false, &["key"]),
+    ("expire", true, &["key", "seconds"]),
+    ("failover", false, &["arg"]),
+    ("fcall", true, &["function", "numkeys", "key"]),
+    ("flushall", true, &["arg"]),
+    ("flushdb", true, &["arg"]),
+    ("function", true, &["subcommand", "arg"]),
+    ("get", false, &["key"]),
+    ("getdel", true, &["key"]),
+    ("getrange", false, &["key", "start", "end"]),
+    ("getset", true, &["key", "value"]),
+    ("hdel", true, &["key", "field"]),
+    ("hello", false, &["protover"]),
+    ("hexists", false, &["key", "field"]),
+    ("hget", false, &["key", "field"]),
+    ("hgetall", false, &["key"]),
+    ("hincrby", true, &["key", "field", "increment"]),
+    ("hset", true, &["key", "field", "value"]),
+    ("incr", true, &["key"]),
+    ("incrby", true, &["key", "increment"]),
+    ("info", false, &["section"]),
+    ("keys", false, &["pattern"]),
+    ("lindex", false, &["key", "index"]),
+    ("linsert", true, &["key", "where", "pivot", "element"]),
+    ("llen", false, &["key"]),
+    ("lpop", true, &["key", "count"]),
+    ("lpush", true, &["key", "element"]),
+    ("lrange", false, &["key", "start", "stop"]),
+    ("lrem", true, &["key", "count", "element"]),
+    ("lset", true, &["key", "index", "element"]),
+    ("ltrim", true, &["key", "start", "stop"]),
+    ("mget", false, &["key"]),
+    ("monitor", false, &[]),
+    ("mset", true, &["key", "value"]),
+    ("multi", false, &[]),
+    ("object", false, &["subcommand", "key"]),
+    ("persist", true, &["key"]),
+    ("pexpire", true, &["key", "milliseconds"]),
+    ("pexpireat", true, &["key", "milliseconds"]),
+    ("ping", false, &["value"]),
+    ("psetex", true, &["key", "milliseconds", "value"]),
+    ("psubscribe", false, &["pattern"]),
+    ("psync", false, &["replid", "offset"]),
+    ("pttl", false, &["key"]),
+    ("publish", false, &["channel", "value"]),
+    ("punsubscribe", false, &["pattern"]),
+    ("quit", false, &[]),
+    ("readonly", false, &[]),
+    ("rename", true, &["key", "newkey"]),
+    ("replconf", false, &["option", "value"]),
+    ("replicaof", false, &["host", "port"]),
+    ("reset", false, &[]),
+    ("restore", true, &["key", "milliseconds", "value"]),
+    ("role", false, &[]),
+    ("rpop", true, &["key", "count"]),
+    ("rpush", true, &["key", "element"]),
+    ("sadd", true, &["key", "member"]),
+    ("save", false, &[]),
+    ("scan", false, &["cursor"]),
+    ("scard", false, &["key"]),
+    ("script", false, &["subcommand", "script"]),
+    ("select", false, &["index"]),
+    ("set", true, &["key", "value"]),
+    ("setex", true, &["key", "seconds", "value"]),
+    ("setnx", true, &["key", "value"]),
+    ("shutdown", false, &["arg"]),
+    ("sismember", false, &["key", "member"]),
+    ("slaveof", false, &["host", "port"]),
+    ("smembers", false, &["key"]),
+    ("spop", true, &["key"]),
+    ("srem", true, &["key", "member"]),
+    ("ssubscribe", false, &["channel"]),
+    ("strlen", false, &["key"]),
+    ("subscribe", false, &["channel"]),
+    ("sync", false, &[]),
+    ("time", false, &[]),
+    ("ttl", false, &["key"]),
+    ("type", false, &["key"]),
+    ("unlink", true, &["key"]),
+    ("unsubscribe", false, &["channel"]),
+    ("unwatch", false, &[]),
+    ("wait", false, &["numreplicas", "timeout"]),
+    ("waitaof", false, &["numlocal", "numreplicas", "timeout"]),
+    ("watch", false, &["key"]),
+    ("xadd", true, &["key", "id", "field", "value"]),
+    ("zadd", true, &["key", "score", "member"]),
+    ("zrange", false, &["key", "start", "stop"]),
+    ("zrem", true, &["key", "member"]),
+    ("zscore", false, &["key", "member"]),
+];
 
-/// Requests whose replies are waited for; a client that has more outstanding is only passed on.
-const OUTSTANDING_MAX: usize = 100_000;
-/// Levels of arrays within arrays.
-const DEPTH_MAX: usize = 16;
-/// Elements that are looked at in one message.
-const ELEMENTS_MAX: i64 = 4_096;
-/// The longest line: of an error, a number, an inline command.
-const LINE_MAX: usize = 4 * 1024;
-/// Bytes of the mark that ends a data set of unknown length.
-const MARK: usize = 40;
+/// A command that is not in the table.
+const UNKNOWN: &str = "command-unknown";
 
-/// Reads a connection to a Redis server.
-#[derive(Debug, Default)]
-pub struct Resp {
-    outstanding: VecDeque<String>,
-    stream: Stream,
-    /// A large value is going through: bytes of it still to come, each way.
-    rest: [usize; 2],
+/// Names of all commands.
+pub(super) fn commands() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.0).chain([UNKNOWN, "newline"])
 }
 
-/// What flows from a master to its replica.
-#[derive(Debug, Default, PartialEq)]
-enum Stream {
-    /// It is a client's connection so far.
-    #[default]
-    Replies,
-    /// A full synchronisation was promised: the data set comes next.
-    DataSet,
-    /// It is coming, until this mark.
-    Until(Vec<u8>),
-    /// Commands.
-    Commands,
+/// First bytes of values.
+const TYPES: &[(i64, &str)] = &[
+    (b'+' as i64, "simple"),
+    (b'-' as i64, "error"),
+    (b':' as i64, "integer"),
+    (b'$' as i64, "bulk"),
+    (b'*' as i64, "array"),
+    (b'_' as i64, "null"),
+    (b'#' as i64, "boolean"),
+    (b',' as i64, "double"),
+    (b'(' as i64, "big-number"),
+    (b'!' as i64, "bulk-error"),
+    (b'=' as i64, "verbatim"),
+    (b'%' as i64, "map"),
+    (b'~' as i64, "set"),
+    (b'>' as i64, "push"),
+    (b'|' as i64, "attribute"),
+];
+
+/// One value, or the head of an array.
+struct Element {
+    tag: u8,
+    /// What the line says after the type.
+    line: std::ops::Range<usize>,
+    /// A string's bytes; `None` if it has none, or they are not all at hand.
+    bulk: Option<std::ops::Range<usize>>,
 }
 
-impl Codec for Resp {
-    fn read(&mut self, way: Way, bytes: &[u8]) -> Head {
-        let rest = &mut self.rest[way as usize];
-        if *rest > 0 {
-            let len = bytes.len().min(*rest);
-            *rest -= len;
-            return Head::Opaque(len);
-        }
-        match (way, &self.stream) {
-            (Way::ToServer, _) => self.request(bytes),
-            (Way::ToClient, Stream::Replies) => self.reply(bytes),
-            (Way::ToClient, Stream::DataSet) => self.data_set(bytes),
-            (Way::ToClient, Stream::Until(mark)) => until(&mark.clone(), bytes, &mut self.stream),
-            (Way::ToClient, Stream::Commands) => self.command(Way::ToClient, bytes),
-        }
-    }
-}
-
-impl Resp {
-    fn request(&mut self, bytes: &[u8]) -> Head {
-        let head = self.command(Way::ToServer, bytes);
-        if let Head::Message(message) = &head
-            && self.stream == Stream::Replies
-        {
-            self.outstanding.push_back(message.kind.to_string());
-            if self.outstanding.len() > OUTSTANDING_MAX {
-                return Head::Foreign("more requests than replies");
-            }
-        }
-        head
+impl Element {
+    /// Where its content is.
+    fn content(&self) -> std::ops::Range<usize> {
+        self.bulk.clone().unwrap_or(self.line.clone())
     }
 
-    /// A command: an array of strings, or words on a line.
-    fn command(&mut self, way: Way, bytes: &[u8]) -> Head {
-        if bytes[0] == b'\n' || bytes.starts_with(b"\r\n") {
-            return Head::Opaque(if bytes[0] == b'\n' { 1 } else { 2 });
-        }
-        if bytes[0] != b'*' {
-            return inline(bytes);
-        }
-        let Some((count, mut at)) = line_number(bytes) else {
-            return unfinished(bytes, "a count that is no number");
-        };
-        if !(0..=ELEMENTS_MAX).contains(&count) {
-            return Head::Foreign("a command of a strange number of words");
-        }
-        let mut message = Message::bare("", 0);
-        let mut words: Vec<String> = Vec::new();
-        for n in 0..count as usize {
-            let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { return Head::Part };
-            if rest[0] != b'$' {
-                return Head::Foreign("a command with a word that is no string");
-            }
-            let Some((len, begins)) = line_number(rest) else {
-                return unfinished(rest, "a length that is no number");
-            };
-            if !(0..=i64::from(i32::MAX)).contains(&len) {
-                return Head::Foreign("a word of a strange length");
-            }
-            let (begins, len) = (at + begins, len as usize);
-            let end = begins + len;
-            if bytes.len() < end + 2 {
-                if end > WHOLE_MAX {
-                    // The head of a large command says enough to know it by; it goes through in parts.
-                    return self.large(way, bytes, begins, len, count as usize - n, &words);
-                }
-                return Head::Part;
-            }
-            if &bytes[end..end + 2] != b"\r\n" {
-                return Head::Foreign("a word that does not end where it says");
-            }
-            let span = begins..end;
-            message.lengths.push(Length { span: at + 1..begins - 2, form: Form::Digits, over: span.clone() });
-            let name = if n == 0 { Cow::Borrowed("name") } else { format!("arg{n}").into() };
-            message.fields.push(Field { name, span: span.clone(), form: Form::Bytes });
-            if n < 2 {
-                words.push(String::from_utf8_lossy(&bytes[span]).to_uppercase());
-            }
-            at = end + 2;
-        }
-        message.len = at;
-        message.kind = kind(&words).into();
-        for (own, n) in own_names(&message.kind) {
-            if let Some(field) = message.fields.get(*n).cloned() {
-                let form = if *own == "offset" { Form::Digits } else { Form::Bytes };
-                message.fields.push(Field { name: (*own).into(), form, ..field });
-            }
-        }
-        Head::Message(message)
-    }
-
-    /// A command with a value too large to wait for: what has come of it passes, and so does the rest when it comes.
-    fn large(
-        &mut self,
-        way: Way,
-        bytes: &[u8],
-        begins: usize,
-        len: usize,
-        words_left: usize,
-        words: &[String],
-    ) -> Head {
-        if words_left > 1 {
-            return Head::Foreign("a large word in the middle of a command");
-        }
-        if way == Way::ToServer && self.stream == Stream::Replies {
-            self.outstanding.push_back(kind(words));
-        }
-        self.rest[way as usize] = begins + len + 2 - bytes.len();
-        Head::Opaque(bytes.len())
-    }
-
-    fn reply(&mut self, bytes: &[u8]) -> Head {
-        if bytes[0] == b'\n' {
-            return Head::Opaque(1); // a master that is busy saving keeps its replica company
-        }
-        let (len, fields, lengths) = match value(bytes, 0, DEPTH_MAX) {
-            Value::Whole { end, field, length } => (end, Vec::from_iter(field), Vec::from_iter(length)),
-            Value::Part => return Head::Part,
-            Value::Large { end } => {
-                self.rest[Way::ToClient as usize] = end - bytes.len();
-                self.answered(bytes[0]);
-                return Head::Opaque(bytes.len());
-            }
-            Value::Foreign(why) => return Head::Foreign(why),
-        };
-        let line = bytes[..len].split(|byte| *byte == b'\r').next().unwrap_or_default();
-        if self.outstanding.front().is_some_and(|kind| kind == "PSYNC") {
-            let (kind, next) = match line {
-                _ if line.starts_with(b"+FULLRESYNC") => ("FULLRESYNC", Stream::DataSet),
-                _ if line.starts_with(b"+CONTINUE") => ("CONTINUE", Stream::Commands),
-                _ => ("", Stream::Replies),
-            };
-            if next != Stream::Replies {
-                self.outstanding.clear();
-                self.stream = next;
-                return Head::Message(Message { fields, lengths, ..Message::bare(kind, len) });
-            }
-        }
-        let kind = self.answered(bytes[0]);
-        Head::Message(Message { fields, lengths, ..Message::bare(kind, len) })
-    }
-
-    /// The kind of a reply that begins so.
-    fn answered(&mut self, first: u8) -> String {
-        if first == b'>' {
-            return "push".into();
-        }
-        match self.outstanding.pop_front() {
-            Some(command) => format!("reply {command}"),
-            None => "reply".into(),
-        }
-    }
-
-    /// `$<length>` and as many bytes, or `$EOF:<mark>` and bytes until the mark.
-    fn data_set(&mut self, bytes: &[u8]) -> Head {
-        if bytes[0] == b'\n' {
-            return Head::Opaque(1);
-        }
-        let Some(end) = bytes.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else {
-            return unfinished(bytes, "a data set without a length");
-        };
-        let (line, begins) = (&bytes[..end.saturating_sub(1)], end + 1);
-        let payload = &bytes[begins..];
-        let field =
-            |len: usize| Field { name: "payload".into(), span: begins..begins + len, form: Form::Bytes };
-        if let Some(mark) = line.strip_prefix(b"$EOF:".as_slice()) {
-            if mark.len() != MARK {
-                return Head::Foreign("a data set with a mark of a strange length");
-            }
-            // What has come so far is the message; the rest follows unseen until the mark.
-            let found = payload.windows(MARK).position(|window| window == mark);
-            let seen = match found {
-                Some(len) => len,
-                None if payload.len() < WHOLE_MAX => return Head::Part,
-                None => payload.len() - (MARK - 1),
-            };
-            let mark = mark.to_vec();
-            let len = begins + seen + if found.is_some() { MARK } else { 0 };
-            self.stream = if found.is_some() { Stream::Commands } else { Stream::Until(mark) };
-            return Head::Message(Message { fields: vec![field(seen)], ..Message::bare("RDB", len) });
-        }
-        let Some(len) = line.strip_prefix(b"$").and_then(|digits| super::number(digits, Form::Digits)) else {
-            return Head::Foreign("a data set without a length");
-        };
-        let Ok(len) = usize::try_from(len) else { return Head::Foreign("a data set of a strange length") };
-        if payload.len() < len && payload.len() < WHOLE_MAX {
-            return Head::Part;
-        }
-        let seen = payload.len().min(len);
-        self.rest[Way::ToClient as usize] = len - seen;
-        self.stream = Stream::Commands;
-        Head::Message(Message { fields: vec![field(seen)], ..Message::bare("RDB", begins + seen) })
+    fn is_string(&self) -> bool {
+        matches!(self.tag, b'$' | b'=' | b'!')
     }
 }
 
-/// Bytes of a data set that goes on until its mark.
-fn until(mark: &[u8], bytes: &[u8], stream: &mut Stream) -> Head {
-    match bytes.windows(MARK).position(|window| window == mark) {
-        Some(at) => {
-            *stream = Stream::Commands;
-            Head::Opaque(at + MARK)
-        }
-        None if bytes.len() < MARK => Head::Part,
-        None => Head::Opaque(bytes.len() - (MARK - 1)),
+/// What of a value is still to come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    bytes: u64,
+    elements: u64,
+}
+
+/// A line from `at`, its type byte included: where it ends, line break included.
+fn line_end(bytes: &[u8], at: usize) -> Result<usize, Step> {
+    let window = &bytes[(at + 1).min(bytes.len())..bytes.len().min(at + 1 + LINE_MAX)];
+    match window.windows(2).position(|two| two == b"\r\n") {
+        Some(end) => Ok(at + 1 + end + 2),
+        None if window.len() == LINE_MAX => Err(Step::Lost("a line is too long")),
+        None => Err(Step::Need(bytes.len() + 1)),
     }
 }
 
-/// A command by its name; those that are families of commands with their second word.
-fn kind(words: &[String]) -> String {
-    match words {
-        [] => "empty".into(),
-        [name, second, ..] if matches!(name.as_str(), "REPLCONF" | "CLIENT" | "CONFIG" | "SCRIPT") => {
-            format!("{name} {second}")
-        }
-        [name, ..] => name.clone(),
-    }
-}
-
-/// Words of a command that have names of their own, and which they are.
-fn own_names(kind: &str) -> &'static [(&'static str, usize)] {
-    match kind {
-        "SET" => &[("key", 1), ("value", 2)],
-        "GET" | "DEL" | "INCR" => &[("key", 1)],
-        "REPLCONF ACK" => &[("offset", 2)],
-        "PSYNC" => &[("replid", 1), ("offset", 2)],
-        _ => &[],
-    }
-}
-
-fn inline(bytes: &[u8]) -> Head {
-    if !bytes[0].is_ascii_alphabetic() {
-        return Head::Foreign("neither a command nor a line of words");
-    }
-    match bytes.iter().take(LINE_MAX).position(|byte| *byte == b'\n') {
-        Some(end) => {
-            let line = String::from_utf8_lossy(&bytes[..end]).to_uppercase();
-            let words: Vec<String> = line.split_ascii_whitespace().take(2).map(str::to_string).collect();
-            Head::Message(Message::bare(kind(&words), end + 1))
-        }
-        None => unfinished(bytes, "a line without an end"),
-    }
-}
-
-/// More is needed, unless too much is there already.
-fn unfinished(bytes: &[u8], why: &'static str) -> Head {
-    let has_line = bytes.iter().take(LINE_MAX).any(|byte| *byte == b'\n');
-    if has_line || bytes.len() >= LINE_MAX { Head::Foreign(why) } else { Head::Part }
-}
-
-/// The number on the first line, after its first byte, and where the next line begins.
-fn line_number(bytes: &[u8]) -> Option<(i64, usize)> {
-    let end = bytes.iter().take(32).position(|byte| *byte == b'\n')?;
-    let digits = bytes.get(1..end.checked_sub(1)?)?;
-    (bytes[end - 1] == b'\r').then_some(())?;
-    Some((super::number(digits, Form::Digits)?, end + 1))
-}
-
-enum Value {
-    Whole { end: usize, field: Option<Field>, length: Option<Length> },
-    Part,
-    Large { end: usize },
-    Foreign(&'static str),
-}
-
-/// One value of a reply, from `at` on.
-fn value(bytes: &[u8], at: usize, depth: usize) -> Value {
-    let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { return Value::Part };
-    let Some(line_end) = rest.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else {
-        return if rest.len() >= LINE_MAX {
-            Value::Foreign("a reply line without an end")
-        } else {
-            Value::Part
-        };
+/// What follows a value's line: so many bytes, so many elements.
+fn follows(tag: u8, line: &[u8]) -> Result<Rest, Step> {
+    let number = |max: i64| match decimal(line) {
+        Some(-1) => Ok(None),
+        Some(n) if (0..=max).contains(&n) => Ok(Some(n as u64)),
+        _ => Err(Step::Lost("a length that is not one")),
     };
-    let body = at + 1..at + line_end.max(2) - 1;
-    let named = |span: std::ops::Range<usize>, form| Some(Field { name: "value".into(), span, form });
-    let begins = at + line_end + 1;
-    match rest[0] {
-        b'+' | b'-' | b',' | b'(' | b'#' | b'_' => {
-            Value::Whole { end: begins, field: named(body, Form::Bytes), length: None }
+    let elements = |n: u64| Rest { bytes: 0, elements: n };
+    Ok(match tag {
+        b'$' | b'=' | b'!' => match number(BULK_MAX)? {
+            Some(len) => Rest { bytes: len + 2, elements: 0 },
+            None => Rest::default(),
+        },
+        b'*' | b'~' | b'>' => elements(number(ARRAY_MAX)?.unwrap_or(0)),
+        b'%' => elements(2 * number(ARRAY_MAX)?.unwrap_or(0)),
+        b'|' => elements(2 * number(ARRAY_MAX)?.unwrap_or(0) + 1),
+        b'+' | b'-' | b':' | b'(' | b',' | b'#' | b'_' => Rest::default(),
+        _ => return Err(Step::Lost("not RESP")),
+    })
+}
+
+/// A value's extent: bytes at hand that belong to it, what is still to come, its first elements.
+fn scan(bytes: &[u8]) -> Result<(usize, Rest, Vec<Element>), Step> {
+    let mut elements = Vec::new();
+    let (mut at, mut left) = (0, 1u64);
+    while left > 0 {
+        if at >= HOLD {
+            return Ok((at, Rest { bytes: 0, elements: left }, elements));
         }
-        b':' => Value::Whole { end: begins, field: named(body, Form::Digits), length: None },
-        b'$' | b'=' | b'!' => {
-            let Some(len) = super::number(&bytes[body.clone()], Form::Digits) else {
-                return Value::Foreign("a reply of no length");
-            };
-            let Ok(len) = usize::try_from(len) else {
-                return Value::Whole { end: begins, field: named(body, Form::Digits), length: None };
-            };
-            if len > i32::MAX as usize {
-                return Value::Foreign("a reply of a strange length");
-            }
-            let (span, end) = (begins..begins + len, begins + len + 2);
-            if bytes.len() < end {
-                return if end > WHOLE_MAX && depth == DEPTH_MAX {
-                    Value::Large { end }
-                } else {
-                    Value::Part
-                };
-            }
-            let length = Some(Length { span: body, form: Form::Digits, over: span.clone() });
-            Value::Whole { end, field: named(span, Form::Bytes), length }
+        let Some(tag) = bytes.get(at).copied() else { return Err(Step::Need(at + 3)) };
+        let end = line_end(bytes, at)?;
+        let line = at + 1..end - 2;
+        let then = follows(tag, &bytes[line.clone()])?;
+        left = (left - 1).saturating_add(then.elements);
+        let after = end as u64 + then.bytes;
+        let in_head = after <= HOLD as u64;
+        if in_head && (bytes.len() as u64) < after {
+            return Err(Step::Need(after as usize));
         }
-        b'*' | b'~' | b'>' | b'%' => {
-            let Some(count) = super::number(&bytes[body], Form::Digits) else {
-                return Value::Foreign("an array of no length");
-            };
-            if depth == 0 || count > ELEMENTS_MAX {
-                return Value::Foreign("an array too deep or too long to look into");
+        if elements.len() < ELEMENTS_MAX {
+            let bulk = (then.bytes > 0 && in_head).then(|| end..after as usize - 2);
+            elements.push(Element { tag, line, bulk });
+        }
+        if !in_head {
+            return Ok((end, Rest { bytes: then.bytes, elements: left }, elements));
+        }
+        at = after as usize;
+    }
+    Ok((at, Rest::default(), elements))
+}
+
+impl Rest {
+    /// True if nothing is to come.
+    pub fn is_done(&self) -> bool {
+        *self == Rest::default()
+    }
+
+    /// More of the value whose head has been read.
+    pub fn step(&mut self, bytes: &[u8]) -> Step {
+        let mut at = 0;
+        while !self.is_done() {
+            if self.bytes > 0 {
+                let len = self.bytes.min((bytes.len() - at) as u64);
+                self.bytes -= len;
+                at += len as usize;
+                if self.bytes > 0 {
+                    break;
+                }
+                continue;
             }
-            let count = if rest[0] == b'%' { 2 * count } else { count };
-            let mut end = begins;
-            for _ in 0..count.max(0) {
-                match value(bytes, end, depth - 1) {
-                    Value::Whole { end: next, .. } => end = next,
-                    other => return other,
+            let Some(tag) = bytes.get(at).copied() else { break };
+            let then = line_end(bytes, at)
+                .and_then(|end| follows(tag, &bytes[at + 1..end - 2]).map(|then| (end, then)));
+            match then {
+                Ok((end, then)) => {
+                    self.elements = (self.elements - 1).saturating_add(then.elements);
+                    self.bytes = then.bytes;
+                    at = end;
+                }
+                Err(Step::Need(_)) if at > 0 => break,
+                Err(step) => return step,
+            }
+        }
+        match at {
+            0 => Step::Need(bytes.len() + 1),
+            len => Step::Body { len, last: self.is_done() },
+        }
+    }
+}
+
+/// The command of this name, in any case.
+fn command(name: &[u8]) -> Option<&'static (&'static str, bool, &'static [&'static str])> {
+    COMMANDS.iter().find(|command| command.0.as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn named(message: &mut Message, bytes: &[u8], words: &[std::ops::Range<usize>]) {
+    let known = words.first().and_then(|word| command(&bytes[word.clone()]));
+    let args = known.map_or(&[][..], |command| command.2);
+    message.kind = match known {
+        Some((name, write, _)) => Kind { name, reply: false, write: *write },
+        None => Kind::of(UNKNOWN),
+    };
+    for (i, word) in words.iter().enumerate() {
+        let name = match i {
+            0 => "command",
+            _ => args.get(i - 1).copied().unwrap_or("arg"),
+        };
+        let kind = if name == "replid" { FieldKind::Id } else { FieldKind::Bytes };
+        message.push(name, kind, word.clone());
+        if name == "key" && message.subject.is_none() {
+            message.subject = Some(subject(&bytes[word.clone()]));
+        }
+    }
+}
+
+/// A request, and what of it is still to come.
+pub(super) fn request(link: Link, bytes: &[u8]) -> Result<(Message, Rest), Step> {
+    let Some(first) = bytes.first() else { return Err(Step::Need(1)) };
+    if *first != b'*' {
+        return inline(link, bytes).map(|message| (message, Rest::default()));
+    }
+    let (len, rest, elements) = scan(bytes)?;
+    let mut message = Message::new(link, Kind::of(UNKNOWN), len);
+    message.whole = rest.is_done();
+    if elements[1..].iter().any(|element| element.tag != b'$') {
+        return Err(Step::Lost("a request that is not an array of strings"));
+    }
+    message.push("count", FieldKind::AsciiInt, elements[0].line.clone());
+    let words: Vec<_> = elements[1..].iter().filter_map(|element| element.bulk.clone()).collect();
+    if words.is_empty() && rest.is_done() {
+        message.kind = Kind::of("newline");
+        return Ok((message, rest));
+    }
+    for element in &elements[1..] {
+        lengths(&mut message, element);
+    }
+    named(&mut message, bytes, &words);
+    Ok((message, rest))
+}
+
+fn lengths(message: &mut Message, element: &Element) {
+    if element.is_string() {
+        message.push("len", FieldKind::AsciiInt, element.line.clone());
+    }
+    if let Some(bulk) = &element.bulk {
+        message.length(element.line.clone(), LengthForm::Ascii, bulk.clone());
+    }
+}
+
+/// A request as a line of words.
+fn inline(link: Link, bytes: &[u8]) -> Result<Message, Step> {
+    if bytes.first() == Some(&0x16) {
+        return Err(Step::Lost("encrypted"));
+    }
+    let window = &bytes[..bytes.len().min(LINE_MAX)];
+    let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
+        let long = window.len() == LINE_MAX;
+        return Err(if long { Step::Lost("a line is too long") } else { Step::Need(bytes.len() + 1) });
+    };
+    let mut message = Message::new(link, Kind::of("newline"), end + 1);
+    let mut words = Vec::new();
+    let mut start = None;
+    for (i, byte) in bytes[..=end].iter().enumerate() {
+        match (byte.is_ascii_whitespace(), start) {
+            (false, None) => start = Some(i),
+            (true, Some(from)) => {
+                words.push(from..i);
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    if !words.is_empty() {
+        named(&mut message, bytes, &words);
+    }
+    Ok(message)
+}
+
+/// A reply, or whatever the server says of its own accord, and what of it is still to come.
+pub(super) fn reply(link: Link, bytes: &[u8]) -> Result<(Message, Rest), Step> {
+    let (len, rest, elements) = scan(bytes)?;
+    let top = &elements[0];
+    let push = top.tag == b'>';
+    let mut message = Message::new(link, Kind::of(if push { "push" } else { "reply" }), len);
+    message.whole = rest.is_done();
+    message.push("type", FieldKind::Enum(1, TYPES), 0..1);
+    lengths(&mut message, top);
+    match top.tag {
+        b'*' | b'~' | b'>' | b'%' | b'|' => {
+            message.push("count", FieldKind::AsciiInt, top.line.clone());
+            for element in &elements[1..] {
+                lengths(&mut message, element);
+                if !element.is_string() || element.bulk.is_some() {
+                    message.push("item", FieldKind::Bytes, element.content());
                 }
             }
-            Value::Whole { end, field: None, length: None }
         }
-        _ => Value::Foreign("a reply of no known type"),
+        _ if top.is_string() && top.bulk.is_none() => {}
+        b':' => message.push("value", FieldKind::AsciiInt, top.line.clone()),
+        b'+' | b'-' => message.push("value", FieldKind::Str, top.line.clone()),
+        _ => message.push("value", FieldKind::Bytes, top.content()),
     }
+    Ok((message, rest))
+}
+
+/// A request of exactly so many bytes that does nothing; `None` if there is none so short.
+pub(super) fn filler(len: usize) -> Option<Vec<u8>> {
+    let bare = b"*1\r\n$4\r\nPING\r\n";
+    if len == bare.len() {
+        return Some(bare.to_vec());
+    }
+    // Two words, because one more digit of a length skips a size.
+    for word in ["PING", "EXISTS"] {
+        let head = format!("*2\r\n${}\r\n{word}\r\n$", word.len());
+        for digits in 1..=7 {
+            let Some(pad) = len.checked_sub(head.len() + digits + 4) else { break };
+            if pad.to_string().len() == digits {
+                let mut out = format!("{head}{pad}\r\n").into_bytes();
+                out.resize(out.len() + pad, b'.');
+                out.extend_from_slice(b"\r\n");
+                return Some(out);
+            }
+        }
+    }
+    None
 }

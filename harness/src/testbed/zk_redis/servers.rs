@@ -12,7 +12,8 @@ use cluster::event::AgentEvent;
 use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
 use lab::{Clock, Disk, DiskOptions, Node, Process, ProcessState, Program};
-use nemesis::{DataFile, Part, Topology, Victim, View, files};
+use nemesis::wire::Protocol;
+use nemesis::{DataFile, Part, Service, Topology, Victim, View, files};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -20,6 +21,16 @@ use super::certificates::Certificates;
 
 const REDIS_PORT: u16 = 6379;
 const ZOOKEEPER_PORT: u16 = 2181;
+/// Where the servers of an ensemble meet, as `zookeeper::Peer` places them.
+const QUORUM_PORT: u16 = 2888;
+const ELECTION_PORT: u16 = 3888;
+/// What is spoken at which port, among servers and with clients.
+pub const PROTOCOLS: [(u16, Protocol); 4] = [
+    (REDIS_PORT, Protocol::Redis),
+    (ZOOKEEPER_PORT, Protocol::ZkClient),
+    (QUORUM_PORT, Protocol::Quorum),
+    (ELECTION_PORT, Protocol::Election),
+];
 /// Steps of an agent that are worth showing.
 const STEPS_SHOWN: usize = 4;
 /// Lines of a dead server's log that are worth showing.
@@ -51,6 +62,15 @@ impl Installations {
 /// Where a node's Redis listens.
 pub fn redis_addr(node: &Node) -> SocketAddr {
     (node.addr(), REDIS_PORT).into()
+}
+
+/// The ports that servers of this kind listen at.
+pub fn ports(service: Service) -> lab::Ports {
+    match service {
+        Service::Redis => REDIS_PORT.into(),
+        Service::ZooKeeper => vec![ZOOKEEPER_PORT, QUORUM_PORT, ELECTION_PORT].into(),
+        Service::Port(port) => port.into(),
+    }
 }
 
 /// Where a node's ZooKeeper serves clients.
