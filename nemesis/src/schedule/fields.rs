@@ -55,7 +55,8 @@ impl<'a> Fields<'a> {
     /// Takes a number.
     pub fn number(&mut self, name: &str) -> Result<Option<(f64, usize)>, Mistake> {
         let Some((value, at)) = self.take::<Value>(name)? else { return Ok(None) };
-        let number = value.as_f64().ok_or_else(|| self.mistake_at(at, format!("`{name}` is a number, not {value}")));
+        let number =
+            value.as_f64().ok_or_else(|| self.mistake_at(at, format!("`{name}` is a number, not {value}")));
         number.map(|number| Some((number, at)))
     }
 
@@ -92,6 +93,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// True while a value of this name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.iter().any(|(given, ..)| *given == name)
+    }
+
     /// Where a value stands, by its name; the table's own place where it is not given.
     pub fn place(&self, name: &str) -> usize {
         self.values.iter().find(|(given, ..)| *given == name).map_or(self.at, |(_, at, _)| *at)
@@ -110,7 +116,9 @@ impl<'a> Fields<'a> {
     pub fn done(&self, takes: &str) -> Result<(), Mistake> {
         match self.values.first() {
             None => Ok(()),
-            Some((name, at, _)) => Err(self.mistake_at(*at, format!("unknown field `{name}`: it takes {takes}"))),
+            Some((name, at, _)) => {
+                Err(self.mistake_at(*at, format!("unknown field `{name}`: it takes {takes}")))
+            }
         }
     }
 

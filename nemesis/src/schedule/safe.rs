@@ -66,7 +66,11 @@ impl SafeLimits {
             let hit = of.iter().filter(|node| nodes.contains(node.as_str())).count();
             let is_new = victims.iter().any(|victim| of.contains(&victim.node));
             if is_new && hit > of.len().saturating_sub(1) / 2 {
-                return Err(format!("{hit} of {} nodes of {} would be struck, and a majority is to stay", of.len(), name()));
+                return Err(format!(
+                    "{hit} of {} nodes of {} would be struck, and a majority is to stay",
+                    of.len(),
+                    name()
+                ));
             }
             Ok(())
         };
