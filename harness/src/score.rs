@@ -61,17 +61,19 @@ fn observe(
     let live_again = !matches!(liveness, Liveness::NotLive { .. });
     let failed = record.map_or(0, |record| errors_within(record, history));
     let matched = record.map_or(0, |record| count(record, "messages meant"));
+    // Whether the receiver has acknowledged the bytes is not asked: what was struck counts as delivered.
     let funnel = Funnel { planned: applied.max(1), matched, applied, delivered: applied };
     let what = anomaly.clone();
     let seen =
         Observations { funnel, anomaly, live_again, refusals: failed as u64, ..Observations::default() };
     let because = match (applied, what, live_again, failed) {
-        (0, ..) => "no such message came by".into(),
+        (0, ..) if matched == 0 => "no such message came by".into(),
+        (0, ..) => format!("{matched} such messages came by, none of them altered"),
         (_, Some(anomaly), ..) => format!("the history shows {anomaly}"),
         (_, None, false, _) => "the cluster was not live again in time".into(),
-        (_, None, true, 0) => "every call within the window was answered, and the history is in order".into(),
+        (_, None, true, 0) => "every call within the window was answered; no contradiction was found".into(),
         (_, None, true, failed) => {
-            format!("{failed} calls within the window failed or were left open; the history is in order")
+            format!("{failed} calls within the window failed or were left open; no contradiction was found")
         }
     };
     (seen, because)

@@ -174,7 +174,7 @@ struct Window {
 #[serde(tag = "fault", rename_all = "kebab-case")]
 enum Harm {
     Kill,
-    Message(MessageFault),
+    Message(Box<MessageFault>),
 }
 
 #[test]
@@ -244,7 +244,8 @@ fn every_op() -> Vec<Op> {
 #[test]
 fn every_operation_survives_being_written_and_read() {
     for op in every_op() {
-        let harm = Harm::Message(MessageFault::first(pattern(Link::RedisClient, ToServer, "set"), op));
+        let harm =
+            Harm::Message(Box::new(MessageFault::first(pattern(Link::RedisClient, ToServer, "set"), op)));
         let window = Window { id: 1, start_ms: 2, harm, seed: 3 };
         let text = toml::to_string(&window).unwrap();
         assert_eq!(toml::from_str::<Window>(&text).unwrap(), window, "{text}");

@@ -79,7 +79,7 @@ pub fn laggard_elected(stage: &Stage) -> Result<Seen> {
     ensemble.rig.process(&laggard)?.kill()?;
     client.create("/committed", "2", CreateMode::Persistent)??;
     drop(client);
-    eventually("the write is on the peer", BOUND, || Ok(ensemble.holds(&peer, "/committed")?))?;
+    eventually("the write is on the peer", BOUND, || ensemble.holds(&peer, "/committed"))?;
     stage.arm_at(&[("laggard", &laggard), ("peer", &peer), ("last seen", &last_seen)])?;
     // Now only laggard and peer are left to elect a leader.
     ensemble.rig.process(&leader)?.kill()?;

@@ -167,6 +167,7 @@ op = "omit"
     let [tally] = summary.strikes.as_slice() else { panic!("{:?}", summary.strikes) };
     assert_eq!((tally.applied, tally.outcome.as_str()), (0, "not-triggered"));
     assert!(tally.matched > 0, "the messages were read: {tally:?}");
+    assert!(tally.because.ends_with("such messages came by, none of them altered"), "{tally:?}");
     let promises = summary.checkers.iter().filter(|(name, _)| name != "coverage");
     assert!(
         promises.clone().count() > 0

@@ -34,13 +34,9 @@ pub struct BesideFigure {
     pub bare_per_s: f64,
     /// The same with rules on other links.
     pub ruled_per_s: f64,
-}
-
-impl BesideFigure {
-    /// With rules over without.
-    pub fn ratio(&self) -> f64 {
-        self.ruled_per_s / self.bare_per_s
-    }
+    /// With rules over without: the median over pairs of turns that came one right after the other, so that what else
+    /// the machine does from minute to minute cancels out.
+    pub ratio: f64,
 }
 
 /// What rules cost the links that they are not on.
@@ -60,7 +56,7 @@ impl fmt::Display for BesideFigures {
         for figure in &self.rates {
             let name = format!("{} /s, {} connections", figure.operation, figure.connections);
             let (bare, ruled) = (figure.bare_per_s, figure.ruled_per_s);
-            writeln!(f, "{name:<34} {bare:>12.0} {ruled:>12.0} {:>7.2}", figure.ratio())?;
+            writeln!(f, "{name:<34} {bare:>12.0} {ruled:>12.0} {:>7.2}", figure.ratio)?;
         }
         writeln!(f, "packets those rules judged: {}", self.judged)
     }
@@ -99,15 +95,19 @@ fn beside(connections: u32, [bare, ruled]: [Vec<Rates>; 2]) -> Vec<BesideFigure>
     let mut names: Vec<&String> = bare.iter().flatten().map(|(name, _)| name).collect();
     names.sort();
     names.dedup();
-    let of = |turns: &[Rates], name: &str| {
-        let rates = turns.iter().flatten().filter(|(other, _)| other == name).map(|(_, rate)| *rate);
-        median(&mut rates.collect::<Vec<f64>>())
+    let of = |turns: &[Rates], name: &str| -> Vec<f64> {
+        turns.iter().flatten().filter(|(other, _)| other == name).map(|(_, rate)| *rate).collect()
     };
-    let figure = |name: &String| BesideFigure {
-        connections,
-        operation: name.clone(),
-        bare_per_s: of(&bare, name),
-        ruled_per_s: of(&ruled, name),
+    let figure = |name: &String| {
+        let (mut bare, mut ruled) = (of(&bare, name), of(&ruled, name));
+        let mut ratios: Vec<f64> = ruled.iter().zip(&bare).map(|(ruled, bare)| ruled / bare).collect();
+        BesideFigure {
+            connections,
+            operation: name.clone(),
+            ratio: median(&mut ratios),
+            bare_per_s: median(&mut bare),
+            ruled_per_s: median(&mut ruled),
+        }
     };
     names.into_iter().map(figure).collect()
 }

@@ -15,10 +15,10 @@ mod rate;
 mod reset;
 mod stall;
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::action::{Action, CountedPer};
@@ -182,7 +182,7 @@ pub(crate) struct RuleState {
 /// What a rule remembers. Only the switch asks for it, so nobody ever waits.
 #[derive(Debug)]
 struct Memory {
-    dice: HashMap<Link, Dice>,
+    dice: FxHashMap<Link, Dice>,
     effect: Box<dyn Effect>,
 }
 
@@ -190,7 +190,7 @@ impl RuleState {
     /// A rule that is installed now.
     pub(crate) fn new(id: RuleId, rule: Rule) -> RuleState {
         let effect = rule.action.effect(&rule.ports);
-        let memory = Mutex::new(Memory { dice: HashMap::new(), effect });
+        let memory = Mutex::new(Memory { dice: FxHashMap::default(), effect });
         let phase_ns = rule.flap.map_or(0, |flap| flap.phase_ns(rule.seed));
         RuleState { id, installed_ns: now_ns(), phase_ns, tally: Tally::default(), memory, rule }
     }

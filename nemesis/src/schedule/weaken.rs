@@ -58,7 +58,7 @@ impl Harm {
 /// Half of a number, if that is another number.
 fn halved(value: &Value) -> Option<Value> {
     match value.as_i64() {
-        Some(0 | 1 | -1) => None,
+        Some(-1..=1) => None,
         Some(whole) => Some(Value::from(whole / 2)),
         None => value.as_f64().filter(|number| number.abs() > 1e-6).map(|number| Value::from(number / 2.0)),
     }

@@ -88,7 +88,7 @@ impl Target {
                 [] => Err(format!("shard {shard} has no replica")),
                 replicas => Ok(replicas.iter().flat_map(|node| one(node, Part::Redis)).collect()),
             },
-            Target::Shard { shard } => Ok(scene.shard(shard)?.iter().flat_map(both).collect()),
+            Target::Shard { shard } => Ok(scene.shard(shard)?.iter().flat_map(|node| both(node)).collect()),
             Target::AllRedis => {
                 Ok(topology.shards.iter().flatten().flat_map(|node| one(node, Part::Redis)).collect())
             }
@@ -177,12 +177,12 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn one(node: &String, part: Part) -> Vec<Victim> {
-    vec![Victim { node: node.clone(), part }]
+fn one(node: &str, part: Part) -> Vec<Victim> {
+    vec![Victim { node: node.to_string(), part }]
 }
 
-fn both(node: &String) -> Vec<Victim> {
-    [Part::Redis, Part::Agent].map(|part| Victim { node: node.clone(), part }).to_vec()
+fn both(node: &str) -> Vec<Victim> {
+    [Part::Redis, Part::Agent].map(|part| Victim { node: node.to_string(), part }).to_vec()
 }
 
 #[cfg(test)]

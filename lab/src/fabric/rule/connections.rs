@@ -1,7 +1,9 @@
 //! What a rule remembers of TCP connections: a bounded table.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
+
+use rustc_hash::FxHashMap;
 
 use crate::fabric::packet::tcp::Segment;
 
@@ -21,14 +23,14 @@ impl Ends {
 /// Memories by key. Keys that were forgotten and come back count as new.
 #[derive(Debug)]
 pub(super) struct Remembered<K, V> {
-    memories: HashMap<K, V>,
+    memories: FxHashMap<K, V>,
     /// Keys by age; it may name some that are forgotten.
     ages: VecDeque<K>,
 }
 
 impl<K: Copy + Eq + std::hash::Hash, V: Default> Remembered<K, V> {
     pub(super) fn new() -> Self {
-        Remembered { memories: HashMap::new(), ages: VecDeque::new() }
+        Remembered { memories: FxHashMap::default(), ages: VecDeque::new() }
     }
 
     /// What is remembered of `key`; a blank if nothing is.

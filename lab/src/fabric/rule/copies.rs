@@ -1,7 +1,9 @@
 //! Packets that come twice, and packets that come late.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use super::effect::{Effect, Fate, Seen};
 use super::{Link, nanos};
@@ -24,12 +26,12 @@ pub(super) struct Reorder {
     probability: f64,
     by_ns: u64,
     /// When those leave that nobody has overtaken yet, by link.
-    waiting: HashMap<Link, VecDeque<u64>>,
+    waiting: FxHashMap<Link, VecDeque<u64>>,
 }
 
 impl Reorder {
     pub(super) fn new(probability: f64, by: Duration) -> Reorder {
-        Reorder { probability, by_ns: nanos(by), waiting: HashMap::new() }
+        Reorder { probability, by_ns: nanos(by), waiting: FxHashMap::default() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Packets held back: all of them for a drawn time, or just those that close a connection.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Fate, Seen};
@@ -70,12 +70,12 @@ impl Spread {
 pub(super) struct Queue {
     latency: Latency,
     /// When the last packet of each link leaves.
-    last_due_ns: HashMap<Link, u64>,
+    last_due_ns: FxHashMap<Link, u64>,
 }
 
 impl Queue {
     pub(super) fn new(latency: Latency) -> Queue {
-        Queue { latency, last_due_ns: HashMap::new() }
+        Queue { latency, last_due_ns: FxHashMap::default() }
     }
 }
 

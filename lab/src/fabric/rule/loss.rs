@@ -1,6 +1,6 @@
 //! Packets that vanish: all, a share, runs of them, or the long ones.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::Link;
 use super::effect::{Effect, Fate, Seen};
@@ -39,12 +39,12 @@ pub(super) struct Bursts {
     change: [f64; 2],
     /// Probability of loss, while good and while bad.
     loss: [f64; 2],
-    is_bad: HashMap<Link, bool>,
+    is_bad: FxHashMap<Link, bool>,
 }
 
 impl Bursts {
     pub(super) fn new(to_bad: f64, to_good: f64, loss_good: f64, loss_bad: f64) -> Bursts {
-        Bursts { change: [to_bad, to_good], loss: [loss_good, loss_bad], is_bad: HashMap::new() }
+        Bursts { change: [to_bad, to_good], loss: [loss_good, loss_bad], is_bad: FxHashMap::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A link that carries so many bytes per second.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::Link;
 use super::effect::{Effect, Fate, Seen};
@@ -14,12 +14,12 @@ pub(super) struct Bucket {
     bytes_per_s: u64,
     burst_bytes: u64,
     queue_bytes: u64,
-    full_ns: HashMap<Link, u64>,
+    full_ns: FxHashMap<Link, u64>,
 }
 
 impl Bucket {
     pub(super) fn new(bytes_per_s: u64, burst_bytes: u64, queue_bytes: u64) -> Bucket {
-        Bucket { bytes_per_s: bytes_per_s.max(1), burst_bytes, queue_bytes, full_ns: HashMap::new() }
+        Bucket { bytes_per_s: bytes_per_s.max(1), burst_bytes, queue_bytes, full_ns: FxHashMap::default() }
     }
 
     /// How long so many bytes take, rounded up.

@@ -32,6 +32,8 @@ struct Connection {
     next: PerWay<Option<u32>>,
     /// Which way the client sends, if its first segment was seen.
     client_way: Option<usize>,
+    /// Both ends were told that it is over.
+    is_reset: bool,
     /// Which way the end sends that has lost this connection.
     loser_way: Option<usize>,
 }
@@ -107,8 +109,9 @@ impl Effect for Reset {
         let passes = seen.dice.chance(0.5);
         let mut made = connection.to_receiver(&segment, seen, passes);
         made.extend(connection.to_sender(&segment, seen, passes));
-        *connection = Connection::default();
-        seen.tally.reset.add(1);
+        // What an end sent before it heard of the reset may draw another one: the same connection all the same.
+        seen.tally.reset.add(u64::from(!connection.is_reset));
+        connection.is_reset = true;
         Fate::Beside { passes, made }
     }
 }
@@ -278,6 +281,18 @@ mod tests {
         assert_eq!((reset.to, reset.seq), (low, 71));
         let again = tcp(low, high, 500, 0, SYN, &[]);
         assert_eq!(rule.judge((NodeId(0), NodeId(1)), &again, 0), Fate::Pass, "a new connection may open");
+    }
+
+    #[test]
+    fn a_connection_counts_once_however_often_it_is_reset_and_again_when_it_is_opened_anew() {
+        let (client, server, there) = (end(0, 40_000), end(1, 6379), (NodeId(0), NodeId(1)));
+        let rule = state(Action::Reset { probability: 1.0 }, 1);
+        let segment = |flags| rule.judge(there, &tcp(client, server, 1, 1, flags, &[]), 0);
+        assert!(matches!(segment(ACK), Fate::Beside { .. }) && matches!(segment(ACK), Fate::Beside { .. }));
+        assert_eq!(rule.counters().reset, 1);
+        segment(SYN);
+        segment(ACK);
+        assert_eq!(rule.counters().reset, 2);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Links and connections on which nothing more comes after so many bytes.
 
-use std::collections::HashMap;
 use std::net::SocketAddrV4;
+
+use rustc_hash::FxHashMap;
 
 use super::Link;
 use super::connections::Remembered;
@@ -12,12 +13,12 @@ use crate::fabric::packet::tcp::{FIN, SYN, Segment};
 #[derive(Debug)]
 pub(super) struct Links {
     after_bytes: u64,
-    passed: HashMap<Link, u64>,
+    passed: FxHashMap<Link, u64>,
 }
 
 impl Links {
     pub(super) fn new(after_bytes: u64) -> Links {
-        Links { after_bytes, passed: HashMap::new() }
+        Links { after_bytes, passed: FxHashMap::default() }
     }
 }
 
