@@ -289,7 +289,7 @@ fn whoever_is_elected_is_struck_once_each_time() {
     let each = Window { rhythm: at_each_election(30), ..window(0, 0, (0, 350), KILL, MASTER) };
     let ends = ends(&arena, &schedule(vec![each]));
     let done = arena.diary.lines.lock().unwrap().clone();
-    assert!(done.len() >= 6 && done.len() % 2 == 0, "{done:?}");
+    assert!(done.len() >= 6 && done.len().is_multiple_of(2), "{done:?}");
     for (n, pair) in done.chunks(2).enumerate() {
         let node = format!("s0r{}", n % 3);
         assert_eq!(pair, [format!("kill Redis of {node}"), format!("restart Redis of {node}")]);
@@ -422,7 +422,7 @@ fn a_lane_that_is_stuck_keeps_no_other_from_healing_and_is_told() {
 #[test]
 fn a_lane_whose_beat_is_late_is_healed_by_the_watchdog() {
     let arena = Stuck::new();
-    // The second kill of the loop is up when the restart before it is let go, long after the end.
+    // The restart within the loop is let go only once the window's end was told, long after it.
     let harm = Harm::Process(ProcessHarm::CrashLoop { down_ms: 5, up_ms: 5 });
     let schedule = schedule(vec![window(0, 0, (0, 20), harm, MASTER)]);
     let (stop, grace) = (StopSignal::default(), Duration::from_millis(50));
@@ -436,7 +436,9 @@ fn a_lane_whose_beat_is_late_is_healed_by_the_watchdog() {
     run_watched(&schedule, &arena, Instant::now(), (&stop, grace), &record);
     assert_eq!(*ends.lock().unwrap(), 1);
     let lines = arena.diary.lines.lock().unwrap();
-    assert_eq!(lines.last().unwrap(), "restart Redis of s0r2", "{lines:?}");
+    // The watchdog lets go whom it may have halted while the lane is stuck; the lane leaves what it killed running.
+    let process: Vec<_> = lines.iter().filter(|line| !line.starts_with("resume")).collect();
+    assert_eq!(process.last().unwrap(), &"restart Redis of s0r2", "{lines:?}");
 }
 
 #[test]

@@ -56,11 +56,12 @@ impl<'a> Post<'a> {
 
     /// Heals it and tells its end, unless that has been done.
     pub(super) fn end(&self, note: Option<(String, String)>) {
-        let in_force = self.lock().take();
-        if let Some(mut in_force) = in_force {
+        let mut place = self.lock(); // until it is healed: who looks sees that somebody is at work on it
+        if let Some(mut in_force) = place.take() {
             let healed = in_force.undo();
             let resolved = in_force.resolved();
             drop(in_force);
+            drop(place);
             self.tell(&resolved.unwrap_or_else(|| self.resolved.clone()), healed, note);
         }
     }

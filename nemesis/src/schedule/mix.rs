@@ -18,7 +18,7 @@ pub(super) enum Ingredient {
     /// A harm of this family, drawn anew each time.
     Any(Family),
     /// This one.
-    This(Harm),
+    This(Box<Harm>),
 }
 
 /// What is drawn from.
@@ -93,7 +93,7 @@ impl Mix {
             let target = self.target(stage.limits, family, rng)?;
             let harm = match ingredient {
                 Ingredient::Any(family) => Harm::draw(*family, false, target, rng),
-                Ingredient::This(harm) => harm.clone(),
+                Ingredient::This(harm) => (**harm).clone(),
             };
             let harm = harm.scaled(strength, target, stage.limits);
             let is_too_wide = harm.is_wide() && stage.safe.counts_nodes();

@@ -44,6 +44,7 @@ impl Harm {
         for name in STRENGTHS {
             let Some(value) = values.get_mut(name) else { continue };
             *value = match value.as_u64() {
+                Some(0) => continue, // what is left out stays out
                 Some(whole) => Value::from(((whole as f64 * by).round() as u64).max(1)),
                 None => Value::from((value.as_f64().unwrap_or(0.0) * by).min(1.0)),
             };

@@ -130,7 +130,7 @@ fn one_harm(mut fields: Fields<'_>) -> Result<(Ingredient, f64), Mistake> {
         Some((weight, at)) => checked(weight, "weight").map_err(|why| fields.mistake_at(at, why))?,
         None => 1.0,
     };
-    Ok((Ingredient::This(window::harm(&fields)?), weight))
+    Ok((Ingredient::This(Box::new(window::harm(&fields)?)), weight))
 }
 
 /// A harm that suits none of the targets would never be drawn.

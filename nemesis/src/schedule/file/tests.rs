@@ -167,7 +167,8 @@ fn a_mix_has_a_lane_of_its_own_and_keeps_to_its_time_and_targets() {
         assert_eq!(window.stop_ms - window.start_ms, 1_000);
         assert_eq!(window.target, Target::Agent { shard: 1 });
     }
-    assert!(mixed.iter().any(|window| window.harm.to_string() == "20 ms"));
+    let told: Vec<String> = mixed.iter().map(|window| window.harm.to_string()).collect();
+    assert!(told.iter().any(|harm| harm == "20 ms"), "{told:?}");
     assert_eq!(read(text).unwrap(), schedule, "the same seed, the same schedule");
     assert_ne!(Schedule::from_toml(text, &LIMITS, 2).unwrap(), schedule);
 }
