@@ -18,8 +18,7 @@ fn every_schedule_of_the_campaigns_reads_and_is_whole_when_written_out() {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(page.contains(name), "docs/schedules.md does not name {name}");
         for seed in 0..20 {
-            let schedule =
-                Schedule::from_toml(&text, &LIMITS, seed).unwrap_or_else(|e| panic!("{name}:{e}"));
+            let schedule = Schedule::from_toml(&text, &LIMITS, seed).unwrap_or_else(|e| panic!("{name}:{e}"));
             assert!(!schedule.windows.is_empty(), "{name}, seed {seed}");
             assert_eq!(Schedule::from_toml(&schedule.to_toml(), &LIMITS, 99).unwrap(), schedule, "{name}");
         }
