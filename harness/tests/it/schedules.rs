@@ -20,8 +20,8 @@ hold_ms = 300
 start_s = 1.0
 stop_s = 4.0
 fault = "partition"
-shape = "agents-from-zookeeper"
-target = "agent of shard 1"
+shape = "isolate-one"
+target = "first replica of shard 1"
 flip = { on_ms = 200, off_ms = 400 }
 lane = 1
 
@@ -60,6 +60,7 @@ fn windows_strike_at_each_election_by_turns_and_within_limits_and_a_shard_withou
     std::fs::write(&file, FAULTS).unwrap();
     let flags = ["--time-limit", "8", "--converge", "3", "--seed", "3", "--faults", file.to_str().unwrap()];
     let done = store.run(&flags);
+    assert_ne!(done.code, 254, "{}", done.said());
     assert!(processes_touching(store.path()).is_empty());
     let summary = summary(&store.latest());
     let seen = |at: usize, what: &str| {
@@ -85,7 +86,7 @@ fn windows_strike_at_each_election_by_turns_and_within_limits_and_a_shard_withou
         "{:?}",
         summary.faults[refused]
     );
-    let cut = at(6.5, "power-cut");
+    let cut = at(6.5, "disk");
     assert!(summary.faults[cut].installed && seen(cut, "lost to the power cut").contains("memory"));
     // What nobody has any more is not served: the shard stays down, and no promise is broken.
     assert_eq!(done.code, 3, "{}", done.said());
