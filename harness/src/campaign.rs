@@ -102,14 +102,21 @@ fn sit(folder: &CampaignFolder, plan: &CampaignPlan, room: Room, estimates: Esti
     };
     ends::write(folder, &stand(session.book(), None))?;
     let mut last = Instant::now();
-    let stop = session.run(|book| {
+    let ran = session.run(|book| {
         if last.elapsed() > STAND {
             last = Instant::now();
             if let Err(error) = ends::write(folder, &stand(book, None)) {
                 eprintln!("shardstorm: how the campaign stands could not be written: {error:#}");
             }
         }
-    })?;
+    });
+    let stop = match ran {
+        Ok(stop) => stop,
+        Err(error) => {
+            let _ = ends::write(folder, &stand(session.book(), Some(Stop::Broken))); // the first error is the one to tell
+            return Err(error);
+        }
+    };
     let summary = stand(session.book(), Some(stop));
     ends::finish(folder, &summary)?;
     Ok(Exit::from_code(summary.exit_code))

@@ -145,7 +145,7 @@ fn groups(plan: &CampaignPlan, cases: &[Case], circumstances: &Circumstances) ->
         let of = firsts.len() as u32;
         // A share is open while runs are to come, here or in other shards.
         let is_settled = match circumstances.stop {
-            None | Some(Stop::Interrupted) => own.len() == firsts.len(),
+            None | Some(Stop::Interrupted | Stop::Broken) => own.len() == firsts.len(),
             Some(_) => true,
         };
         let is_known = is_settled && own.len() == all.len() && of > 0;

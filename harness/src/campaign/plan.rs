@@ -58,8 +58,9 @@ fn of(campaign: &Campaign, beside: &Path, first_seed: Option<u64>, shard: Option
     for draft in &drafts {
         cells.push(maker.cell(draft, cells.len() as u32)?);
     }
-    split(&mut cells, shard.map_or(1, |shard| shard.of));
     let Maker { expectations, faults, needs, .. } = maker;
+    let id = id(campaign, &cells, &expectations, &faults)?;
+    split(&mut cells, shard.map_or(1, |shard| shard.of));
     let asks = |asks: Asks, cell: &Cell| Asks {
         cluster: asks.cluster || cell.target != "fake",
         disks: asks.disks || needs[cell.index as usize].disks,
@@ -68,7 +69,7 @@ fn of(campaign: &Campaign, beside: &Path, first_seed: Option<u64>, shard: Option
         schema_version: SCHEMA_VERSION,
         name: campaign.name.clone(),
         about: campaign.about.clone(),
-        id: id(campaign, &cells, &expectations, &faults)?,
+        id,
         file: campaign.source.name.clone(),
         planned_at: utc::rfc3339(SystemTime::now()),
         shard,
@@ -446,6 +447,6 @@ mod tests {
         let (least, most) =
             (loads.iter().copied().fold(f64::MAX, f64::min), loads.iter().copied().fold(0.0, f64::max));
         assert!(most - least <= 11.0, "{loads:?}");
-        assert!(parts.iter().all(|part| part.cells == parts[0].cells && part.id == parts[0].id));
+        assert!(parts.iter().all(|part| part.cells == parts[0].cells && part.id == whole.id));
     }
 }

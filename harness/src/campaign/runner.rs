@@ -28,6 +28,8 @@ pub enum Stop {
     Interrupted,
     /// What is left would not have ended in time.
     TimeUp(f64),
+    /// Something else than a run failed.
+    Broken,
     /// So many cells ended otherwise than expected.
     Failures(u32),
 }
@@ -37,6 +39,7 @@ impl Stop {
     pub fn words(&self) -> String {
         match self {
             Stop::Done => String::new(),
+            Stop::Broken => "the campaign could not go on".into(),
             Stop::Interrupted => "interrupted by the user".into(),
             Stop::TimeUp(seconds) => format!("the budget of {} is spent", units::seconds(*seconds)),
             Stop::Failures(n) => {
@@ -221,7 +224,13 @@ impl<'a> Session<'a> {
         }
         self.progress.end();
         let lines: Vec<RunLine> = self.book.lines().values().flatten().cloned().collect();
-        put_aside(self.folder, &lines)?;
+        let aside = put_aside(self.folder, &lines)?;
+        if !aside.is_empty() {
+            self.progress.say(&format!(
+                "shardstorm: {} had not ended and will be run again; what they left is in unfinished",
+                units::plural(aside.len() as u64, "run")
+            ));
+        }
         Ok(Stop::Interrupted)
     }
 }

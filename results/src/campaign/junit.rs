@@ -67,7 +67,7 @@ pub fn render(summary: &CampaignSummary) -> Result<String> {
         time: seconds(summary.cases.iter().map(Case::wall_s).sum()),
         suites,
     };
-    Ok(page.render()?)
+    Ok(page.render()? + "\n")
 }
 
 fn suite(summary: &CampaignSummary, name: &str) -> Suite {
