@@ -91,6 +91,7 @@ impl<'a> Session<'a> {
                 folder.path().display()
             ))
         };
+        folder.prepare()?;
         // Taken before it is read: nobody adds a line between.
         let (lines, _) = folder.lines()?;
         let held = Flock::lock(Held(lines), FlockArg::LockExclusiveNonblock).map_err(|_| busy())?;

@@ -38,10 +38,7 @@ impl CampaignFolder {
         faults: &[(String, String)],
     ) -> Result<CampaignFolder> {
         let folder = CampaignFolder { path };
-        for below in [RUNS, OUTPUT, FAULT_FILES] {
-            let below = folder.path.join(below);
-            fs::create_dir_all(&below).map_err(Error::doing("create", &below))?;
-        }
+        folder.prepare()?;
         write_whole(&folder.file(), file.as_bytes())?;
         for (name, text) in faults {
             write_whole(&folder.faults(name), text.as_bytes())?;
@@ -73,6 +70,15 @@ impl CampaignFolder {
         }
         let plan = parsed(&file, &text)?;
         Ok((folder, plan))
+    }
+
+    /// Makes the folders that runs need: whoever has carried it from one machine to another may have lost empty ones.
+    pub fn prepare(&self) -> Result<()> {
+        for below in [RUNS, OUTPUT, FAULT_FILES] {
+            let below = self.path.join(below);
+            fs::create_dir_all(&below).map_err(Error::doing("create", &below))?;
+        }
+        Ok(())
     }
 
     /// The folder itself.
