@@ -102,8 +102,15 @@ pub fn put_aside(folder: &CampaignFolder, lines: &[RunLine]) -> Result<Vec<Strin
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_symlink() {
+                // A run that was killed while it pointed `latest` at itself would be in the way of its successor.
+                if name != layout::LATEST {
+                    let _ = fs::remove_file(&path);
+                }
+                continue;
+            }
             let below = format!("{}/{name}", layout::RUNS);
-            if path.is_symlink() || (path.is_dir() && counted.contains(&below.as_str())) {
+            if path.is_dir() && counted.contains(&below.as_str()) {
                 continue;
             }
             // What a run without a folder said is all there is of it.
@@ -120,7 +127,14 @@ pub fn put_aside(folder: &CampaignFolder, lines: &[RunLine]) -> Result<Vec<Strin
             }
             fs::create_dir_all(folder.join(layout::UNFINISHED))
                 .context("failed to make the folder unfinished")?;
-            fs::rename(&path, &to).with_context(|| format!("failed to move {} aside", path.display()))?;
+            match fs::rename(&path, &to) {
+                Ok(()) => {}
+                // A process that is just dying has taken it away itself.
+                Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("failed to move {} aside", path.display()));
+                }
+            }
             if is_run {
                 aside.push(name);
             }

@@ -19,6 +19,9 @@ use crate::signals::Interrupt;
 /// Between two looks at the runs under way.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long the lock may take to be free.
+const LOCK_BOUND: Duration = Duration::from_secs(1);
+
 /// Why a campaign has started no more.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stop {
@@ -74,6 +77,20 @@ impl std::os::fd::AsRawFd for Held {
     }
 }
 
+/// Takes the lock. A process that was killed may leave it for a moment to a run it was about to start.
+fn hold(lines: Lines) -> Option<Flock<Held>> {
+    let asked = Instant::now();
+    let mut lines = Held(lines);
+    loop {
+        match Flock::lock(lines, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => return Some(held),
+            Err(_) if asked.elapsed() > LOCK_BOUND => return None,
+            Err((back, _)) => lines = back,
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
 // SAFETY: the file stays open as long as the lines live, and nobody else unlocks it.
 unsafe impl nix::fcntl::Flockable for Held {}
 
@@ -93,20 +110,11 @@ impl<'a> Session<'a> {
         };
         folder.prepare()?;
         // Taken before it is read: nobody adds a line between.
-        let (lines, _) = folder.lines()?;
-        let held = Flock::lock(Held(lines), FlockArg::LockExclusiveNonblock).map_err(|_| busy())?;
-        let lines = results::campaign::folder::read_lines(&folder.lines_file())?;
-        let aside = put_aside(folder, &lines)?;
-        if !aside.is_empty() {
-            eprintln!(
-                "shardstorm: {} had not ended and will be run again; what they left is in {}/unfinished",
-                units::plural(aside.len() as u64, "run"),
-                folder.path().display()
-            );
-        }
+        let mut held = hold(folder.open_lines()?).ok_or_else(busy)?;
+        let lines = held.0.read()?;
         let book = Book::new(plan, lines);
         let progress = Progress::start(plan, &book);
-        Ok(Session {
+        let session = Session {
             folder,
             plan,
             book,
@@ -116,7 +124,23 @@ impl<'a> Session<'a> {
             progress,
             began: Instant::now(),
             failures: 0,
-        })
+        };
+        session.put_aside()?;
+        Ok(session)
+    }
+
+    /// Puts aside what did not end, and says so.
+    fn put_aside(&self) -> Result<()> {
+        let lines: Vec<RunLine> = self.book.lines().values().flatten().cloned().collect();
+        let aside = put_aside(self.folder, &lines)?;
+        if !aside.is_empty() {
+            self.progress.say(&format!(
+                "shardstorm: {} had not ended and counts for nothing; what it left is in {}/unfinished",
+                units::plural(aside.len() as u64, "run"),
+                self.folder.path().display()
+            ));
+        }
+        Ok(())
     }
 
     /// All lines so far.
@@ -163,6 +187,7 @@ impl<'a> Session<'a> {
             let stop = self.start_more(&mut running)?;
             if let (Some(stop), true) = (stop, running.is_empty()) {
                 self.progress.end();
+                self.put_aside()?;
                 return Ok(stop);
             }
             self.progress.tick(&self.book, &running, &self.estimates, &self.room);
@@ -224,14 +249,7 @@ impl<'a> Session<'a> {
             std::thread::sleep(LOOK);
         }
         self.progress.end();
-        let lines: Vec<RunLine> = self.book.lines().values().flatten().cloned().collect();
-        let aside = put_aside(self.folder, &lines)?;
-        if !aside.is_empty() {
-            self.progress.say(&format!(
-                "shardstorm: {} had not ended and will be run again; what they left is in unfinished",
-                units::plural(aside.len() as u64, "run")
-            ));
-        }
+        self.put_aside()?;
         Ok(Stop::Interrupted)
     }
 }

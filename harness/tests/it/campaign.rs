@@ -153,7 +153,7 @@ impl Chance {
 
 #[test]
 fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
-    const CELLS: usize = 32;
+    const CELLS: usize = 36;
     let campaign = Campaign::of(&format!(
         "name = 'torn'\n[defaults]\nrate = 400\nconcurrency = 4\n[matrix]\ntargets = ['fake']\nfaults = ['none']\n\
          seeds = {CELLS}\ndurations = [0.2]\n[[expect]]\nverdict = 'any'\n"
@@ -161,8 +161,10 @@ fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
     let mut chance = Chance(6);
     let start = |arguments: &[&str]| -> Child {
         let all = [&["campaign"], arguments, &["--jobs", "3"]].concat();
-        command(&all).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let said = fs::File::create(campaign.place.path().join("said")).unwrap();
+        command(&all).stdout(Stdio::null()).stderr(said).spawn().unwrap()
     };
+    let said = || fs::read_to_string(campaign.place.path().join("said")).unwrap();
     let mut child = start(&[&campaign.file(), "--store", &campaign.store()]);
     let begun = Instant::now();
     while campaign.folders().is_empty() || !campaign.folder().join("runs.jsonl").exists() {
@@ -173,9 +175,19 @@ fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
     let path = folder.to_str().unwrap();
     let (mut before, mut in_order) = (Vec::new(), 0);
     for turn in 0..20 {
-        std::thread::sleep(Duration::from_millis(chance.below(450)));
+        // Every fourth time once something more has ended, however slow the machine is; at random moments from then on.
+        let waited = Instant::now();
+        while turn % 4 == 1
+            && lines(&folder).len() == before.len()
+            && waited.elapsed() < Duration::from_secs(30)
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(chance.below(350)));
         let signal = if chance.below(4) == 0 { Signal::SIGINT } else { Signal::SIGKILL };
-        assert_eq!(child.try_wait().unwrap(), None, "turn {turn}: it had ended before; give it more cells");
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!("turn {turn}: it had ended before ({status}): {}", said());
+        }
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let status = child.wait().unwrap();
         if status.code() == Some(2) {
@@ -193,7 +205,7 @@ fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
         child = start(&["resume", path]);
     }
     let ended = child.wait().unwrap();
-    assert_eq!(ended.code(), Some(0));
+    assert_eq!(ended.code(), Some(0), "{}", said());
     let mut by_index: BTreeMap<u32, Vec<RunLine>> = BTreeMap::new();
     for line in lines(&folder) {
         assert!(folder.join(line.folder.as_ref().unwrap()).join("verdict.json").is_file());
@@ -207,7 +219,11 @@ fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
         "{} lines before the last interruption, {torn} left unfinished, {in_order} ended in order",
         before.len()
     );
-    assert!(!before.is_empty() && before.len() < CELLS && torn >= 5, "{} lines, {torn} torn", before.len());
+    assert!(
+        before.len() >= 5 && torn >= 5 && in_order >= 1,
+        "{} lines, {torn} torn, {in_order}",
+        before.len()
+    );
     let counted = by_index.len() + 1; // and the link to the latest
     assert_eq!(fs::read_dir(folder.join("runs")).unwrap().count(), counted, "folders that no line speaks of");
     assert_eq!(summary(&folder).state, State::Complete);
@@ -246,6 +262,12 @@ fn a_run_that_dies_is_no_verdict_but_hides_no_violation() {
         assert!(begun.elapsed() < Duration::from_secs(50), "the runs do not get going");
         std::thread::sleep(Duration::from_millis(50));
     }
+    let second = shardstorm(&["campaign", "resume", campaign.folder().to_str().unwrap()]);
+    assert!(
+        second.code == 254 && second.stderr.contains("another process runs this campaign"),
+        "{}",
+        second.said()
+    );
     let runs = children(child.id());
     assert_eq!(runs.len(), 2);
     runs.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap());

@@ -131,26 +131,19 @@ impl CampaignFolder {
         }
     }
 
-    /// The lines of finished runs, to be added to. A last line that was cut off while it was written is taken away:
-    /// its run has not been.
-    pub fn lines(&self) -> Result<(Lines, Vec<RunLine>)> {
+    /// `runs.jsonl`, to be added to. Whoever does takes a lock on it before reading it.
+    pub fn open_lines(&self) -> Result<Lines> {
         let path = self.lines_file();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::doing("open", &path))?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(Error::doing("read", &path))?;
-        let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        if whole < text.len() {
-            file.set_len(whole as u64).map_err(Error::doing("write", &path))?;
-        }
-        file.seek(SeekFrom::End(0)).map_err(Error::doing("write", &path))?;
-        let lines = parse_lines(&path, &text[..whole])?;
-        Ok((Lines { file, path }, lines))
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+        Ok(Lines { file: file.map_err(Error::doing("open", &path))?, path })
+    }
+
+    /// The lines of finished runs, read, to be added to.
+    pub fn lines(&self) -> Result<(Lines, Vec<RunLine>)> {
+        let mut lines = self.open_lines()?;
+        let read = lines.read()?;
+        Ok((lines, read))
     }
 }
 
@@ -174,6 +167,21 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Reads them all. A last line that was cut off while it was written is taken away: its run has not been.
+    pub fn read(&mut self) -> Result<Vec<RunLine>> {
+        let mut text = Vec::new();
+        self.file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| self.file.read_to_end(&mut text))
+            .map_err(Error::doing("read", &self.path))?;
+        let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        if whole < text.len() {
+            self.file.set_len(whole as u64).map_err(Error::doing("write", &self.path))?;
+        }
+        self.file.seek(SeekFrom::End(0)).map_err(Error::doing("write", &self.path))?;
+        parse_lines(&self.path, &text[..whole])
+    }
+
     /// Adds one; it is on the disk once this returns.
     pub fn append(&mut self, line: &RunLine) -> Result<()> {
         let mut text = serde_json::to_vec(line)
