@@ -19,6 +19,10 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 valid, 1 invalid, 2 unknown, 3 not live again in time, \
 254 bad arguments or environment, 255 the harness failed.";
 
+const CAMPAIGN_EXIT_CODES: &str = "Exit codes, the first that fits: 1 a violation that was not expected, 255 a run has no \
+verdict, 254 bad arguments or environment, 3 not live again in time, 2 unknown, or an expected violation not found often \
+enough, or not all runs have ended, 0 all as expected.";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -30,6 +34,16 @@ pub enum Command {
     /// Judge run folders again, or histories of other tools
     #[command(after_help = EXIT_CODES)]
     Check(CheckArgs),
+    /// Run a whole file of runs, each a process of its own, as many side by side as the machine carries
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = CAMPAIGN_EXIT_CODES
+    )]
+    Campaign(CampaignArgs),
+    /// Join the folders of a campaign's shards into a new one
+    #[command(after_help = CAMPAIGN_EXIT_CODES)]
+    Merge(MergeArgs),
     /// Draw a run folder's plots and report again
     Report(ReportArgs),
     /// Issue the faults of an earlier run again, at the same points, and say how faithfully
@@ -154,6 +168,69 @@ pub struct RunArgs {
     /// Folder for run folders
     #[arg(long, default_value = "results/runs")]
     pub store: PathBuf,
+}
+
+/// What to do with campaigns.
+#[derive(Debug, Args)]
+pub struct CampaignArgs {
+    /// Plan, run or resume
+    #[command(subcommand)]
+    pub command: Option<CampaignCommand>,
+    /// Without either: run.
+    #[command(flatten)]
+    pub run: Option<CampaignFileArgs>,
+}
+
+/// What can be done with campaigns.
+#[derive(Debug, Subcommand)]
+pub enum CampaignCommand {
+    /// Print every run of a campaign file and the time they will take, and run none
+    Plan(CampaignFileArgs),
+    /// Run a campaign file; `shardstorm campaign FILE` is short for it
+    #[command(after_help = CAMPAIGN_EXIT_CODES)]
+    Run(CampaignFileArgs),
+    /// Go on with a campaign that was interrupted, killed, or stopped by its budget
+    #[command(after_help = CAMPAIGN_EXIT_CODES)]
+    Resume(CampaignResumeArgs),
+}
+
+/// Flags of `campaign run` and `campaign plan`.
+#[derive(Debug, Args)]
+pub struct CampaignFileArgs {
+    /// The campaign file (docs/campaigns.md; ready ones are in campaigns/)
+    pub file: PathBuf,
+    /// One part of the plan, like 2/4; the same file splits the same everywhere
+    #[arg(long, value_name = "K/N", value_parser = crate::campaign::shard)]
+    pub shard: Option<results::campaign::Shard>,
+    /// Where seeds begin that the file only counts, so that every night draws new ones [default: what it says, or 1]
+    #[arg(long, value_name = "SEED", value_parser = clap::value_parser!(u64).range(0..1 << 53))]
+    pub first_seed: Option<u64>,
+    /// Runs side by side [default: as many as cores and memory carry]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<u32>,
+    /// Folder for the campaign's folder
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// Flags of `campaign resume`.
+#[derive(Debug, Args)]
+pub struct CampaignResumeArgs {
+    /// The campaign's folder
+    pub folder: PathBuf,
+    /// Runs side by side [default: as many as cores and memory carry]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<u32>,
+}
+
+/// Flags of `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The folder to make
+    pub out: PathBuf,
+    /// The shards' folders, or folders that have them in it
+    #[arg(required = true, value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
 }
 
 /// Flags of `replay`.

@@ -1,6 +1,7 @@
 //! The one binary: `shardstorm`. Parse, dispatch, exit.
 
 mod bench;
+mod campaign;
 mod check;
 mod cli;
 mod doctor;
@@ -67,6 +68,8 @@ fn dispatch(command: &Command) -> Result<Exit> {
             Ok(Exit::Valid)
         }
         Command::Check(args) => check::check(args),
+        Command::Campaign(args) => campaign::campaign(args),
+        Command::Merge(args) => campaign::merge(args),
         Command::Report(args) => check::redraw(args),
         Command::List => {
             print!("{}", registry::describe());

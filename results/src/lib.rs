@@ -6,6 +6,7 @@
 //! into one page that opens offline. Everything after the writing is a pure function of what was recorded.
 
 pub mod availability;
+pub mod campaign;
 pub mod error;
 pub mod explain;
 pub mod failover;

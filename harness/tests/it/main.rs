@@ -1,6 +1,7 @@
 //! The binary as its users run it.
 
 mod bad_input;
+mod campaign;
 mod check;
 mod clocks;
 mod disks;
