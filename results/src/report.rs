@@ -1,22 +1,30 @@
 //! `report.html`: one page that opens offline and explains a run, the verdict first and the command that
 //! repeats it last.
 
-use std::path::{Path, PathBuf};
+mod rows;
+pub(crate) mod style;
+
+use std::path::PathBuf;
 
 use askama::Template;
-use checker::{Anomaly, FaultRecord, History, Verdict};
+use checker::{Anomaly, History, Verdict};
 
 use crate::availability::{GAP_NS_MIN, availability};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::explain::{self, Headline};
-use crate::failover::Distribution;
+use crate::failover::{Distribution, Phase};
 use crate::layout::{self, RunFolder};
-use crate::plot::{Data, Plot, theme};
-use crate::strikes::{self, StrikeTally};
+use crate::plot::{Data, Plot, phase_key};
 use crate::summary::{Failover, NodeEvent, RunSummary};
-use crate::table::{self, Align};
+use crate::table;
+use crate::timeline::{self, Proof};
 use crate::units;
 use crate::writer::write_whole;
+
+use self::rows::{
+    AnomalyView, Cell, CheckerRow, Fact, FaultRow, Figure, LogLink, StrikeRow, fault_row, heads, liveness_fact, rows,
+    run_name, spec_rows, unknown_reasons,
+};
 
 /// Anomalies the page tells; the rest are in `verdict.json`.
 const ANOMALIES_TOLD: usize = 20;
@@ -68,7 +76,12 @@ impl Report<'_> {
         let more_anomalies = anomalies.split_off(ANOMALIES_OPEN.min(anomalies.len()));
         let svgs: Result<Vec<Figure>> = Plot::ALL.into_iter().map(|plot| self.figure(plot)).collect();
         Ok(Page {
-            dark_css: theme::dark_css(".plot"),
+            style: style::css(),
+            script: style::SCRIPT,
+            policy: style::policy(),
+            operations: self.operations()?,
+            phase_key: Phase::ALL.map(phase_key).map(|(tone, word)| (style::name(tone), word)).to_vec(),
+            first: anomalies.first().map(|anomaly| anomaly.in_short.clone()),
             name: run_name(summary),
             started_at: summary.started_at.replace('T', " ").replace('Z', " UTC"),
             headline: explain::headline(summary),
@@ -104,6 +117,29 @@ impl Report<'_> {
         })
     }
 
+    /// Every operation, packed for the timeline; none where there are none.
+    fn operations(&self) -> Result<Option<String>> {
+        if self.history.ops.is_empty() {
+            return Ok(None);
+        }
+        let proof = |anomaly: &Anomaly| Proof {
+            name: anomaly.name.clone(),
+            key: anomaly.key.clone(),
+            ops: anomaly.ops.clone(),
+        };
+        let proofs = self.told().iter().map(proof).collect();
+        let packed = timeline::pack(&self.data(), self.summary.spec.concurrency.into(), proofs);
+        packed.map(Some).map_err(|why| Error::Draw { plot: "timeline", why: why.to_string() })
+    }
+
+    /// The anomalies that the page tells.
+    fn told(&self) -> &[Anomaly] {
+        match &self.summary.verdict {
+            Verdict::Invalid { anomalies } => &anomalies[..anomalies.len().min(ANOMALIES_TOLD)],
+            _ => &[],
+        }
+    }
+
     fn figure(&self, plot: Plot) -> Result<Figure> {
         let svg = plot.svg(&self.data())?;
         // Sized by the page: the picture keeps its own measures in its view box alone.
@@ -126,22 +162,12 @@ impl Report<'_> {
     }
 
     fn anomalies(&self) -> Vec<AnomalyView> {
-        let Verdict::Invalid { anomalies } = &self.summary.verdict else { return Vec::new() };
-        let told = |anomaly: &Anomaly| AnomalyView {
-            name: anomaly.name.clone(),
-            key: anomaly.key.clone(),
-            meaning: explain::meaning(&anomaly.name),
-            reason: anomaly.reason.clone(),
-            drawing: anomaly.drawing.clone(),
-            ops: self
-                .history
-                .ops
-                .iter()
-                .filter(|op| anomaly.ops.contains(&op.index))
-                .map(explain::operation)
-                .collect(),
+        let ops = |anomaly: &Anomaly| {
+            let proves = |op: &&checker::Op| anomaly.ops.contains(&op.index);
+            self.history.ops.iter().filter(proves).map(explain::operation).collect()
         };
-        anomalies.iter().take(ANOMALIES_TOLD).map(told).collect()
+        let told = self.told().iter().enumerate();
+        told.map(|(number, anomaly)| AnomalyView::new(number, anomaly, ops(anomaly))).collect()
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -196,7 +222,12 @@ impl Report<'_> {
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page {
-    dark_css: String,
+    style: String,
+    script: &'static str,
+    policy: String,
+    operations: Option<String>,
+    first: Option<String>,
+    phase_key: Vec<(String, &'static str)>,
     name: String,
     started_at: String,
     headline: Headline,
@@ -222,242 +253,3 @@ struct Page {
     command: String,
 }
 
-struct AnomalyView {
-    name: String,
-    key: String,
-    meaning: Option<&'static str>,
-    reason: String,
-    drawing: String,
-    ops: Vec<String>,
-}
-
-struct Fact {
-    name: &'static str,
-    value: String,
-    more: String,
-}
-
-impl Fact {
-    fn new(name: &'static str, value: String, more: String) -> Self {
-        Fact { name, value, more }
-    }
-}
-
-struct Cell {
-    text: String,
-    class: &'static str,
-}
-
-struct Figure {
-    stem: &'static str,
-    svg: String,
-}
-
-struct FaultRow {
-    id: u64,
-    kind: String,
-    detail: String,
-    target: String,
-    struck: String,
-    start: String,
-    stop: String,
-    installed: bool,
-    evidence: Vec<(String, String)>,
-}
-
-struct LogLink {
-    href: String,
-    text: String,
-}
-
-impl LogLink {
-    fn new(path: &Path) -> Self {
-        let text = path.to_string_lossy().into_owned();
-        LogLink { href: percent_encoded(&text), text }
-    }
-}
-
-struct CheckerRow {
-    name: String,
-    word: &'static str,
-    mood: &'static str,
-    why: Vec<String>,
-}
-
-impl CheckerRow {
-    fn new(name: &str, verdict: &Verdict) -> Self {
-        let mood = match verdict {
-            Verdict::Valid => "good",
-            Verdict::Unknown { .. } => "doubt",
-            Verdict::Invalid { .. } => "bad",
-        };
-        let why = match verdict {
-            Verdict::Invalid { anomalies } => {
-                vec![format!("{}, told above", units::plural(anomalies.len() as u64, "contradiction"))]
-            }
-            other => explain::reasons(other),
-        };
-        CheckerRow { name: name.to_owned(), word: verdict.word(), mood, why }
-    }
-}
-
-fn run_name(summary: &RunSummary) -> String {
-    let spec = &summary.spec;
-    format!("{} on {} ({}), seed {}", spec.workload, spec.target, spec.variant, spec.seed)
-}
-
-fn unknown_reasons(summary: &RunSummary) -> Vec<String> {
-    let mut reasons = match &summary.verdict {
-        Verdict::Unknown { why } => why.clone(),
-        _ => Vec::new(),
-    };
-    if let crate::summary::Liveness::NotLive { why, .. } = &summary.liveness {
-        reasons.extend(why.iter().cloned());
-    }
-    reasons
-}
-
-fn liveness_fact(summary: &RunSummary) -> Fact {
-    use crate::summary::Liveness::{Live, NotJudged, NotLive};
-    match &summary.liveness {
-        Live { after_s } => {
-            Fact::new("Live again", units::seconds(*after_s), "after the last heal, every shard".to_owned())
-        }
-        NotLive { bound_s, .. } => {
-            Fact::new("Live again", "no".to_owned(), format!("within {bound_s} s of the last heal"))
-        }
-        NotJudged => Fact::new("Live again", "not judged".to_owned(), "the run ended before".to_owned()),
-    }
-}
-
-fn class_of(align: Align) -> &'static str {
-    match align {
-        Align::Left => "",
-        Align::Right => "num",
-    }
-}
-
-fn heads(columns: &[(&str, Align)]) -> Vec<Cell> {
-    columns.iter().map(|&(name, align)| Cell { text: name.to_owned(), class: class_of(align) }).collect()
-}
-
-fn rows(cells: impl Iterator<Item = Vec<String>>, columns: &[(&str, Align)]) -> Vec<Vec<Cell>> {
-    let row = |cells: Vec<String>| {
-        cells
-            .into_iter()
-            .zip(columns)
-            .map(|(text, &(_, align))| Cell { text, class: class_of(align) })
-            .collect()
-    };
-    cells.map(row).collect()
-}
-
-fn fault_row(fault: &FaultRecord) -> FaultRow {
-    FaultRow {
-        id: fault.id,
-        kind: fault.kind.clone(),
-        detail: fault.detail.clone(),
-        target: fault.target.clone(),
-        struck: explain::struck(fault),
-        start: units::clock_s(fault.start_ns),
-        stop: fault.stop_ns.map_or_else(|| "never".to_owned(), units::clock_s),
-        installed: fault.installed,
-        evidence: fault.evidence.clone(),
-    }
-}
-
-/// A message fault on a link, and what came of it.
-struct StrikeRow {
-    fault: u64,
-    link: String,
-    what: String,
-    matched: String,
-    applied: String,
-    between: String,
-    outcome: String,
-    class: &'static str,
-    meaning: &'static str,
-    because: String,
-}
-
-impl StrikeRow {
-    fn new(tally: &StrikeTally) -> Self {
-        let class = match tally.outcome.as_str() {
-            "silent" | "detected-served" | "liveness" => "bad",
-            "not-triggered" => "doubt",
-            _ => "good",
-        };
-        StrikeRow {
-            fault: tally.fault,
-            link: tally.link.clone(),
-            what: tally.what.clone(),
-            matched: units::count(tally.matched),
-            applied: units::count(tally.applied),
-            between: tally.between.join(", "),
-            outcome: tally.outcome.clone(),
-            class,
-            meaning: strikes::meaning(&tally.outcome),
-            because: tally.because.clone(),
-        }
-    }
-}
-
-fn spec_rows(summary: &RunSummary) -> Vec<(&'static str, String)> {
-    let spec = &summary.spec;
-    let mut rows = vec![
-        ("target", format!("{}, variant {}", spec.target, spec.variant)),
-        (
-            "cluster",
-            format!(
-                "{} of {} Redis servers, {} ZooKeeper servers",
-                units::plural(spec.shards.into(), "shard"),
-                spec.replicas,
-                spec.zookeepers
-            ),
-        ),
-        ("workload", format!("{}, reads from the {}, WAIT {}", spec.workload, spec.reads, spec.wait)),
-        ("load", load_words(spec)),
-        ("faults", if spec.faults.is_empty() { "none".to_owned() } else { spec.faults.join(", ") }),
-        ("seed", spec.seed.to_string()),
-    ];
-    if let Some(bug) = &spec.bug {
-        rows.push(("bug switched on", bug.clone()));
-    }
-    rows
-}
-
-fn load_words(spec: &crate::spec::RunSpec) -> String {
-    let rate = if spec.rate > 0.0 {
-        format!("{} operations per second", spec.rate)
-    } else {
-        "full speed".to_owned()
-    };
-    format!(
-        "{} processes at {rate} for {} s, calls given up after {} ms",
-        spec.concurrency, spec.time_limit_s, spec.op_timeout_ms
-    )
-}
-
-/// A path as a relative link: everything but letters, digits, `/`, `-`, `.`, `_` and `~` is escaped.
-fn percent_encoded(path: &str) -> String {
-    let mut out = String::new();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_survive_odd_names() {
-        assert_eq!(percent_encoded("nodes/s0r1/redis.log"), "nodes/s0r1/redis.log");
-        assert_eq!(percent_encoded("a b#?%\"é"), "a%20b%23%3F%25%22%C3%A9");
-    }
-}
