@@ -22,8 +22,8 @@ use crate::units;
 use crate::writer::write_whole;
 
 use self::rows::{
-    AnomalyView, Cell, CheckerRow, Fact, FaultRow, Figure, LogLink, StrikeRow, fault_row, heads, liveness_fact, rows,
-    run_name, spec_rows, unknown_reasons,
+    AnomalyView, Cell, CheckerRow, Fact, FaultRow, Figure, LogLink, StrikeRow, fault_row, heads,
+    liveness_fact, rows, run_name, spec_rows, unknown_reasons,
 };
 
 /// Anomalies the page tells; the rest are in `verdict.json`.
@@ -252,4 +252,3 @@ struct Page {
     capture: Option<&'static str>,
     command: String,
 }
-

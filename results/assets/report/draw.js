@@ -32,7 +32,7 @@ class Painter {
     Object.assign(this, { lanes, wanted, names, mapDrawn: null, scroll: 0 });
     this.slowest = Math.max(wanted.longestOf[0], 1000);
     const least = wanted.extreme(wanted.shortest, 0, wanted.total, Math.min, Infinity);
-    this.quickest = Math.min(Math.max(least, 1), this.slowest / 10);
+    this.quickest = Math.min(Math.max(least, 20), this.slowest / 10);
     this.resize();
   }
 
@@ -165,15 +165,17 @@ class Painter {
         if (end > this.gutter && x < this.width) this.rect(colour[tone], x, y, Math.max(end - x, 1), 9, .9);
       }
     }
-    const busy = this.shards.map(() => -Infinity);
-    for (const mark of ops.head.marks) {
+    // From the last to the first: words end where the next mark stands.
+    const until = this.shards.map(() => this.width);
+    for (const mark of ops.head.marks.toReversed()) {
       const x = this.x(mark.at), lane = this.shards.indexOf(mark.shard), y = this.shardsAt + lane * 28;
-      if (x < this.gutter - 1 || x > this.width + 1) continue;
+      if (x > this.width + 1) { until[lane] = Math.min(until[lane], Math.max(x, this.width)); continue; }
+      if (x < this.gutter - 1) continue;
       const tone = colour[MARKS[mark.step] ?? "muted"];
       this.rect(tone, x - 1, y + 2, 2, 24);
-      if (x < busy[lane]) continue;
       this.rect(tone, x - 1, y + 2, 6, 5);
-      busy[lane] = x + 10 + this.text(`${mark.step.replace("_", " ")} ${mark.node}`, x + 8, y + 7, colour.ink);
+      this.text(`${mark.step.replace("_", " ")} ${mark.node}`, x + 8, y + 7, colour.ink, until[lane] - x - 14);
+      until[lane] = x;
     }
   }
 
@@ -254,7 +256,7 @@ class Painter {
     pen.globalAlpha = this.dim();
     for (const [row, x, y, room] of labels) {
       const reading = this.ops.end[row] === 0 && this.reading[this.ops.fn[row]];
-      this.text(this.ops.label(row), x, y, reading ? colour.ink : this.onBar(ops.end[row]), room);
+      this.text(this.ops.label(row), x, y, reading ? colour.ink : this.onBar(this.ops.end[row]), room);
     }
     pen.globalAlpha = 1;
     pen.restore();
@@ -380,9 +382,13 @@ class Painter {
     pen.clip();
     const [first, last] = this.lanesInView();
     for (let lane = first; lane < last; lane++) {
-      const from = lanes.place(lane, this.from), to = lanes.place(lane, this.to);
-      const rows = to > from ? [lanes.rows[from], lanes.rows[to - 1]] : [-1, -1];
-      name(this.names(lane, ...rows), this.laneTop(lane) + (this.tops[lane + 1] - this.tops[lane]) / 2, colour.ink);
+      // Who is at work in it, or was last before.
+      const began = lanes.offsets[lane], next = lanes.offsets[lane + 1];
+      let from = lanes.place(lane, this.from), to = Math.max(lanes.place(lane, this.to), began + 1);
+      const before = from > began ? lanes.rows[from - 1] : -1;
+      if (before >= 0 && (from >= to || ops.start[before] + ops.took[before] > this.from)) from--;
+      from = Math.min(from, next - 1);
+      name(this.names(lane, lanes.rows[from], lanes.rows[Math.max(to - 1, from)]), this.laneTop(lane) + (this.tops[lane + 1] - this.tops[lane]) / 2, colour.ink);
     }
     pen.restore();
     if (this.tops[lanes.count] > this.lanesHeight) {

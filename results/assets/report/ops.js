@@ -11,8 +11,19 @@ function bytesOf(text) {
 }
 
 async function unpack(text) {
-  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Ops(new Uint8Array(await new Response(stream).arrayBuffer()));
+  const inflater = new DecompressionStream("deflate"), writer = inflater.writable.getWriter(), reader = inflater.readable.getReader();
+  const written = writer.write(bytesOf(text)).then(() => writer.close());
+  const chunks = [];
+  let length = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    chunks.push(next.value);
+    length += next.value.length;
+  }
+  await written;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) { bytes.set(chunk, at); at += chunk.length; }
+  return new Ops(bytes);
 }
 
 /** All operations, in order of their calls, as columns. Times are microseconds. */

@@ -53,7 +53,6 @@ class Timeline {
     const narrow = () => painter.gutter < 60;
     painter.take(sorted, wanted, {
       process: (lane, first, last) => {
-        if (first < 0) return "";
         const [one, other] = [head.processes[ops.process[first]], head.processes[ops.process[last]]];
         return one === other ? (narrow() ? `p${one}` : `process ${one}`) : `p${one} – p${other}`;
       },

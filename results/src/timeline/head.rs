@@ -110,7 +110,14 @@ impl<'a> Head<'a> {
                     parts: failover
                         .segments()
                         .iter()
-                        .map(|part| (us(part.from_ns), us(part.to_ns), phase_word(part.phase), phase_colour(part.phase)))
+                        .map(|part| {
+                            (
+                                us(part.from_ns),
+                                us(part.to_ns),
+                                phase_word(part.phase),
+                                phase_colour(part.phase),
+                            )
+                        })
                         .collect(),
                 })
                 .collect(),

@@ -1,9 +1,11 @@
 //! Integration tests: a run folder from outside, one module per theme.
 
 mod availability;
+mod browser;
 mod failover;
 mod folder;
 mod journal;
 mod plots;
 mod report;
 mod synthetic;
+mod timeline;
