@@ -59,6 +59,7 @@ impl Plan {
             workload: args.workload.clone(),
             reshard: reshards(args),
             faults: Vec::new(),
+            swarm: args.swarm,
             seed,
             time_limit_s: args.time_limit,
             concurrency: args.concurrency,
@@ -237,14 +238,18 @@ fn schedule(faults: &str, spec: &mut RunSpec) -> Result<(Schedule, Option<String
             .map_err(|e| usage(format!("--faults {faults}: cannot be read ({e}); check the path")))?;
         spec.faults = vec![faults.to_string()];
         let schedule = Schedule::from_toml(&text, &limits, seed)
-            .map_err(|e| usage(format!("--faults {faults}: {e}")))?;
+            .map_err(|e| usage(format!("--faults {faults}:{e}")))?;
+        if spec.swarm {
+            return Err(usage(format!("--swarm draws from families: use [swarm] in {faults}, or leave one out")));
+        }
         return Ok((schedule, Some(text)));
     }
     let names = faults.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
     let families: Vec<Family> =
         names.map(|name| name.parse().map_err(|e| usage(format!("--faults: {e}")))).collect::<Result<_>>()?;
     spec.faults = families.iter().map(|family| family.name().to_string()).collect();
-    Ok((Schedule::draw(&families, &limits, seed), None))
+    let draw = if spec.swarm { Schedule::swarm } else { Schedule::draw };
+    Ok((draw(&families, &limits, seed), None))
 }
 
 /// What a schedule must stay within.
@@ -315,6 +320,7 @@ pub fn flags(spec: &RunSpec, faults_file: Option<&Path>) -> Vec<String> {
     say("--op-timeout-ms", &spec.op_timeout_ms);
     say("--converge", &spec.converge_s);
     let switches = [
+        ("--swarm", spec.swarm && faults_file.is_none()),
         ("--reshard", spec.reshard),
         ("--stop-at-first", spec.stop_at_first),
         ("--capture", spec.capture),

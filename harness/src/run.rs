@@ -205,8 +205,9 @@ fn under_fire<T: Testbed>(
         let _ = recorder.fault(&edge); // a broken journal ends the load, which reports it
     };
     let cut_short = Arc::new(AtomicBool::new(false));
-    let (loaded, unfinished) = std::thread::scope(|scope| {
-        scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
+    let (loaded, unfinished, troubles) = std::thread::scope(|scope| {
+        let lanes =
+            scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
         let changes = scope.spawn(|| reshard::carry_out(plan, testbed, recorder, progress, &cut_short));
         let loaded = load();
         if loaded.is_err() || halt.asked() {
@@ -216,11 +217,13 @@ fn under_fire<T: Testbed>(
         (
             loaded,
             changes.join().unwrap_or_else(|_| vec!["the thread that changes the ring has panicked".into()]),
+            lanes.join().unwrap_or_else(|_| vec!["the nemesis has panicked".into()]),
         )
     });
-    match recorder.broken() {
-        Some(why) => Err(anyhow::Error::msg(why.to_string())),
-        None => loaded.map(|()| unfinished),
+    match (recorder.broken(), troubles.first()) {
+        (Some(why), _) => Err(anyhow::Error::msg(why.to_string())),
+        (None, Some(_)) => Err(anyhow::Error::msg(troubles.join("; "))),
+        (None, None) => loaded.map(|()| unfinished),
     }
 }
 

@@ -21,6 +21,7 @@ pub fn spec() -> RunSpec {
         workload: "register".into(),
         reshard: false,
         faults: vec!["kill".into(), "pause".into(), "partition".into()],
+        swarm: false,
         seed: 42,
         time_limit_s: 30.0,
         concurrency: 10,
