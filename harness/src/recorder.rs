@@ -44,6 +44,12 @@ impl RunClock {
         self.origin
     }
 
+    /// What the wall clock read then, nanoseconds since 1970.
+    pub fn zero_on_the_wall_ns(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.as_nanos() as i64 - self.now_ns() as i64
+    }
+
     /// Nanoseconds since then.
     pub fn now_ns(&self) -> u64 {
         self.origin.elapsed().as_nanos() as u64

@@ -7,14 +7,16 @@ pub(crate) mod style;
 use std::path::PathBuf;
 
 use askama::Template;
-use checker::{Anomaly, History, Verdict};
+use checker::{Anomaly, History, Op, Verdict};
 
 use crate::availability::{GAP_NS_MIN, availability};
 use crate::error::{Error, Result};
 use crate::explain::{self, Headline};
 use crate::failover::{Distribution, Phase};
 use crate::layout::{self, RunFolder};
+use crate::messages::{self, MessageLine};
 use crate::plot::{Data, Plot, phase_key};
+use crate::space_time;
 use crate::summary::{Failover, NodeEvent, RunSummary};
 use crate::table;
 use crate::timeline::{self, Proof};
@@ -41,6 +43,8 @@ pub struct Report<'a> {
     pub history: &'a History,
     /// The agents' steps.
     pub node_events: &'a [NodeEvent],
+    /// Messages between nodes around anomalies and failovers.
+    pub messages: &'a [MessageLine],
     /// What is worth telling about the folder itself, each a sentence; see [`crate::reader::RunRecord::notes`].
     pub notes: &'a [String],
     /// Logs to link, relative to the report; see [`RunFolder::logs`].
@@ -72,7 +76,7 @@ impl Report<'_> {
 
     fn page(&self) -> Result<Page> {
         let summary = self.summary;
-        let mut anomalies = self.anomalies();
+        let mut anomalies = self.anomalies()?;
         let more_anomalies = anomalies.split_off(ANOMALIES_OPEN.min(anomalies.len()));
         let svgs: Result<Vec<Figure>> = Plot::ALL.into_iter().map(|plot| self.figure(plot)).collect();
         Ok(Page {
@@ -104,6 +108,7 @@ impl Report<'_> {
                 table::totals_cells(&summary.failovers, &summary.faults).into_iter(),
                 &table::TOTALS_HEAD,
             ),
+            failover_scenes: self.failover_scenes()?,
             figures: svgs?,
             faults: summary.faults.iter().map(fault_row).collect(),
             strikes: summary.strikes.iter().map(StrikeRow::new).collect(),
@@ -141,13 +146,8 @@ impl Report<'_> {
     }
 
     fn figure(&self, plot: Plot) -> Result<Figure> {
-        let svg = plot.svg(&self.data())?;
-        // Sized by the page: the picture keeps its own measures in its view box alone.
-        let body = svg.split_once("viewBox").map_or(svg.as_str(), |(_, rest)| rest);
-        Ok(Figure {
-            stem: plot.stem(),
-            svg: format!("<svg role=\"img\" aria-label=\"{}\" viewBox{body}", plot.stem()),
-        })
+        let svg = sized_by_the_page(&plot.svg(&self.data())?, plot.stem());
+        Ok(Figure { stem: plot.stem(), svg })
     }
 
     fn notes(&self) -> Vec<String> {
@@ -161,13 +161,38 @@ impl Report<'_> {
         notes.filter(|(why, _)| !told.contains(why.as_str())).map(|(_, note)| note).collect()
     }
 
-    fn anomalies(&self) -> Vec<AnomalyView> {
-        let ops = |anomaly: &Anomaly| {
-            let proves = |op: &&checker::Op| anomaly.ops.contains(&op.index);
-            self.history.ops.iter().filter(proves).map(explain::operation).collect()
+    fn anomalies(&self) -> Result<Vec<AnomalyView>> {
+        let view = |(number, anomaly): (usize, &Anomaly)| {
+            let proves = |op: &&Op| anomaly.ops.contains(&op.index);
+            let ops: Vec<&Op> = self.history.ops.iter().filter(proves).collect();
+            let title = format!("Messages around {}", explain::named(anomaly));
+            let scene = self.scene(&title, &messages::of_anomaly(anomaly), &ops)?;
+            let ops = ops.into_iter().map(explain::operation).collect();
+            Ok(AnomalyView::new(number, anomaly, ops, scene))
         };
-        let told = self.told().iter().enumerate();
-        told.map(|(number, anomaly)| AnomalyView::new(number, anomaly, ops(anomaly))).collect()
+        self.told().iter().enumerate().map(view).collect()
+    }
+
+    /// What nodes said to each other in a scene, drawn; none where nobody listened.
+    fn scene(&self, title: &str, scene: &str, ops: &[&Op]) -> Result<Option<String>> {
+        let of_it = messages::of_scene(self.messages, scene);
+        if of_it.is_empty() {
+            return Ok(None);
+        }
+        let svg = space_time::draw(title, &of_it, ops).to_svg();
+        let svg = svg.map_err(|why| Error::Draw { plot: "space-time", why })?;
+        Ok(Some(sized_by_the_page(&svg, title)))
+    }
+
+    /// Each failover whose messages are known.
+    fn failover_scenes(&self) -> Result<Vec<(String, String)>> {
+        let mut scenes = Vec::new();
+        for failover in &self.summary.failovers {
+            let name = messages::of_failover(failover);
+            let title = format!("Messages of the {name}");
+            scenes.extend(self.scene(&title, &name, &[])?.map(|svg| (title, svg)));
+        }
+        Ok(scenes)
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -219,6 +244,13 @@ impl Report<'_> {
     }
 }
 
+/// A picture that keeps its own measures in its view box alone.
+fn sized_by_the_page(svg: &str, name: &str) -> String {
+    let body = svg.split_once("viewBox").map_or(svg, |(_, rest)| rest);
+    let name = name.replace(['"', '<', '&'], " ");
+    format!("<svg role=\"img\" aria-label=\"{name}\" viewBox{body}")
+}
+
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page {
@@ -241,6 +273,7 @@ struct Page {
     failovers: Vec<Vec<Cell>>,
     totals_head: Vec<Cell>,
     totals: Vec<Vec<Cell>>,
+    failover_scenes: Vec<(String, String)>,
     figures: Vec<Figure>,
     faults: Vec<FaultRow>,
     strikes: Vec<StrikeRow>,

@@ -219,8 +219,10 @@ class Timeline {
     const list = element("ol", { className: "plain ops" });
     list.append(...rows.map(row => this.opButton(row)));
     const heading = element("h4", { textContent: "The operations, in order" });
-    const drawing = copy.querySelector("figure");
-    drawing ? drawing.before(heading, list) : copy.append(heading, list);
+    const scene = copy.querySelector(".scene");
+    this.part("scene").replaceChildren(...scene ? [scene] : []);
+    this.part("scene").hidden = !scene;
+    copy.append(heading, list);
     side.replaceChildren(this.closeButton(), copy);
     this.root.classList.add("explains");
     side.hidden = false;
@@ -246,6 +248,7 @@ class Timeline {
     this.chosen = new Set();
     this.proof = null;
     this.part("side").hidden = true;
+    this.part("scene").hidden = true;
     this.root.classList.remove("explains");
     this.setFilter({ lanes: this.filter.lanes, key: "", process: "", ends: [true, true, true] });
   }

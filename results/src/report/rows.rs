@@ -22,10 +22,17 @@ pub(super) struct AnomalyView {
     pub(super) reason: String,
     pub(super) drawing: String,
     pub(super) ops: Vec<String>,
+    /// What nodes said to each other meanwhile, drawn.
+    pub(super) scene: Option<String>,
 }
 
 impl AnomalyView {
-    pub(super) fn new(number: usize, anomaly: &Anomaly, ops: Vec<String>) -> AnomalyView {
+    pub(super) fn new(
+        number: usize,
+        anomaly: &Anomaly,
+        ops: Vec<String>,
+        scene: Option<String>,
+    ) -> AnomalyView {
         AnomalyView {
             number,
             name: anomaly.name.clone(),
@@ -35,6 +42,7 @@ impl AnomalyView {
             reason: anomaly.reason.clone(),
             drawing: anomaly.drawing.clone(),
             ops,
+            scene,
         }
     }
 }

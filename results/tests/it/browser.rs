@@ -75,6 +75,7 @@ fn write(run: &Run, to: &Path) -> PathBuf {
         summary: &run.summary,
         history: &run.history,
         node_events: &run.events,
+        messages: &[],
         notes: &[],
         logs: &[],
     };

@@ -15,7 +15,14 @@ fn render(run: &Run) -> String {
 }
 
 fn report<'a>(run: &'a Run, notes: &'a [String], logs: &'a [std::path::PathBuf]) -> Report<'a> {
-    Report { summary: &run.summary, history: &run.history, node_events: &run.events, notes, logs }
+    Report {
+        summary: &run.summary,
+        history: &run.history,
+        node_events: &run.events,
+        messages: &[],
+        notes,
+        logs,
+    }
 }
 
 /// Where each of these stands, each after the one before.
