@@ -69,7 +69,8 @@ impl Conversations {
             };
         self.names.entry(*segment.from.ip()).or_insert_with(|| packet.node.to_string());
         let ends = if to_server { (segment.from, segment.to) } else { (segment.to, segment.from) };
-        if segment.opens && to_server && !self.open.get(&ends).is_some_and(|known| known.opened_by(&segment)) {
+        if segment.opens && to_server && !self.open.get(&ends).is_some_and(|known| known.opened_by(&segment))
+        {
             let name = |addr: &SocketAddrV4| {
                 self.names.get(addr.ip()).cloned().unwrap_or_else(|| packet.name_of(*addr.ip()))
             };

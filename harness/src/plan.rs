@@ -237,10 +237,12 @@ fn schedule(faults: &str, spec: &mut RunSpec) -> Result<(Schedule, Option<String
         let text = std::fs::read_to_string(faults)
             .map_err(|e| usage(format!("--faults {faults}: cannot be read ({e}); check the path")))?;
         spec.faults = vec![faults.to_string()];
-        let schedule = Schedule::from_toml(&text, &limits, seed)
-            .map_err(|e| usage(format!("--faults {faults}:{e}")))?;
+        let schedule =
+            Schedule::from_toml(&text, &limits, seed).map_err(|e| usage(format!("--faults {faults}:{e}")))?;
         if spec.swarm {
-            return Err(usage(format!("--swarm draws from families: use [swarm] in {faults}, or leave one out")));
+            return Err(usage(format!(
+                "--swarm draws from families: use [swarm] in {faults}, or leave one out"
+            )));
         }
         return Ok((schedule, Some(text)));
     }

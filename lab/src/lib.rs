@@ -88,7 +88,13 @@ impl LabOptions {
     /// A lab with this name, Ethernet's MTU, [`DEFAULT_SYSCTLS`] and no capture.
     pub fn named(name: impl Into<String>) -> LabOptions {
         let sysctls = DEFAULT_SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        LabOptions { name: name.into(), capture: None, capture_bytes_max: None, mtu: 1500, sysctls: sysctls.into() }
+        LabOptions {
+            name: name.into(),
+            capture: None,
+            capture_bytes_max: None,
+            mtu: 1500,
+            sysctls: sysctls.into(),
+        }
     }
 }
 

@@ -26,9 +26,12 @@ fn request(message: &Message, bytes: &[u8]) -> String {
         return name;
     }
     let told = message.fields.iter().filter(|field| {
-        !matches!(field.name, "count" | "len" | "command" | "sha1" | "script" | "numkeys") && field.kind != FieldKind::Id
+        !matches!(field.name, "count" | "len" | "command" | "sha1" | "script" | "numkeys")
+            && field.kind != FieldKind::Id
     });
-    let words = told.map(|field| text(&bytes[clip(&field.span, bytes)])).filter(|word| !word.starts_with("__shardstorm"));
+    let words = told
+        .map(|field| text(&bytes[clip(&field.span, bytes)]))
+        .filter(|word| !word.starts_with("__shardstorm"));
     std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }
 
@@ -65,7 +68,8 @@ fn record(message: &Message, bytes: &[u8]) -> String {
         match (field.kind, field.value(&bytes[..message.len.min(bytes.len())])) {
             (FieldKind::Enum(_, known), Value::Int(n)) => {
                 let word = known.iter().find(|(number, _)| *number == n).map(|(_, word)| (*word).to_string());
-                words.push(word.unwrap_or_else(|| format!("{} {n}", field.name)));
+                let word = word.unwrap_or_else(|| format!("{} {n}", field.name));
+                words.extend(Some(word).filter(|word| !matches!(word.as_str(), "Ok" | "SyncConnected")));
             }
             (_, Value::Int(n)) if field.name == "zxid" && n > 0 => words.push(format!("zxid {n:#x}")),
             _ => {}
@@ -127,7 +131,16 @@ mod tests {
         ];
         assert_eq!(
             labels(&exchange),
-            ["AUTH", "+OK", "SET k 5", "k: -READONLY You can't write", "EVALSHA k 3 write", "k: [7, 8]", "GET k", "k: nil"]
+            [
+                "AUTH",
+                "+OK",
+                "SET k 5",
+                "k: -READONLY You can't write",
+                "EVALSHA k 3 write",
+                "k: [7, 8]",
+                "GET k",
+                "k: nil"
+            ]
         );
     }
 }

@@ -21,8 +21,21 @@ const FAILOVER_MARGIN_NS: i64 = 100_000_000;
 
 /// Requests that change who leads, or say so; and the answers of the same name.
 const TELLING: [&str; 15] = [
-    "replicaof", "slaveof", "config", "psync", "failover", "create", "create2", "createSession", "closeSession", "delete",
-    "multi", "setData", "notification", "connect", "client",
+    "replicaof",
+    "slaveof",
+    "config",
+    "psync",
+    "failover",
+    "create",
+    "create2",
+    "createSession",
+    "closeSession",
+    "delete",
+    "multi",
+    "setData",
+    "notification",
+    "connect",
+    "client",
 ];
 
 /// A moment and what belongs to it.
@@ -31,8 +44,8 @@ struct Scene {
     from_ns: i64,
     to_ns: i64,
     about: About,
-    /// What is nearest to these is kept where there is too much.
-    near: Vec<(i64, i64)>,
+    /// What is nearest to these instants is kept where there is too much.
+    near: Vec<i64>,
     lines: Vec<MessageLine>,
 }
 
@@ -58,7 +71,8 @@ impl Scenes {
             Verdict::Invalid { anomalies } => anomalies.as_slice(),
             _ => &[],
         };
-        let around_anomalies = anomalies.iter().take(ANOMALIES_MAX).filter_map(|one| of_anomaly(one, history));
+        let around_anomalies =
+            anomalies.iter().take(ANOMALIES_MAX).filter_map(|one| of_anomaly(one, history));
         let around_failovers = summary.failovers.iter().take(FAILOVERS_MAX);
         let around_failovers = around_failovers.filter_map(|one| of_failover(one, node_events));
         Scenes { all: around_anomalies.chain(around_failovers).collect() }
@@ -96,9 +110,7 @@ impl Scenes {
         for mut scene in self.all {
             let near = std::mem::take(&mut scene.near);
             let distance = |line: &MessageLine| {
-                let time = line.sent_ns;
-                let of = |&(from, to): &(i64, i64)| (from - time).max(time - to).max(0);
-                near.iter().map(of).min().unwrap_or_default()
+                near.iter().map(|instant| instant.abs_diff(line.sent_ns)).min().unwrap_or_default()
             };
             scene.lines.sort_by_key(|line| (distance(line), line.sent_ns));
             scene.lines.truncate(SCENE_MAX);
@@ -145,13 +157,14 @@ fn is_on_data(kind: Kind) -> bool {
 
 fn of_anomaly(anomaly: &Anomaly, history: &History) -> Option<Scene> {
     let ops: Vec<&Op> = history.ops.iter().filter(|op| anomaly.ops.contains(&op.index)).collect();
-    let near: Vec<(i64, i64)> =
-        ops.iter().map(|op| (op.call_ns as i64, op.ret_ns.unwrap_or(op.call_ns) as i64)).collect();
+    // Where operations begin and end.
+    let near: Vec<i64> =
+        ops.iter().flat_map(|op| [op.call_ns, op.ret_ns.unwrap_or(op.call_ns)]).map(|ns| ns as i64).collect();
     let keys: HashSet<Vec<u8>> = ops.iter().filter_map(|op| key(&op.key)).collect();
     Some(Scene {
         name: messages::of_anomaly(anomaly),
-        from_ns: near.iter().map(|span| span.0).min()? - MARGIN_NS,
-        to_ns: near.iter().map(|span| span.1).max()? + MARGIN_NS,
+        from_ns: near.iter().min()? - MARGIN_NS,
+        to_ns: near.iter().max()? + MARGIN_NS,
         about: if keys.is_empty() { About::Data } else { About::Keys(keys) },
         near,
         lines: Vec::new(),
@@ -176,7 +189,7 @@ fn of_failover(failover: &Failover, node_events: &[NodeEvent]) -> Option<Scene> 
         from_ns: marks.iter().min()? - FAILOVER_MARGIN_NS,
         to_ns: marks.iter().max()? + FAILOVER_MARGIN_NS,
         about: About::Nodes(nodes.chain(failover.from.clone()).collect()),
-        near: marks.iter().map(|&mark| (mark, mark)).collect(),
+        near: marks,
         lines: Vec::new(),
     })
 }
