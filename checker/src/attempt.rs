@@ -155,7 +155,8 @@ impl<'a> Search<'_, 'a> {
             .map(|&(i, held)| Placed { op: self.calls[i].0, holds: held.map(Value::to_string) })
             .collect();
         let refused = self.next(done).into_iter().filter(|&i| self.calls[i].1.end != OpEnd::Info);
-        let refused = refused.map(|i| Refused { op: self.calls[i].0, why: why(self.calls[i].2, held) }).collect();
+        let refused =
+            refused.map(|i| Refused { op: self.calls[i].0, why: why(self.calls[i].2, held) }).collect();
         Some(Attempt { placed, refused })
     }
 }
@@ -165,7 +166,9 @@ fn why(call: Call<'_>, held: Held<'_>) -> String {
     match call {
         Call::Read(value) => format!("it returned {value}, and the register holds {held}"),
         Call::Cas(expected, _) => format!("it found {expected}, and the register holds {held}"),
-        Call::Differs(value) => format!("it found something else than {value}, and the register holds {held}"),
+        Call::Differs(value) => {
+            format!("it found something else than {value}, and the register holds {held}")
+        }
         Call::Write(_) => format!("after it nothing of the rest fits, and the register holds {held}"),
     }
 }
@@ -219,7 +222,10 @@ mod tests {
     #[test]
     fn nothing_is_told_of_what_can_be_put_in_order_or_is_no_register() {
         assert_eq!(tried("p0 |--w1--|\np1           |--r1--|\n"), None);
-        assert_eq!(tried("p0 |--r7--|\n"), Some((vec![], vec!["p0: it returned 7, and the register holds null".into()])));
+        assert_eq!(
+            tried("p0 |--r7--|\n"),
+            Some((vec![], vec!["p0: it returned 7, and the register holds null".into()]))
+        );
         assert_eq!(tried("p0 |--push(1)--|\n"), None);
     }
 }

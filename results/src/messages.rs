@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::summary::Failover;
 
 /// Most messages of one scene.
-pub const SCENE_MAX: usize = 40;
+pub const SCENE_MAX: usize = 32;
 
 /// One message; a line of `messages.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

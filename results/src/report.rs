@@ -167,8 +167,7 @@ impl Report<'_> {
             let ops: Vec<&Op> = self.history.ops.iter().filter(proves).collect();
             let title = format!("Messages around {}", explain::named(anomaly));
             let scene = self.scene(&title, &messages::of_anomaly(anomaly), &ops)?;
-            let ops = ops.into_iter().map(explain::operation).collect();
-            Ok(AnomalyView::new(number, anomaly, ops, scene))
+            Ok(AnomalyView::new(number, anomaly, &ops, scene))
         };
         self.told().iter().enumerate().map(view).collect()
     }

@@ -41,7 +41,7 @@ pub fn draw(title: &str, messages: &[&MessageLine], ops: &[&Op]) -> Picture {
         &legend(messages),
     ) + 14.0;
     let rows = rows(messages, ops);
-    let mut y = top + 22.0;
+    let mut y = top + 30.0;
     let mut places = vec![(y, y); messages.len()];
     let mut calls = Vec::new();
     let mut last_ns = None;

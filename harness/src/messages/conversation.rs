@@ -266,3 +266,94 @@ impl Said {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use super::*;
+
+    const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 40_000);
+    const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 2), 6379);
+    const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n5\r\n";
+
+    /// A connection that has been opened; the first byte each way has the number 1,001.
+    fn opened() -> Conversation {
+        let mut conversation = Conversation::new(Protocol::Redis, "c0".into(), "s0r0".into());
+        for to_server in [true, false] {
+            let syn = Segment { opens: true, ..segment(to_server, 0, b"") };
+            conversation.take(to_server, &Segment { seq: 1_000, ..syn }, PacketFate::Passed, 0, |_| true);
+        }
+        conversation
+    }
+
+    fn segment(to_server: bool, offset: u32, payload: &[u8]) -> Segment<'_> {
+        let (from, to) = if to_server { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        Segment { from, to, seq: 1_001 + offset, opens: false, payload }
+    }
+
+    /// Sends segments to the server: offset, bytes, fate, time.
+    fn hear(segments: &[(u32, &[u8], PacketFate, i64)]) -> Vec<Said> {
+        let mut conversation = opened();
+        for &(offset, payload, fate, time_ns) in segments {
+            conversation.take(true, &segment(true, offset, payload), fate, time_ns, |_| true);
+        }
+        conversation.finish().into_iter().map(Said::settled).collect()
+    }
+
+    #[test]
+    fn a_message_cut_in_two_has_arrived_with_its_last_byte() {
+        let said = hear(&[(0, &SET[..9], PacketFate::Passed, 10), (9, &SET[9..], PacketFate::Passed, 30)]);
+        assert_eq!(said.len(), 1);
+        assert_eq!((said[0].sent_ns, said[0].received_ns, said[0].fate), (10, Some(30), Fate::Delivered));
+        assert_eq!((said[0].label.as_str(), said[0].subject.as_slice()), ("SET k 5", &b"k"[..]));
+        assert_eq!((said[0].from.as_str(), said[0].to.as_str()), ("c0", "s0r0"));
+    }
+
+    #[test]
+    fn what_is_dropped_is_lost_unless_it_is_sent_again() {
+        let said = hear(&[(0, SET, PacketFate::Dropped, 10), (0, SET, PacketFate::Dropped, 210)]);
+        assert_eq!((said[0].received_ns, said[0].fate), (None, Fate::Lost));
+        let said = hear(&[(0, SET, PacketFate::Dropped, 10), (0, SET, PacketFate::Passed, 210)]);
+        assert_eq!((said[0].sent_ns, said[0].received_ns, said[0].fate), (10, Some(210), Fate::Resent));
+    }
+
+    #[test]
+    fn what_follows_a_loss_arrives_with_what_was_lost() {
+        let next = SET.len() as u32;
+        let said = hear(&[
+            (0, SET, PacketFate::Dropped, 10),
+            (next, SET, PacketFate::Passed, 20),
+            (0, SET, PacketFate::Passed, 210),
+        ]);
+        let arrived: Vec<Option<i64>> = said.iter().map(|said| said.received_ns).collect();
+        assert_eq!(arrived, [Some(210), Some(210)], "TCP hands on in order");
+    }
+
+    #[test]
+    fn what_is_held_arrives_when_it_is_due_and_not_at_all_when_it_is_recalled() {
+        let held = (0, SET, PacketFate::Held(500), 10);
+        let said = hear(&[held]);
+        assert_eq!((said[0].received_ns, said[0].fate), (Some(510), Fate::Held));
+        let said = hear(&[held, (0, SET, PacketFate::Recalled, 300)]);
+        assert_eq!((said[0].received_ns, said[0].fate), (None, Fate::Lost));
+    }
+
+    #[test]
+    fn after_a_hole_in_the_recording_nothing_is_made_up() {
+        let said = hear(&[(0, SET, PacketFate::Passed, 10), (900, SET, PacketFate::Passed, 20)]);
+        assert_eq!(said.len(), 1);
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_kept_and_answers_know_their_question() {
+        let mut conversation = opened();
+        let on_k = |seen: &Sighting<'_>| seen.subject == b"k";
+        let ping = b"*1\r\n$4\r\nPING\r\n";
+        let both = [&ping[..], SET].concat();
+        conversation.take(true, &segment(true, 0, &both), PacketFate::Passed, 10, on_k);
+        conversation.take(false, &segment(false, 0, b"+PONG\r\n+OK\r\n"), PacketFate::Passed, 20, on_k);
+        let labels: Vec<String> = conversation.finish().into_iter().map(|said| said.label).collect();
+        assert_eq!(labels, ["SET k 5", "k: +OK"]);
+    }
+}

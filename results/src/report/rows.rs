@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use checker::{Anomaly, FaultRecord, Verdict};
+use checker::{Anomaly, FaultRecord, Op, Verdict};
 
 use crate::explain;
 use crate::spec::RunSpec;
@@ -22,6 +22,9 @@ pub(super) struct AnomalyView {
     pub(super) reason: String,
     pub(super) drawing: String,
     pub(super) ops: Vec<String>,
+    /// An order of them as far as one comes, and what does not fit then.
+    pub(super) order: Vec<String>,
+    pub(super) refused: Vec<String>,
     /// What nodes said to each other meanwhile, drawn.
     pub(super) scene: Option<String>,
 }
@@ -41,10 +44,22 @@ impl AnomalyView {
             meaning: explain::meaning(&anomaly.name),
             reason: anomaly.reason.clone(),
             drawing: anomaly.drawing.clone(),
-            ops,
+            ops: ops.iter().map(|op| explain::operation(op)).collect(),
+            order: steps.map(|step| step_told(ops[step.op], step.holds.as_deref())).collect(),
+            refused: refused.map(|one| format!("{}: {}", who(ops[one.op]), one.why)).collect(),
             scene,
         }
     }
+}
+
+/// A step of an order: `#12 process 4: write 5 → the register holds 5`.
+fn step_told(op: &Op, holds: Option<&str>) -> String {
+    let holds = holds.map(|value| format!(" → the register holds {value}"));
+    format!("{}{}", who(op), holds.unwrap_or_default())
+}
+
+fn who(op: &Op) -> String {
+    format!("#{} process {}: {}", op.index, op.process, explain::call(op))
 }
 
 pub(super) struct Fact {
