@@ -165,6 +165,9 @@ pub struct ReplayArgs {
     /// Whom the faults strike: `roles`, as the schedule says, or `nodes`, those that were struck then
     #[arg(long, default_value = "roles")]
     pub targets: String,
+    /// What is done to messages: `drawn` from the same seed by the same counts, or as the `log` of then says
+    #[arg(long, default_value = "drawn")]
+    pub messages: String,
     /// Milliseconds by which a strike may come earlier or later than then
     #[arg(long, default_value_t = 250)]
     pub tolerance_ms: u64,

@@ -135,6 +135,9 @@ where
     let testbed = Arc::new(raise()?);
     let versions: Vec<_> = crate::doctor::own_versions().into_iter().chain(testbed.versions()).collect();
     folder.write_run(&run_file(&versions))?;
+    if !plan.repeats.is_empty() {
+        testbed.repeat(plan.repeats.clone());
+    }
     let workload = Arc::new(workload);
     let op_timeout = Duration::from_millis(spec.op_timeout_ms);
     let halt = Halt::new(interrupt);

@@ -47,7 +47,7 @@ pub use self::disk::{
 pub use self::error::{LabError, Result};
 pub use self::fabric::{
     Action, CountedPer, End, Fabric, FabricTotals, Flap, Latency, Link, LinkCounters, Ports, Rule,
-    RuleCounters, RuleGuard, Side, Spread,
+    RuleCounters, RuleGuard, Side, Spread, Twin, TwinCounters, TwinGuard,
 };
 pub use self::node::{Node, NodeId};
 pub use self::process::{Exit, Process, ProcessState, Program};

@@ -278,6 +278,10 @@ impl Arena for ZkRedis {
         {
             gate.pass(&self.topology.shards[shard], &victim.node, &self.observer.voters(shard))?;
         }
+        self.lose(victim)
+    }
+
+    fn lose(&self, victim: &Victim) -> Result<String, String> {
         self.signal(victim, lab::Process::kill, |state| matches!(state, ProcessState::Exited(_)))
     }
 
@@ -431,6 +435,12 @@ impl Testbed for ZkRedis {
 
     fn strikes(&self) -> Vec<Strike> {
         self.wiretap.as_ref().map(Wiretap::strikes).unwrap_or_default()
+    }
+
+    fn repeat(&self, log: Vec<Strike>) {
+        if let Some(wiretap) = &self.wiretap {
+            wiretap.repeat(log);
+        }
     }
 
     fn diagnose(&self) -> Vec<String> {

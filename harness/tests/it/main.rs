@@ -9,5 +9,6 @@ mod files;
 mod links;
 mod live;
 mod messages;
+mod schedules;
 mod tool;
 mod workloads;

@@ -34,9 +34,9 @@ fn every_scenario_ends_as_the_catalogue_says_and_its_control_clean() {
     let path = store.path().to_str().unwrap().to_string();
     let played = shardstorm(&["scenario", "run", "--store", &path]);
     assert_eq!(played.code, 0, "{}", played.said());
-    assert_eq!(played.stdout.matches(": as expected;").count(), 13, "{}", played.said());
+    assert_eq!(played.stdout.matches(": as expected;").count(), 14, "{}", played.said());
     assert!(!played.stdout.contains("; 0 messages altered"), "{}", played.said());
-    let names = ["R1", "R2", "R3", "R6", "R8", "R11", "Z5", "Z9", "Q4", "Q9"];
+    let names = ["R1", "R2", "R3", "R6", "R8", "R11", "Z5", "Z9", "Q4", "Q9", "T1"];
     let control = shardstorm(&[&["scenario", "run", "--control", "--store", &path], &names[..]].concat());
     assert_eq!(control.code, 0, "nothing is altered and nothing is wrong: {}", control.said());
     assert_eq!(control.stdout.matches("; 0 messages altered").count(), names.len(), "{}", control.said());
@@ -49,7 +49,7 @@ fn a_scenario_that_is_not_there_is_named_with_those_that_are() {
     assert_eq!(done.code, 254);
     assert!(done.stderr.contains("scenario R99: unknown; use R1, R2"), "{}", done.said());
     let list = shardstorm(&["scenario", "list"]);
-    assert!(list.stdout.lines().count() == 13 && list.stdout.contains("rejected-crash"), "{}", list.said());
+    assert!(list.stdout.lines().count() == 14 && list.stdout.contains("rejected-crash"), "{}", list.said());
 }
 
 #[test]

@@ -133,7 +133,11 @@ impl<'a> Each<'a> {
 
     fn heal(&mut self) {
         if let Some(mut now) = self.now.take() {
-            self.log.note(&now.what, &now.injected.undo());
+            let healed = now.injected.undo();
+            self.log.note(&now.what, &healed);
+            if !healed.installed {
+                self.seen = None; // whoever was elected has not been struck yet
+            }
         }
     }
 }

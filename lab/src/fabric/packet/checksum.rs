@@ -1,5 +1,6 @@
 //! Checksums of IPv4 (RFC 791), TCP (RFC 9293) and UDP (RFC 768): the ones' complement sum of RFC 1071.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
 /// What a packet carries.
@@ -71,6 +72,33 @@ pub(crate) fn repair(packet: &mut [u8]) -> bool {
     }
     packet[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     true
+}
+
+/// Puts another address at byte `at` (12: source, 16: destination) of an IPv4 packet. Right checksums stay right, wrong
+/// ones wrong (RFC 1624, equation 3). Nothing is done to what is no IPv4 packet.
+pub(crate) fn readdress(packet: &mut [u8], at: usize, addr: Ipv4Addr) {
+    if packet.len() < 20 || packet[0] >> 4 != 4 {
+        return;
+    }
+    let header_at = usize::from(packet[0] & 0x0f) * 4;
+    let is_udp = packet[9] == 17;
+    let is_first = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff == 0;
+    let transport_at = match packet[9] {
+        6 if is_first => Some(header_at + Transport::Tcp.checksum_at()),
+        17 if is_first => Some(header_at + Transport::Udp.checksum_at()),
+        _ => None,
+    };
+    let change = sum(&addr.octets())
+        + packet[at..at + 4].chunks(2).map(|w| u32::from(!u16::from_be_bytes([w[0], w[1]]))).sum::<u32>();
+    packet[at..at + 4].copy_from_slice(&addr.octets());
+    for checksum_at in [Some(10), transport_at].into_iter().flatten() {
+        let Some(field) = packet.get_mut(checksum_at..checksum_at + 2) else { continue };
+        let old = u16::from_be_bytes([field[0], field[1]]);
+        if is_udp && checksum_at != 10 && old == 0 {
+            continue; // there is none
+        }
+        field.copy_from_slice(&finish(u32::from(!old) + change).to_be_bytes());
+    }
 }
 
 /// True if a receiver would accept the packet's checksums.

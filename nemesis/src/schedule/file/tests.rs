@@ -205,3 +205,28 @@ fn a_swarm_in_a_file_goes_with_windows_beside_it() {
     let schedule = read(text).unwrap();
     assert!(schedule.windows.len() > 1 && schedule.lanes().len() > 1, "{schedule:?}");
 }
+
+#[test]
+fn a_name_that_is_wrong_within_a_message_fault_is_named() {
+    let lie = "start_s = 3\nstop_s = 4\nfault = 'message'\ntarget = 'master of shard 0'\nlink = 'replication'\n\
+               way = 'to-server'\nmessage = 'replconf-ack'\n";
+    let cases = [
+        (format!("{lie}op.set = {{ field = 'offset', to.add = 1, keep_lenghts = true }}"), "keep_lenghts"),
+        (format!("{lie}op.omitt = {{}}"), "omitt"),
+        (format!("{lie}op = 'omit'\nwhere = [{{ field = 'offset', iz = 1 }}]"), "iz"),
+        (
+            "start_s = 3\nstop_s = 4\nfault = 'crash-at'\ntarget = 'master of shard 0'\n\
+             at = { link = 'replication', way = 'to-client', message = 'write', from = 's0r0' }"
+                .into(),
+            "`from`",
+        ),
+    ];
+    for (body, expected) in cases {
+        let message = window(&body).unwrap_err();
+        assert!(message.contains(expected), "{body}\n=> {message}");
+    }
+    let good = format!(
+        "{lie}op.set = {{ field = 'offset', to.add = 1 }}\nwhere = [{{ field = 'offset', at-least = 1 }}]"
+    );
+    assert!(window(&good).is_ok(), "{:?}", window(&good));
+}
