@@ -167,6 +167,7 @@ impl Report<'_> {
             let ops: Vec<&Op> = self.history.ops.iter().filter(proves).collect();
             let title = format!("Messages around {}", explain::named(anomaly));
             let scene = self.scene(&title, &messages::of_anomaly(anomaly), &ops)?;
+            let scene = scene.ok_or_else(|| self.why_unheard());
             Ok(AnomalyView::new(number, anomaly, &ops, scene))
         };
         self.told().iter().enumerate().map(view).collect()
@@ -181,6 +182,20 @@ impl Report<'_> {
         let svg = space_time::draw(title, &of_it, ops).to_svg();
         let svg = svg.map_err(|why| Error::Draw { plot: "space-time", why })?;
         Ok(Some(sized_by_the_page(&svg, title)))
+    }
+
+    /// Why there are no messages of a moment.
+    fn why_unheard(&self) -> &'static str {
+        let spec = &self.summary.spec;
+        match (spec.target.as_str(), spec.tls) {
+            ("fake", _) => "The in-memory cluster has no network: there are no messages between its nodes.",
+            (_, true) => {
+                "Connections in this run are encrypted: what the nodes said to each other cannot be read."
+            }
+            _ => {
+                "No messages between the nodes are kept of this moment: only the first part of a run is listened to,                  unless it is asked for with --capture."
+            }
+        }
     }
 
     /// Each failover whose messages are known.

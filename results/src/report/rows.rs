@@ -25,17 +25,20 @@ pub(super) struct AnomalyView {
     /// An order of them as far as one comes, and what does not fit then.
     pub(super) order: Vec<String>,
     pub(super) refused: Vec<String>,
-    /// What nodes said to each other meanwhile, drawn.
-    pub(super) scene: Option<String>,
+    /// What nodes said to each other meanwhile, drawn; or why nobody knows.
+    pub(super) scene: Result<String, &'static str>,
 }
 
 impl AnomalyView {
     pub(super) fn new(
         number: usize,
         anomaly: &Anomaly,
-        ops: Vec<String>,
-        scene: Option<String>,
+        ops: &[&Op],
+        scene: Result<String, &'static str>,
     ) -> AnomalyView {
+        let attempt = checker::attempt(ops);
+        let steps = attempt.iter().flat_map(|attempt| &attempt.placed);
+        let refused = attempt.iter().flat_map(|attempt| &attempt.refused);
         AnomalyView {
             number,
             name: anomaly.name.clone(),

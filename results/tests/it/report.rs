@@ -2,6 +2,7 @@
 
 use checker::{Anomaly, Verdict};
 use results::explain::{self, Mood, headline};
+use results::messages::{self, Fate, MessageLine};
 use results::summary::Liveness;
 use results::{Report, RunFolder, layout, table};
 use tempfile::TempDir;
@@ -135,6 +136,53 @@ fn hostile_strings_stay_text() {
     assert!(!page.contains("</pre>&#60;/pre") && !page.contains("alert('x')"));
     assert!(page.contains("&#60;script&#62;") || page.contains("&lt;script&gt;"));
     assert_eq!(page.matches("<pre").count(), page.matches("</pre>").count());
+}
+
+#[test]
+fn an_anomaly_is_told_with_the_order_tried_and_the_messages_around_it() {
+    let mut run = synthetic::run(300);
+    let (ops, texts) = (&mut run.history.ops, ["write", "write", "read", "read"]);
+    for (i, (op, f)) in ops.iter_mut().zip(texts).enumerate() {
+        (op.f, op.key, op.end, op.error) = (f.into(), "k17".into(), checker::OpEnd::Ok, None);
+        (op.call, op.ret) = (2 * i as u64, 2 * i as u64 + 1);
+        (op.input, op.output) = match i {
+            0 | 1 => (serde_json::json!(i), serde_json::Value::Null),
+            _ => (serde_json::Value::Null, serde_json::json!(3 - i)),
+        };
+    }
+    let anomaly = Anomaly { ops: vec![0, 1, 2, 3], ..synthetic::anomaly() };
+    let message = |label: &str, received_ns, fate| MessageLine {
+        scene: messages::of_anomaly(&anomaly),
+        sent_ns: 1_000_000,
+        received_ns,
+        from: "c0".into(),
+        to: "s0r1".into(),
+        label: label.into(),
+        fate,
+    };
+    let heard =
+        [message("SET k17 <1>", Some(1_000_000), Fate::Delivered), message("GET k17", None, Fate::Lost)];
+    run.summary.verdict = Verdict::Invalid { anomalies: vec![anomaly] };
+    let page = Report { messages: &heard, ..report(&run, &[], &[]) }.render().unwrap();
+    assert_in_order(
+        &page,
+        &[
+            "One order of them, as far as any comes",
+            "<li>#0 process 0: write k17 0 → the register holds 0</li>",
+            "<li>#1 process 1: write k17 1 → the register holds 1</li>",
+            "<li>#2 process 2: read k17 → the register holds 1</li>",
+            "does not fit",
+            "#3 process 3: read k17: it returned 0, and the register holds 1",
+            "Messages between the nodes around it",
+            "s0r1",
+            "SET k17 &lt;1&gt;",
+            "GET k17",
+        ],
+    );
+    let unheard = render(&run);
+    assert!(unheard.contains("No messages between the nodes are kept of this moment"));
+    run.summary.spec.target = "fake".into();
+    assert!(render(&run).contains("The in-memory cluster has no network"));
 }
 
 #[test]
