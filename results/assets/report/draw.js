@@ -334,7 +334,12 @@ class Painter {
     pen.beginPath();
     pen.rect(this.gutter, this.lanesAt, this.width, this.lanesHeight);
     pen.clip();
+    this.words = [];
     for (const row of rows) this.outline(row, 2, true);
+    for (const [words, x, y, w, h] of this.words) {
+      this.rect(this.colour.paper, x, y, w, h, .85);
+      this.text(words, x + 4, y + h / 2 + .5, this.colour.ink);
+    }
     pen.restore();
   }
 
@@ -358,10 +363,12 @@ class Painter {
     if (room - (left - x) > words.length * 5.6) {
       this.text(words, left + 4, y + height / 2 + .5, ops.end[row] === 0 && this.reading[ops.fn[row]] ? colour.ink : this.onBar(ops.end[row]));
     } else {
-      const w = pen.measureText(words).width + 8, before = x + wide + w > this.width && x - w > this.gutter;
-      const at = before ? x - w - 2 : x + wide + 3;
-      this.rect(colour.paper, at, y, w, height, .85);
-      this.text(words, at + 4, y + height / 2 + .5, colour.ink);
+      // After it, or before it, wherever it hides no other words.
+      const w = pen.measureText(words).width + 8;
+      const fits = at => at > this.gutter && at + w < this.width + 2
+        && !this.words.some(([, x, top, wide]) => top === y && at < x + wide && x < at + w);
+      const at = [x + wide + 3, x - w - 2].find(fits);
+      if (at !== undefined) this.words.push([words, at, y, w, height]);
     }
   }
 
@@ -372,7 +379,7 @@ class Painter {
     const name = (words, y, style = colour.muted) => this.text(words, gutter - 7, y, style, gutter - 10, "right");
     if (this.faultRows.count) name("faults", this.faultsAt + 7);
     this.shards.forEach((shard, i) => name(narrow ? `s${shard}` : `shard ${shard}`, this.shardsAt + i * 28 + 14));
-    name("latency", this.latencyAt + LATENCY - 4);
+    name(narrow ? "took" : "latency", this.latencyAt + LATENCY - 4);
     for (let unit = 10 ** Math.ceil(Math.log10(this.quickest)); unit <= this.slowest; unit *= 10) {
       if (this.latencyY(unit) < this.latencyAt + LATENCY - 16) name(span(unit), this.latencyY(unit));
     }

@@ -22,7 +22,8 @@ recolour();
 
 let wereOpen = [];
 addEventListener("beforeprint", () => {
-  wereOpen = [...document.querySelectorAll("details:not([open])")];
+  // But for the long tail: hundreds of pages help nobody.
+  wereOpen = [...document.querySelectorAll("details:not([open]):not(.more):not(#failovers .scene)")];
   wereOpen.forEach(details => details.open = true);
 });
 addEventListener("afterprint", () => wereOpen.forEach(details => details.open = false));
