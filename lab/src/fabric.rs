@@ -124,9 +124,9 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a switch without ports.
-    pub(crate) fn start(lab: &str, capture: Option<&Path>) -> Result<Running> {
+    pub(crate) fn start(lab: &str, capture: Option<&Path>, bytes_max: Option<u64>) -> Result<Running> {
         let error = |step| move |source| LabError::Fabric { step, source };
-        let capture = capture.map(|path| CaptureWriter::create(path, lab)).transpose()?;
+        let capture = capture.map(|path| CaptureWriter::create(path, lab, bytes_max)).transpose()?;
         let shared = Arc::new(Shared {
             epoll: epoll_create().map_err(error("create its event queue"))?,
             wake: sys::eventfd().map_err(error("create its wake-up event"))?,
