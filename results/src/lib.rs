@@ -8,6 +8,7 @@
 pub mod availability;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod failover;
 pub mod journal;
 pub mod layout;
