@@ -253,5 +253,6 @@ pub fn is_input_error(error: &Error) -> bool {
             | Error::NotACampaign { .. }
             | Error::NewerFormat { .. }
             | Error::Malformed { .. }
+            | Error::Unfit { .. }
     )
 }

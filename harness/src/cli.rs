@@ -46,6 +46,10 @@ pub enum Command {
     Merge(MergeArgs),
     /// Draw a run folder's plots and report again
     Report(ReportArgs),
+    /// Write a run's data for other tools: Parquet, Jepsen's and Elle's EDN, JSON lines
+    Export(ExportArgs),
+    /// Browse, compare and watch the runs of a store in a browser; read-only
+    Serve(ServeArgs),
     /// Issue the faults of an earlier run again, at the same points, and say how faithfully
     #[command(
         after_help = "Exit codes: those of the run, but 2 where it would be 0 and the faults were not issued again \
@@ -402,6 +406,34 @@ pub struct CheckArgs {
 pub struct ReportArgs {
     /// A run folder
     pub path: PathBuf,
+}
+
+/// Flags of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A run folder
+    #[arg(value_name = "RUN")]
+    pub path: PathBuf,
+    /// `parquet` or `jsonl`: a table; `edn`: the history as Jepsen writes it; `elle`: the same as transactions
+    #[arg(long, value_name = "FORM")]
+    pub to: results::export::Format,
+    /// Which table: `operations`, `faults`, `events` (the agents' steps) or `messages` (those that were altered)
+    #[arg(long, default_value = "operations")]
+    pub what: results::export::What,
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Folder of run folders, shrinks and campaigns
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+    /// Address and port to listen on; port 0 takes a free one. Whoever reaches it reads all of the store
+    #[arg(long, default_value = "127.0.0.1:8437", value_name = "ADDRESS:PORT")]
+    pub listen: std::net::SocketAddr,
 }
 
 /// Flags of `bench`.

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod doctor;
 mod exit;
+mod export;
 mod judge;
 mod lookout;
 mod messages;
@@ -19,6 +20,7 @@ mod reshard;
 mod run;
 mod scenario;
 mod score;
+mod serve;
 mod settle;
 mod shrink;
 mod signals;
@@ -46,13 +48,21 @@ fn main() -> ExitCode {
     if let Command::ShardAgent { args } = cli.command {
         return cluster::agent::main(std::iter::once("shard-agent".into()).chain(args));
     }
+    // These need no powers, and nobody's processes can be seen from a user namespace of one's own.
+    if let Command::Serve(_) | Command::Export(_) = cli.command {
+        return end(dispatch(&cli.command));
+    }
     // Before any thread is started: the kernel asks for that.
     let privileges = lab::host::become_root_in_user_namespace();
     if let Err(error) = privileges {
         eprintln!("shardstorm: failed to enter a user namespace: {error}");
         return Exit::Harness.into();
     }
-    match dispatch(&cli.command) {
+    end(dispatch(&cli.command))
+}
+
+fn end(done: Result<Exit>) -> ExitCode {
+    match done {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("shardstorm: {error:#}");
@@ -72,6 +82,8 @@ fn dispatch(command: &Command) -> Result<Exit> {
         Command::Campaign(args) => campaign::campaign(args),
         Command::Merge(args) => campaign::merge(args),
         Command::Report(args) => check::redraw(args),
+        Command::Export(args) => export::export(args),
+        Command::Serve(args) => serve::serve(args),
         Command::List => {
             print!("{}", registry::describe());
             Ok(Exit::Valid)

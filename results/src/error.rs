@@ -68,6 +68,16 @@ pub enum Error {
         /// What the serialiser said.
         why: String,
     },
+    /// What was recorded cannot be said in a form.
+    #[error("{} cannot be written as {form}: {why}", path.display())]
+    Unfit {
+        /// The run folder.
+        path: PathBuf,
+        /// The form that was asked for.
+        form: &'static str,
+        /// Why not, and what can.
+        why: String,
+    },
     /// The system refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

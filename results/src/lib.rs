@@ -10,6 +10,7 @@ mod base64;
 pub mod campaign;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod failover;
 pub mod journal;
 pub mod layout;
