@@ -110,9 +110,12 @@ pub struct RunArgs {
     /// Add a shard to the ring after a third of the load, and remove it after two thirds
     #[arg(long)]
     pub reshard: bool,
-    /// Fault families, comma-separated (`kill,pause,partition,delay,loss,clock`), `none`, or the path of a TOML file
+    /// Fault families, comma-separated (see `shardstorm list`), `none`, or the path of a TOML file (docs/schedules.md)
     #[arg(long, default_value = "kill,pause,partition")]
     pub faults: String,
+    /// Let the seed draw which of the families are on at all, and how hard
+    #[arg(long)]
+    pub swarm: bool,
     /// Fixes plan, targets, timing and inputs [default: drawn, and printed]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -239,6 +242,9 @@ pub struct ReplayArgs {
     /// Whom the faults strike: `roles`, as the schedule says, or `nodes`, those that were struck then
     #[arg(long, default_value = "roles")]
     pub targets: String,
+    /// What is done to messages: `drawn` from the same seed by the same counts, or as the `log` of then says
+    #[arg(long, default_value = "drawn")]
+    pub messages: String,
     /// Milliseconds by which a strike may come earlier or later than then
     #[arg(long, default_value_t = 250)]
     pub tolerance_ms: u64,

@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod judge;
 mod lookout;
+mod messages;
 mod plan;
 mod progress;
 mod rate;

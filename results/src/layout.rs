@@ -10,6 +10,8 @@
 //!     history.jsonl   one event a line, as it happens
 //!     events.jsonl    one agent step a line
 //!     strikes.jsonl   one altered message a line, where messages were altered
+//!     messages.jsonl  one message between nodes a line, around anomalies and failovers
+//!     packets.pcapng  what messages are read from; gone once they are
 //!     nodes/<name>/   logs of that node's processes
 //!     harness.log
 //!     verdict.json    written last, in one piece: small, read first
@@ -85,6 +87,10 @@ pub const HISTORY: &str = "history.jsonl";
 pub const EVENTS: &str = "events.jsonl";
 /// Messages altered on their way, before and after.
 pub const STRIKES: &str = "strikes.jsonl";
+/// Messages between nodes around anomalies and failovers.
+pub const MESSAGES: &str = "messages.jsonl";
+/// The first packets of the run, for as long as nobody has read the messages in them.
+pub const PACKETS: &str = "packets.pcapng";
 /// The run's end; absent when the run was killed.
 pub const VERDICT: &str = "verdict.json";
 /// One folder of logs per node.
@@ -200,6 +206,16 @@ impl RunFolder {
     /// `strikes.jsonl`.
     pub fn strikes(&self) -> PathBuf {
         self.path.join(STRIKES)
+    }
+
+    /// `messages.jsonl`.
+    pub fn messages(&self) -> PathBuf {
+        self.path.join(MESSAGES)
+    }
+
+    /// `packets.pcapng`.
+    pub fn packets(&self) -> PathBuf {
+        self.path.join(PACKETS)
     }
 
     /// `verdict.json`.

@@ -10,5 +10,6 @@ mod files;
 mod links;
 mod live;
 mod messages;
+mod schedules;
 mod tool;
 mod workloads;

@@ -1,6 +1,7 @@
 //! Integration tests: a run folder from outside, one module per theme.
 
 mod availability;
+mod browser;
 mod campaign;
 mod failover;
 mod folder;
@@ -8,3 +9,4 @@ mod journal;
 mod plots;
 mod report;
 mod synthetic;
+mod timeline;
