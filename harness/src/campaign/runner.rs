@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
         let aside = put_aside(self.folder, &lines)?;
         if !aside.is_empty() {
             self.progress.say(&format!(
-                "shardstorm: {} had not ended and counts for nothing; what it left is in {}/unfinished",
+                "shardstorm: {} cut short, to be run again; what is left of that is in {}/unfinished",
                 units::plural(aside.len() as u64, "run"),
                 self.folder.path().display()
             ));

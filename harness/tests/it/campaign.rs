@@ -153,7 +153,7 @@ impl Chance {
 
 #[test]
 fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
-    const CELLS: usize = 36;
+    const CELLS: usize = 28;
     let campaign = Campaign::of(&format!(
         "name = 'torn'\n[defaults]\nrate = 400\nconcurrency = 4\n[matrix]\ntargets = ['fake']\nfaults = ['none']\n\
          seeds = {CELLS}\ndurations = [0.2]\n[[expect]]\nverdict = 'any'\n"
@@ -175,9 +175,9 @@ fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
     let path = folder.to_str().unwrap();
     let (mut before, mut in_order) = (Vec::new(), 0);
     for turn in 0..20 {
-        // Every fourth time once something more has ended, however slow the machine is; at random moments from then on.
+        // Every fifth time once something more has ended, however slow the machine is; at random moments from then on.
         let waited = Instant::now();
-        while turn % 4 == 1
+        while turn % 5 == 1
             && lines(&folder).len() == before.len()
             && waited.elapsed() < Duration::from_secs(30)
         {
@@ -220,7 +220,7 @@ fn twenty_interruptions_at_random_lose_no_run_that_had_ended() {
         before.len()
     );
     assert!(
-        before.len() >= 5 && torn >= 5 && in_order >= 1,
+        before.len() >= 4 && torn >= 5 && in_order >= 1,
         "{} lines, {torn} torn, {in_order}",
         before.len()
     );
