@@ -73,6 +73,10 @@ pub fn draw(title: &str, messages: &[&MessageLine], ops: &[&Op]) -> Picture {
     for (y, op, is_call) in calls {
         draw_edge(&mut picture, y, op, is_call);
     }
+    // Words first: their paper must not hide an arrow.
+    for (message, (from_y, _)) in messages.iter().zip(&places) {
+        draw_label(&mut picture, message, (x(&message.from), *from_y), x(&message.to));
+    }
     for (message, (from_y, to_y)) in messages.iter().zip(places) {
         draw_arrow(&mut picture, message, (x(&message.from), from_y), (x(&message.to), to_y));
     }
@@ -172,12 +176,15 @@ fn draw_arrow(picture: &mut Picture, message: &MessageLine, from: Point, to: Poi
         let middle = ((from.0 + end.0) / 2.0, (from.1 + end.1) / 2.0);
         Symbol::Diamond.draw(picture, middle, 4.0, tone, 1.0);
     }
+}
+
+/// What it says, beside the sender, where the line begins: there it can be told whose it is.
+fn draw_label(picture: &mut Picture, message: &MessageLine, from: Point, to_x: f64) {
     let words = fit(&message.label, theme::SMALL, LABEL_MAX);
     let label =
         Label { at: from, text: words.clone(), size: theme::SMALL, bold: false, anchor: Anchor::Start };
     let half = (label.bounds().x1 - from.0) / 2.0;
-    // Beside the sender, where the line begins: there it can be told whose it is.
-    let middle = from.0 + (to.0 - from.0).signum() * (half + 14.0);
+    let middle = from.0 + (to_x - from.0).signum() * (half + 14.0);
     let middle = middle.clamp(NODES.0 - 30.0 + half, theme::WIDTH - 6.0 - half);
     picture.text_on_paper((middle, from.1 - 8.0), &words, theme::SMALL, Tone::Ink, Anchor::Middle);
 }

@@ -319,11 +319,10 @@ class Painter {
 
   /** Lane and place of a row among the lanes; null where it is filtered out. */
   find(row) {
-    const { lanes, ops } = this;
-    for (let lane = 0; lane < lanes.count; lane++) {
-      for (let i = lanes.place(lane, ops.start[row]); i < lanes.offsets[lane + 1] && lanes.starts[i] === ops.start[row]; i++) {
-        if (lanes.rows[i] === row) return [lane, i];
-      }
+    const { lanes, ops } = this, lane = lanes.laneOf(row);
+    if (lane < 0) return null;
+    for (let i = lanes.place(lane, ops.start[row]); i < lanes.offsets[lane + 1] && lanes.starts[i] === ops.start[row]; i++) {
+      if (lanes.rows[i] === row) return [lane, i];
     }
     return null;
   }

@@ -13,6 +13,7 @@ class Lanes {
     const total = this.total = offsets[count], next = offsets.slice();
     this.ops = ops;
     this.count = count;
+    this.laneOf = laneOf;
     this.offsets = offsets;
     this.rows = new Uint32Array(total);
     this.starts = new Float64Array(total);

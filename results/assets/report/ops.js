@@ -56,7 +56,6 @@ class Ops {
     this.index = column(new Float64Array(n), x => sum += x % 2 ? -(x + 1) / 2 : x / 2);
     this.textAt = at;
     this.lines = null;
-    this.rows = null;
     const workers = this.head.workers;
     this.workerOf = this.head.processes.map(process => process % workers);
   }
@@ -83,11 +82,14 @@ class Ops {
 
   /** The row of an invocation's index; -1 if there is none. */
   rowOf(index) {
-    if (!this.rows) {
-      this.rows = new Map();
-      for (let row = 0; row < this.count; row++) this.rows.set(this.index[row], row);
+    // Indices grow with time but for calls of the same instant: it is here, or hereabouts.
+    let low = 0, high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.index[middle] < index) low = middle + 1; else high = middle;
     }
-    return this.rows.get(index) ?? -1;
+    for (let row = Math.max(low - 64, 0); row < Math.min(low + 64, this.count); row++) if (this.index[row] === index) return row;
+    return this.index.indexOf(index);
   }
 
   /** As short as can be: `write 93`, `read → 88`. */

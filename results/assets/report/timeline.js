@@ -46,7 +46,7 @@ class Timeline {
     for (let i = 0; i < wanted.total; i++) used[group[0](wanted.rows[i])] = 1;
     const order = [...used.keys()].filter(lane => used[lane]);
     if (filter.lanes === "shard") order.sort((a, b) => compareSent(head.sent[a], head.sent[b]));
-    if (filter.lanes === "key") order.sort((a, b) => head.keys[a].localeCompare(head.keys[b], "en", { numeric: true }));
+    if (filter.lanes === "key" && order.length < 20000) order.sort((a, b) => head.keys[a].localeCompare(head.keys[b], "en", { numeric: true }));
     order.forEach(lane => { place[lane] = lanes.length; lanes.push(lane); });
     const sorted = new Lanes(ops, lanes.length, row => keep(row) ? place[group[0](row)] : -1);
     if (filter.lanes !== "process") sorted.stack(6);
