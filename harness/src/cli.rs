@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::CheckerArgs;
+use crate::compare::{CompareArgs, TrendArgs};
 
 /// Raises a live cluster, lets clients work on it, does it harm, and proves from the recorded history
 /// whether it kept its promises, and how long it took to recover.
@@ -62,6 +63,14 @@ pub enum Command {
                             not come back often enough, 254 bad arguments, 255 the harness failed."
     )]
     Shrink(ShrinkArgs),
+    /// Say whether runs fail over more slowly than a baseline: medians with intervals, a test of significance
+    #[command(
+        after_help = "Exit codes: 0, or with --fail-if-slower 1 slower by more than that, 2 too few failovers to say, 254 bad \
+                            arguments."
+    )]
+    Compare(CompareArgs),
+    /// Medians of failover times on each day and commit, as a table and a plot
+    Trend(TrendArgs),
     /// List workloads, faults, targets, variants and the fake cluster's bugs
     List,
     /// Say what this machine offers, and how to mend what it lacks

@@ -4,6 +4,7 @@ mod bench;
 mod campaign;
 mod check;
 mod cli;
+mod compare;
 mod doctor;
 mod exit;
 mod export;
@@ -82,8 +83,10 @@ fn dispatch(command: &Command) -> Result<Exit> {
         Command::Campaign(args) => campaign::campaign(args),
         Command::Merge(args) => campaign::merge(args),
         Command::Report(args) => check::redraw(args),
+        Command::Compare(args) => compare::compare(args),
         Command::Export(args) => export::export(args),
         Command::Serve(args) => serve::serve(args),
+        Command::Trend(args) => compare::trend(args),
         Command::List => {
             print!("{}", registry::describe());
             Ok(Exit::Valid)

@@ -4,6 +4,7 @@ mod bad_input;
 mod campaign;
 mod check;
 mod clocks;
+mod compare;
 mod disks;
 mod fake;
 mod files;
