@@ -4,12 +4,14 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use results::RunFolder;
+use results::across::{Sample, page};
 use results::campaign::summary::Standing;
 use results::campaign::{CampaignFolder, CampaignSummary, github, junit, markdown};
 use results::layout;
 use results::writer::{write_json, write_whole};
 
-/// `campaign.json`, `junit.xml` and `summary.md`.
+/// `campaign.json`, `junit.xml` and `summary.md`; `report.html` when no more is run.
 pub fn write(folder: &CampaignFolder, summary: &CampaignSummary) -> Result<()> {
     write_json(&folder.join(layout::CAMPAIGN), summary)?;
     write_whole(&folder.join(layout::JUNIT), junit::render(summary)?.as_bytes())?;
@@ -40,8 +42,25 @@ pub fn finish(folder: &CampaignFolder, summary: &CampaignSummary) -> Result<()> 
     Ok(())
 }
 
-/// Draws the campaign's own page. Each run has its `report.html`, which `summary.md` links.
-fn draw_report(_folder: &CampaignFolder, _summary: &CampaignSummary) -> Result<()> {
+/// Draws the campaign's own page, of all runs that left a verdict.
+fn draw_report(folder: &CampaignFolder, summary: &CampaignSummary) -> Result<()> {
+    let runs = summary.cases.iter().flat_map(|case| case.runs.iter().map(move |run| (case, run)));
+    let mut samples = Vec::new();
+    for (case, run) in runs {
+        let Some(name) = &run.folder else { continue };
+        let Some(ended) = RunFolder::open(&folder.join(name)).and_then(|run| run.read_summary())? else {
+            continue;
+        };
+        let name = name.strip_prefix("runs/").unwrap_or(name);
+        samples.push(Sample {
+            group: case.suite.clone(),
+            cell: case.name.clone(),
+            summary: ended,
+            folder: name.to_owned(),
+        });
+    }
+    let judged = page::Judged { exit_code: summary.exit_code, sentence: &summary.sentence };
+    page::write(folder.path(), &summary.name, Some(judged), &samples)?;
     Ok(())
 }
 

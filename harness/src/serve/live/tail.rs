@@ -273,8 +273,12 @@ impl Tail {
         let last = &whole[whole.len().saturating_sub(RATE_OVER)..];
         let completed: u32 = last.iter().flatten().sum();
         let done = self.counts.ok + self.counts.fail + self.counts.info;
-        let leaders: Vec<&String> =
-            self.zookeepers.iter().filter(|(_, (_, leads))| *leads == Some(true)).map(|(name, _)| name).collect();
+        let leaders: Vec<&String> = self
+            .zookeepers
+            .iter()
+            .filter(|(_, (_, leads))| *leads == Some(true))
+            .map(|(name, _)| name)
+            .collect();
         let zookeeper_leader = if let [one] = leaders[..] { Some(one.clone()) } else { None };
         let mut notes = Vec::new();
         if self.agents.is_empty() && self.steps.is_empty() {
@@ -300,7 +304,13 @@ impl Tail {
             counts: Counts { open: self.counts.invoked.saturating_sub(done), ..self.counts },
             rate: if last.is_empty() { 0.0 } else { f64::from(completed) / last.len() as f64 },
             rates: Rates { from_s: from, ok: column(0), fail: column(1), info: column(2) },
-            faults: self.faults.values().enumerate().filter(is_shown).map(|(_, fault)| fault.clone()).collect(),
+            faults: self
+                .faults
+                .values()
+                .enumerate()
+                .filter(is_shown)
+                .map(|(_, fault)| fault.clone())
+                .collect(),
             in_force: self.faults.values().filter(|fault| fault.stop_ns.is_none()).count(),
             roles: self.roles.values().cloned().collect(),
             zookeeper_leader,
