@@ -146,7 +146,8 @@ impl Judged {
     pub fn draw(&self, folder: &RunFolder, summary: &RunSummary) -> Result<PathBuf> {
         let logs = folder.logs();
         let (history, node_events, notes) = (&self.history, &self.record.node_events, &self.record.notes);
-        let report = Report { summary, history, node_events, notes, logs: &logs };
+        let messages = &self.record.messages;
+        let report = Report { summary, history, node_events, messages, notes, logs: &logs };
         plot::write_all(folder, &report.data())?;
         Ok(report.write(folder)?)
     }

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     }
 
     let begun = Instant::now();
-    let path = page::write(&to, "gallery", &samples)?;
+    let path = page::write(&to, "gallery", None, &samples)?;
     println!("{} runs, {} after {:?}", samples.len(), path.display(), begun.elapsed());
     page::write_pictures(&to, &samples)?;
     across::trend(&trend::points(&samples)).write(&to, "trend")?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::layout::{RunFolder, line_of};
+use crate::messages::MessageLine;
 use crate::strikes::StrikeLine;
 use crate::summary::{NodeEvent, RunSummary};
 use crate::writer::RunFile;
@@ -28,6 +29,8 @@ pub struct RunRecord {
     pub node_events: Vec<NodeEvent>,
     /// Messages altered on their way.
     pub strikes: Vec<StrikeLine>,
+    /// Messages between nodes around anomalies and failovers.
+    pub messages: Vec<MessageLine>,
     /// How it ended; none when it was killed.
     pub summary: Option<RunSummary>,
     /// What is worth telling a reader about the folder's state, each a sentence.
@@ -65,10 +68,15 @@ impl RunFolder {
         let strikes = strikes.unwrap_or(Lines { items: Vec::new(), note: None });
         noted(strikes.note);
 
+        let messages = or_absent(read_lines::<MessageLine>(&self.messages()))?;
+        let messages = messages.unwrap_or(Lines { items: Vec::new(), note: None });
+        noted(messages.note);
+
         let summary = self.read_summary()?;
         let schedule = or_absent(read_json(&self.schedule()))?;
-        let (events, node_events, strikes) = (history.items, agents.items, strikes.items);
-        Ok(RunRecord { run, schedule, events, node_events, strikes, summary, notes })
+        let (events, node_events, strikes, messages) =
+            (history.items, agents.items, strikes.items, messages.items);
+        Ok(RunRecord { run, schedule, events, node_events, strikes, messages, summary, notes })
     }
 
     /// `run.toml`.
@@ -102,13 +110,13 @@ pub fn read_history(path: &Path) -> Result<Lines<Event>> {
     Ok(Lines { items: parsed.events, note })
 }
 
-fn mid_line(path: &Path, line: u64, bytes: usize) -> String {
+pub(crate) fn mid_line(path: &Path, line: u64, bytes: usize) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!("{name} ends in mid-line {line}: its last {bytes} bytes are left out")
 }
 
 /// serde counts lines within the line it was given: that number would mislead.
-fn without_place(err: &serde_json::Error) -> String {
+pub(crate) fn without_place(err: &serde_json::Error) -> String {
     let text = err.to_string();
     match text.rfind(" at line ") {
         Some(end) => format!("{} at column {}", &text[..end], err.column()),

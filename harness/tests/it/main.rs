@@ -1,6 +1,7 @@
 //! The binary as its users run it.
 
 mod bad_input;
+mod campaign;
 mod check;
 mod clocks;
 mod compare;
@@ -10,5 +11,6 @@ mod files;
 mod links;
 mod live;
 mod messages;
+mod schedules;
 mod tool;
 mod workloads;

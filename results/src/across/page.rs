@@ -22,10 +22,32 @@ const ANOMALIES_TOLD: usize = 4;
 
 /// Writes the page of these runs into a campaign's folder, as [`layout::REPORT`]; links lead to
 /// `runs/<folder>/report.html`. Returns where it is.
-pub fn write(folder: &Path, title: &str, samples: &[Sample]) -> Result<PathBuf> {
+pub fn write(folder: &Path, title: &str, judged: Option<Judged<'_>>, samples: &[Sample]) -> Result<PathBuf> {
     let path = folder.join(layout::REPORT);
-    write_whole(&path, render(title, samples)?.as_bytes())?;
+    write_whole(&path, render(title, judged, samples)?.as_bytes())?;
     Ok(path)
+}
+
+/// What was made of the runs by who knew what to expect of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The exit code that followed.
+    pub exit_code: i32,
+    /// One sentence.
+    pub sentence: &'a str,
+}
+
+impl Judged<'_> {
+    fn verdict(self, seen: &Verdict) -> Verdict {
+        let (mood, title) = match self.exit_code {
+            0 => ("good", "As expected"),
+            1 => ("bad", "Invalid"),
+            2 => ("doubt", "Unknown"),
+            3 => ("bad", "Not live"),
+            _ => ("bad", "Failed"),
+        };
+        Verdict { mood, title, sentence: format!("{} {}", self.sentence, seen.sentence) }
+    }
 }
 
 /// Writes the pictures of these runs into a folder, as SVG and PNG; returns the files.
@@ -40,8 +62,9 @@ pub fn write_pictures(folder: &Path, samples: &[Sample]) -> Result<Vec<PathBuf>>
 }
 
 /// The page.
-pub fn render(title: &str, samples: &[Sample]) -> Result<String> {
+pub fn render(title: &str, judged: Option<Judged<'_>>, samples: &[Sample]) -> Result<String> {
     let (series, cells) = (series(samples), cells(samples));
+    let seen = verdict(samples.len() as u64, &cells);
     let data = AcrossData { series: &series, cells: &cells };
     let mut figures: Vec<Figure> = AcrossPlot::ALL
         .into_iter()
@@ -56,7 +79,7 @@ pub fn render(title: &str, samples: &[Sample]) -> Result<String> {
         dark_css: theme::dark_css(".plot"),
         title: title.to_owned(),
         when: when(samples),
-        verdict: verdict(samples.len() as u64, &cells),
+        verdict: judged.map(|judged| judged.verdict(&seen)).unwrap_or(seen),
         ends: End::ALL.map(|end| (end.word(), end.sign(), end.mood(), units::count(count(end)))).to_vec(),
         facts: facts(samples),
         groups: groups(&cells),

@@ -125,7 +125,7 @@ fn as_json_it_can_be_read_by_others() {
 fn a_page_tells_the_verdict_first_links_every_run_and_needs_nothing_else() {
     let folder = TempDir::new().unwrap();
     let samples = campaign(20);
-    let path = page::write(folder.path(), "nightly <b>", &samples).unwrap();
+    let path = page::write(folder.path(), "nightly <b>", None, &samples).unwrap();
     let html = fs::read_to_string(path).unwrap();
     assert!(html.contains("20 runs, 3 of which broke a promise, in 3 of 10 cells:"), "{html}");
     for sample in &samples {
@@ -144,12 +144,18 @@ fn a_page_tells_the_verdict_first_links_every_run_and_needs_nothing_else() {
 
 #[test]
 fn a_page_of_no_runs_and_one_of_good_ones() {
-    assert!(page::render("x", &[]).unwrap().contains("There is no run to tell of."));
+    assert!(page::render("x", None, &[]).unwrap().contains("There is no run to tell of."));
     let good: Vec<Sample> = campaign(7).split_off(1);
-    assert!(page::render("x", &good).unwrap().contains("6 runs, and every one kept its promise."));
+    assert!(page::render("x", None, &good).unwrap().contains("6 runs, and every one kept its promise."));
+    let judged = page::Judged { exit_code: 2, sentence: "A weakness was not found." };
+    let page = page::render("x", Some(judged), &good).unwrap();
+    assert!(
+        page.contains("<h1 class=\"doubt\">Unknown</h1>")
+            && page.contains("A weakness was not found. 6 runs")
+    );
     let mut one = campaign(2).split_off(1);
     one[0].summary.verdict = Verdict::unknown("too little happened");
-    assert!(page::render("x", &one).unwrap().contains("<h1 class=\"doubt\">Unknown</h1>"));
+    assert!(page::render("x", None, &one).unwrap().contains("<h1 class=\"doubt\">Unknown</h1>"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod across;
 mod availability;
 mod blame;
+mod browser;
+mod campaign;
 mod failover;
 mod failover_bars;
 mod folder;
@@ -10,3 +12,4 @@ mod journal;
 mod plots;
 mod report;
 mod synthetic;
+mod timeline;
