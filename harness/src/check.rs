@@ -247,5 +247,12 @@ fn judge_again(folder: &RunFolder, budget: &Budget) -> Result<Judged> {
 
 /// True for errors in what the user gave us, false for our own troubles.
 pub fn is_input_error(error: &Error) -> bool {
-    matches!(error, Error::NotARunFolder { .. } | Error::NewerFormat { .. } | Error::Malformed { .. })
+    matches!(
+        error,
+        Error::NotARunFolder { .. }
+            | Error::NotACampaign { .. }
+            | Error::NewerFormat { .. }
+            | Error::Malformed { .. }
+            | Error::Unfit { .. }
+    )
 }

@@ -64,6 +64,8 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         (Some(_), exit) if exit != Exit::Invalid => Exit::Harness,
         (_, exit) => exit,
     };
+    let mut failovers = results::failover::failovers(&record.node_events, &history, &history.faults);
+    results::failover::attribute(&mut failovers, &history, &verdict);
     let strikes = score::tallies(&schedule, &history, &record.strikes, &verdict, &liveness);
     let summary = RunSummary {
         format_version: results::layout::FORMAT_VERSION,
@@ -76,7 +78,8 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         counts: counts(&history),
         faults: history.faults.clone(),
         strikes,
-        failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
+        failovers,
+        outages: results::availability::outages(&history),
         phases_s: outcome.phases_s,
         cut_short: outcome.cut_short,
         error: outcome.error,

@@ -1,10 +1,13 @@
 //! The one binary: `shardstorm`. Parse, dispatch, exit.
 
 mod bench;
+mod campaign;
 mod check;
 mod cli;
+mod compare;
 mod doctor;
 mod exit;
+mod export;
 mod judge;
 mod lookout;
 mod messages;
@@ -18,6 +21,7 @@ mod reshard;
 mod run;
 mod scenario;
 mod score;
+mod serve;
 mod settle;
 mod shrink;
 mod signals;
@@ -45,13 +49,21 @@ fn main() -> ExitCode {
     if let Command::ShardAgent { args } = cli.command {
         return cluster::agent::main(std::iter::once("shard-agent".into()).chain(args));
     }
+    // These need no powers, and nobody's processes can be seen from a user namespace of one's own.
+    if let Command::Serve(_) | Command::Export(_) = cli.command {
+        return end(dispatch(&cli.command));
+    }
     // Before any thread is started: the kernel asks for that.
     let privileges = lab::host::become_root_in_user_namespace();
     if let Err(error) = privileges {
         eprintln!("shardstorm: failed to enter a user namespace: {error}");
         return Exit::Harness.into();
     }
-    match dispatch(&cli.command) {
+    end(dispatch(&cli.command))
+}
+
+fn end(done: Result<Exit>) -> ExitCode {
+    match done {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("shardstorm: {error:#}");
@@ -68,7 +80,13 @@ fn dispatch(command: &Command) -> Result<Exit> {
             Ok(Exit::Valid)
         }
         Command::Check(args) => check::check(args),
+        Command::Campaign(args) => campaign::campaign(args),
+        Command::Merge(args) => campaign::merge(args),
         Command::Report(args) => check::redraw(args),
+        Command::Compare(args) => compare::compare(args),
+        Command::Export(args) => export::export(args),
+        Command::Serve(args) => serve::serve(args),
+        Command::Trend(args) => compare::trend(args),
         Command::List => {
             print!("{}", registry::describe());
             Ok(Exit::Valid)

@@ -17,6 +17,17 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
+    /// The path does not lead to a campaign's folder.
+    #[error(
+        "{} is not a campaign folder: {why}; give the path of a folder that `shardstorm campaign` wrote",
+        path.display()
+    )]
+    NotACampaign {
+        /// The path asked for.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
     /// The folder was written by a later version of this program.
     #[error(
         "{} was written in format {found}, this shardstorm reads up to {newest}: update shardstorm",
@@ -55,6 +66,16 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the serialiser said.
+        why: String,
+    },
+    /// What was recorded cannot be said in a form.
+    #[error("{} cannot be written as {form}: {why}", path.display())]
+    Unfit {
+        /// The run folder.
+        path: PathBuf,
+        /// The form that was asked for.
+        form: &'static str,
+        /// Why not, and what can.
         why: String,
     },
     /// The system refused.

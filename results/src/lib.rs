@@ -5,10 +5,13 @@
 //! [`explain`] and [`table`] put it in words for the terminal, [`plot`] draws it, [`timeline`] packs every operation for
 //! a browser, [`report`] binds all of it into one page that opens offline. Everything after the writing is a pure function of what was recorded.
 
+pub mod across;
 pub mod availability;
 mod base64;
+pub mod campaign;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod failover;
 pub mod journal;
 pub mod layout;
@@ -18,6 +21,7 @@ pub mod reader;
 pub mod report;
 pub mod space_time;
 pub mod spec;
+pub mod stats;
 pub mod strikes;
 pub mod summary;
 pub mod table;

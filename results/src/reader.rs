@@ -110,13 +110,13 @@ pub fn read_history(path: &Path) -> Result<Lines<Event>> {
     Ok(Lines { items: parsed.events, note })
 }
 
-fn mid_line(path: &Path, line: u64, bytes: usize) -> String {
+pub(crate) fn mid_line(path: &Path, line: u64, bytes: usize) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!("{name} ends in mid-line {line}: its last {bytes} bytes are left out")
 }
 
 /// serde counts lines within the line it was given: that number would mislead.
-fn without_place(err: &serde_json::Error) -> String {
+pub(crate) fn without_place(err: &serde_json::Error) -> String {
     let text = err.to_string();
     match text.rfind(" at line ") {
         Some(end) => format!("{} at column {}", &text[..end], err.column()),

@@ -181,8 +181,14 @@ fn draw_arrow(picture: &mut Picture, message: &MessageLine, from: Point, to: Poi
 /// What it says, beside the sender, where the line begins: there it can be told whose it is.
 fn draw_label(picture: &mut Picture, message: &MessageLine, from: Point, to_x: f64) {
     let words = fit(&message.label, theme::SMALL, LABEL_MAX);
-    let label =
-        Label { at: from, text: words.clone(), size: theme::SMALL, bold: false, anchor: Anchor::Start };
+    let label = Label {
+        at: from,
+        text: words.clone(),
+        size: theme::SMALL,
+        bold: false,
+        anchor: Anchor::Start,
+        turned: false,
+    };
     let half = (label.bounds().x1 - from.0) / 2.0;
     let middle = from.0 + (to_x - from.0).signum() * (half + 14.0);
     let middle = middle.clamp(NODES.0 - 30.0 + half, theme::WIDTH - 6.0 - half);

@@ -61,7 +61,7 @@ impl Table {
 }
 
 /// Column heads of the failover table: the same on a terminal and in the report.
-pub const FAILOVER_HEAD: [(&str, Align); 11] = [
+pub const FAILOVER_HEAD: [(&str, Align); 18] = [
     ("shard", Align::Right),
     ("epoch", Align::Right),
     ("from", Align::Left),
@@ -69,13 +69,22 @@ pub const FAILOVER_HEAD: [(&str, Align); 11] = [
     ("cause", Align::Left),
     ("suspected", Align::Right),
     ("lease gone", Align::Right),
+    ("fenced", Align::Right),
     ("elected", Align::Right),
     ("promoted", Align::Right),
     ("first ack", Align::Right),
+    ("replicas follow", Align::Right),
+    ("full rate", Align::Right),
+    ("no writes", Align::Right),
+    ("no reads", Align::Right),
+    ("lost", Align::Right),
+    ("stale", Align::Right),
     ("total", Align::Right),
 ];
 
-/// One row of it; phases are milliseconds since the phase before.
+/// One row of it. Phases are milliseconds since the mark before, replicas since the promotion, full rate since the
+/// first acknowledged write; then how long clients had no service, writes and reads that went wrong, and the total from
+/// the fault to the first acknowledged write, with what it may be less.
 pub fn failover_cells(failover: &Failover, faults: &[FaultRecord]) -> Vec<String> {
     let ms = |ns: Option<u64>| ns.map_or(UNSEEN.to_owned(), units::ms);
     let cause = match kind_of(failover, faults) {
@@ -90,7 +99,14 @@ pub fn failover_cells(failover: &Failover, faults: &[FaultRecord]) -> Vec<String
         cause,
     ];
     cells.extend(Phase::ALL.map(|phase| ms(failover.phase_ns(phase))));
-    cells.push(ms(failover.total_ns()));
+    let count = |n: Option<u64>| n.map_or(UNSEEN.to_owned(), units::count);
+    cells.push(ms(failover.down.map(|down| down.writes_ns)));
+    cells.push(ms(failover.down.map(|down| down.reads_ns)));
+    cells.push(count(failover.lost_writes));
+    cells.push(count(failover.stale_reads));
+    let less = failover.bar(Phase::Serve).filter(|_| failover.total_ns().is_some());
+    let less = less.map_or(String::new(), |bar| format!(" −{}", units::ms(bar.before_ns)));
+    cells.push(ms(failover.total_ns()) + &less);
     cells
 }
 
@@ -103,7 +119,7 @@ pub fn failovers(failovers: &[Failover], faults: &[FaultRecord]) -> String {
     let mut table = Table::new(&FAILOVER_HEAD);
     failovers.iter().for_each(|failover| table.row(failover_cells(failover, faults)));
     let mut text = format!(
-        "{} (milliseconds, each from the mark before; total from fault to first acknowledged write)\n{}",
+        "{} (milliseconds, each from the mark before; total from fault to first acknowledged write, − what it may be less)\n{}",
         units::plural(failovers.len() as u64, "failover"),
         table.text()
     );

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// Package, and what it is for.
-const PACKAGES: [(&str, &str); 3] = [
+const PACKAGES: [(&str, &str); 4] = [
     ("redis-server", "the store under test"),
     ("redis-tools", "redis-benchmark, for `shardstorm bench fabric`"),
     ("zookeeper", "the coordinator under test (brings a Java runtime)"),
+    ("libxml2-utils", "xmllint, with which a test holds junit.xml against a schema"),
 ];
 
 /// The same, for tests alone.

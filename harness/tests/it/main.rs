@@ -1,8 +1,10 @@
 //! The binary as its users run it.
 
 mod bad_input;
+mod campaign;
 mod check;
 mod clocks;
+mod compare;
 mod disks;
 mod fake;
 mod files;

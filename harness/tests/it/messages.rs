@@ -15,7 +15,10 @@ fn able() -> bool {
 
 /// A run under faults written by hand; its summary, and what it said.
 fn run(faults: &str, flags: &[&str]) -> (RunSummary, i32, String) {
-    let store = Store::new();
+    run_in(&Store::new(), faults, flags)
+}
+
+fn run_in(store: &Store, faults: &str, flags: &[&str]) -> (RunSummary, i32, String) {
     let file = store.path().join("faults.toml");
     std::fs::write(&file, faults).unwrap();
     let all = [&["--shards", "1", "--seed", "7", "--faults", file.to_str().unwrap()], flags].concat();
@@ -132,7 +135,8 @@ message = "PROPOSAL"
 nth = 1_000_000
 op = "omit"
 "#;
-    let (summary, code, said) = run(faults, &["--time-limit", "6"]);
+    let store = Store::new();
+    let (summary, code, said) = run_in(&store, faults, &["--time-limit", "6"]);
     assert_eq!(code, 0, "{said}");
     let outcomes: Vec<_> =
         summary.strikes.iter().map(|tally| (tally.applied, tally.outcome.as_str())).collect();
@@ -143,6 +147,16 @@ op = "omit"
     assert!(!silent, "three acknowledgements and a bit are not enough to break a promise: {outcomes:?}");
     let acks = summary.strikes.iter().find(|tally| tally.link == "replication").unwrap();
     assert!(acks.between.iter().all(|pair| pair.starts_with("s0r") && pair.contains(" → s0r")), "{acks:?}");
+
+    // Done again as the log says: nothing is chosen anew, so nothing more than the log has can come.
+    let (first, path) = (store.latest(), store.path().to_str().unwrap().to_string());
+    let then = first.read().unwrap().strikes.len();
+    let folder = first.path().to_str().unwrap();
+    let replayed = shardstorm(&["replay", folder, "--messages", "log", "--store", &path]);
+    let now = store.latest().read().unwrap().strikes;
+    assert!(!now.is_empty() && now.len() <= then, "{}", replayed.said());
+    let told = format!("messages altered: {then} then, {0} now; {0} of those then", now.len());
+    assert!(replayed.stdout.contains(&told), "{told}: {}", replayed.said());
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     }
     let top = frame::head(&mut picture, TITLE, &sentence, &legend);
     let y = Axis::log_duration(least.max(1_000), most);
+    let y = y.named("latency");
     let y = if open { y.beyond("no end") } else { y };
     let frame = data.time_frame(top, HEIGHT, Some(y));
     frame.draw(&mut picture);
@@ -64,7 +65,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
             points.into_iter().for_each(|point| symbol.draw(&mut picture, point, r, tone, alpha));
         }
     }
-    picture.height = frame.area.y1 + 24.0 + theme::PAD / 2.0;
+    picture.height = frame.foot() + theme::PAD / 2.0;
     picture
 }
 

@@ -1,5 +1,6 @@
 //! Pictures of a run, each as SVG and PNG: pure functions from what was recorded to marks on paper.
 
+pub mod across;
 mod availability;
 mod cdf;
 mod faults;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use checker::{FaultRecord, History};
 
 use self::frame::{Axis, Frame};
-pub(crate) use self::gantt::phase_key;
+pub use self::gantt::{AFTER, phase_key};
 use self::picture::{Picture, Rect};
 use crate::error::{Error, Result};
 use crate::layout::RunFolder;

@@ -152,8 +152,14 @@ pub fn run(ops: u64) -> Run {
         let at = |i: usize| trouble.at_ms[i] as i64 * MS as i64;
         events.push(step(at(0), trouble.shard, trouble.to, "suspected", trouble.epoch - 1));
         events.push(step(at(1), trouble.shard, trouble.to, "lease_lost", trouble.epoch - 1));
+        let other = ["r1", "r2", "r3"].map(|r| format!("s{}{r}", trouble.shard));
+        let other = other.into_iter().find(|node| node != trouble.from && node != trouble.to).unwrap();
+        let fenced = at(2) - 15 * MS as i64;
+        events.push(step(fenced, trouble.shard, trouble.to, "fenced", trouble.epoch));
+        events.push(step(fenced + 4 * MS as i64, trouble.shard, &other, "fenced", trouble.epoch));
         events.push(step(at(2), trouble.shard, trouble.to, "elected", trouble.epoch));
         events.push(step(at(3), trouble.shard, trouble.to, "promoted", trouble.epoch));
+        events.push(step(at(3) + 60 * MS as i64, trouble.shard, &other, "following", trouble.epoch));
         events.push(step(at(3) + 150 * MS as i64, trouble.shard, trouble.from, "demoted", trouble.epoch));
     }
     let ops: Vec<Op> = (0..ops).map(|i| operation(i, ops, &troubles)).collect();
@@ -331,6 +337,7 @@ fn summary(history: &History, events: &[NodeEvent], faults: Vec<FaultRecord>) ->
             info: ended(OpEnd::Info),
         },
         failovers: failovers(events, history, &faults),
+        outages: results::availability::outages(history),
         faults,
         phases_s: [("raise", 3.9), ("load", 30.0), ("settle", 2.2), ("judge", 0.4)]
             .map(|(name, s)| (name.to_owned(), s))
