@@ -67,7 +67,7 @@ function plot(picture) {
   for (const fault of faults) {
     const from = inside(fault.start_ns / 1e9);
     const to = inside(fault.stop_ns === null ? picture.elapsed_s : fault.stop_ns / 1e9);
-    if (!fault.installed || to <= from) continue;
+    if ((fault.stop_ns !== null && !fault.installed) || to <= from) continue;
     const band = draw("rect", { x: x(from), y: top, width: x(to) - x(from), height: height - top - bottom, class: "band" });
     band.append(draw("title", {}, `#${fault.id} ${fault.kind}: ${fault.detail}`));
     svg.append(band);
@@ -117,7 +117,8 @@ function show(picture) {
   ]), "nobody has been seen yet", 5);
   at("zookeeper").textContent = picture.zookeeper_leader === null ? "" : `ZooKeeper's leader is ${picture.zookeeper_leader}.`;
   fill("faults", [...picture.faults].reverse().map((fault) => [
-    fault.installed ? (fault.stop_ns === null ? tag("in force", "bad") : tag("healed", "")) : tag("no effect", "doubt"),
+    // Some evidence is read when a fault ends: until then it gets the benefit of the doubt.
+    fault.stop_ns === null ? tag("in force", "bad") : fault.installed ? tag("healed", "") : tag("no effect", "doubt"),
     cell(`${fault.kind}: ${fault.detail}`), cell(fault.nodes.join(", ")),
     cell(seconds(fault.start_ns / 1e9), "num"), cell(fault.stop_ns === null ? "" : seconds(fault.stop_ns / 1e9), "num"),
   ]), "none yet", 5);

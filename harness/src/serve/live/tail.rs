@@ -213,7 +213,9 @@ impl Tail {
 
     fn leads(&mut self, shard: u32, epoch: u64, node: &str, source: &'static str, since_s: f64) {
         let known = self.roles.get(&shard);
-        if known.is_none_or(|role| epoch > role.epoch || (epoch == role.epoch && role.master != node)) {
+        // Of one epoch the agents know more: clients hear of it later.
+        let is_news = |role: &Role| epoch > role.epoch || (epoch == role.epoch && role.source == "clients" && source == "agents");
+        if known.is_none_or(|role| is_news(role) || (epoch == role.epoch && role.master != node)) {
             let role = Role { shard, master: node.to_owned(), epoch, source, since_s };
             self.roles.insert(shard, role);
         }
