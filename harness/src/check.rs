@@ -249,6 +249,9 @@ fn judge_again(folder: &RunFolder, budget: &Budget) -> Result<Judged> {
 pub fn is_input_error(error: &Error) -> bool {
     matches!(
         error,
-        Error::NotARunFolder { .. } | Error::NewerFormat { .. } | Error::Malformed { .. } | Error::Unfit { .. }
+        Error::NotARunFolder { .. }
+            | Error::NewerFormat { .. }
+            | Error::Malformed { .. }
+            | Error::Unfit { .. }
     )
 }

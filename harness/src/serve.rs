@@ -44,7 +44,10 @@ pub fn serve(args: &ServeArgs) -> Result<Exit> {
 
 fn store(path: &Path) -> Result<PathBuf> {
     let refused = |why: &str| {
-        UsageError(format!("--store {}: {why}; name the folder that `shardstorm run` writes to", path.display()))
+        UsageError(format!(
+            "--store {}: {why}; name the folder that `shardstorm run` writes to",
+            path.display()
+        ))
     };
     let root = path.canonicalize().map_err(|error| refused(&error.to_string()))?;
     if root.is_dir() { Ok(root) } else { Err(refused("it is a file").into()) }

@@ -255,7 +255,11 @@ pub fn page(site: &Site, query: &Query) -> Reply {
     };
     let (differing, same) = specs(&sides);
     let all = vec![
-        Section { title: "What differed", note: "everything else that was asked for is the same", rows: differing },
+        Section {
+            title: "What differed",
+            note: "everything else that was asked for is the same",
+            rows: differing,
+        },
         Section { title: "How they ended", note: "", rows: endings(&sides) },
         Section {
             title: "Failovers",
@@ -276,7 +280,9 @@ pub fn page(site: &Site, query: &Query) -> Reply {
 /// What differs between the specs, and what is the same in all.
 fn specs(sides: &[Side]) -> (Vec<Row>, Vec<(String, String)>) {
     let keys: BTreeSet<&String> = sides.iter().flat_map(|side| side.spec.keys()).collect();
-    let rows = keys.into_iter().map(|key| Row::new(key.clone(), sides.iter().map(|side| side.spec.get(key).cloned())));
+    let rows = keys
+        .into_iter()
+        .map(|key| Row::new(key.clone(), sides.iter().map(|side| side.spec.get(key).cloned())));
     let (differing, same): (Vec<Row>, Vec<Row>) = rows.partition(|row| row.class == "differs");
     (differing, same.into_iter().map(|row| (row.name, row.cells[0].clone())).collect())
 }

@@ -69,7 +69,8 @@ pub fn reply(root: &Path, names: &[String], headers: &HeaderMap) -> Option<Reply
         }
         Range::Beyond => {
             let all = HeaderValue::from_str(&format!("bytes */{}", meta.len())).ok()?;
-            Reply::error(StatusCode::RANGE_NOT_SATISFIABLE, "the file ends before that").with(CONTENT_RANGE, all)
+            Reply::error(StatusCode::RANGE_NOT_SATISFIABLE, "the file ends before that")
+                .with(CONTENT_RANGE, all)
         }
     };
     Some(reply.with(ACCEPT_RANGES, HeaderValue::from_static("bytes")).with(ETAG, tag))
@@ -89,7 +90,8 @@ enum Range {
 
 impl Range {
     fn of(header: &str, total: u64) -> Range {
-        let Some((first, last)) = header.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-'))
+        let Some((first, last)) =
+            header.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-'))
         else {
             return Range::All;
         };
@@ -152,7 +154,9 @@ fn begins_like_text(file: &mut File) -> bool {
 pub fn list(folder: &Path) -> (Vec<Listed>, bool) {
     let mut files = Vec::new();
     let is_all = collect(folder, "", 0, &mut files);
-    files.sort_by(|a, b| a.path.matches('/').count().cmp(&b.path.matches('/').count()).then(a.path.cmp(&b.path)));
+    files.sort_by(|a, b| {
+        a.path.matches('/').count().cmp(&b.path.matches('/').count()).then(a.path.cmp(&b.path))
+    });
     (files, is_all)
 }
 

@@ -52,7 +52,8 @@ fn sort(entries: &mut [Arc<Entry>], by: &str) {
         "failover-time" => entries.sort_by_key(|entry| Reverse(entry.failover_median_ns)),
         "workload" => entries.sort_by_key(|entry| entry.spec.as_ref().map(|spec| spec.workload.clone())),
         "verdict" => entries.sort_by_key(|entry| {
-            let ranks = ["running", "judging", "invalid", "not-live", "failed", "unknown", "ended", "unreadable"];
+            let ranks =
+                ["running", "judging", "invalid", "not-live", "failed", "unknown", "ended", "unreadable"];
             ranks.iter().position(|rank| *rank == entry.state).unwrap_or(ranks.len())
         }),
         _ => {}
@@ -156,7 +157,11 @@ impl Row {
             target: spec.map(|spec| spec.target.clone()).unwrap_or_default(),
             faults: entry.faults.clone(),
             anomalies: entry.anomalies.clone(),
-            operations: if entry.counts.invoked == 0 { String::new() } else { units::count(entry.counts.invoked) },
+            operations: if entry.counts.invoked == 0 {
+                String::new()
+            } else {
+                units::count(entry.counts.invoked)
+            },
             failovers: failovers_in_words(entry),
             date: date.to_owned(),
             time: time.trim_end_matches('Z').to_owned(),
@@ -220,7 +225,10 @@ fn counted(all: &[Arc<Entry>], query: &Query, (name, _, values): &Facet) -> BTre
 fn selects(all: &[Arc<Entry>], query: &Query) -> Vec<Select> {
     let facet = |facet: &Facet| {
         let options = counted(all, query, facet).into_iter().map(|(value, count)| Choice {
-            text: format!("{} ({count})", value.replace('-', " ")),
+            text: format!(
+                "{} ({count})",
+                if facet.0 == "verdict" { value.replace('-', " ") } else { value.clone() }
+            ),
             is_chosen: query.get(facet.0) == Some(&value),
             value,
         });
@@ -270,5 +278,11 @@ pub fn data(site: &Site, query: &Query) -> Reply {
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
     let limit = number("limit").unwrap_or(API_ROWS).min(API_ROWS);
     let runs = runs.into_iter().skip(number("offset").unwrap_or(0)).take(limit).collect();
-    Reply::json(&Data { schema: API_SCHEMA, store: site.store.root().display().to_string(), total, matched, runs })
+    Reply::json(&Data {
+        schema: API_SCHEMA,
+        store: site.store.root().display().to_string(),
+        total,
+        matched,
+        runs,
+    })
 }

@@ -73,7 +73,9 @@ pub fn state(folder: &Path) -> (State, &'static str) {
         return (State::Running, "The run is in progress.");
     }
     match last_line(&history) {
-        Some(line) if line.contains("\"end\"") => (State::Judging, "The load is over, the history is being judged."),
+        Some(line) if line.contains("\"end\"") => {
+            (State::Judging, "The load is over, the history is being judged.")
+        }
         _ => (State::Ended, killed),
     }
 }
@@ -118,7 +120,8 @@ impl Watch {
         all.retain(|path, watched| path == folder || now - watched.last < FORGOTTEN_AFTER);
         if all.len() >= FOLLOWED_MAX
             && !all.contains_key(folder)
-            && let Some(oldest) = all.iter().min_by_key(|(_, watched)| watched.last).map(|(path, _)| path.clone())
+            && let Some(oldest) =
+                all.iter().min_by_key(|(_, watched)| watched.last).map(|(path, _)| path.clone())
         {
             all.remove(&oldest);
         }

@@ -26,9 +26,10 @@ impl Query {
 
     /// The same as text, with these values set anew; an empty value takes the name away.
     pub fn with(&self, changes: &[(&str, &str)]) -> String {
-        let kept = self.0.iter().filter(|(name, value)| {
-            !value.is_empty() && changes.iter().all(|(changed, _)| changed != name)
-        });
+        let kept = self
+            .0
+            .iter()
+            .filter(|(name, value)| !value.is_empty() && changes.iter().all(|(changed, _)| changed != name));
         let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
         let set = changes.iter().copied().filter(|(_, value)| !value.is_empty());
         let parts = kept.chain(set).map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));

@@ -57,7 +57,9 @@ impl Site {
             None => match path {
                 "/" => Some(index::page(self, &query)),
                 "/compare" => Some(compare::page(self, &query)),
-                "/favicon.ico" => Some(Reply::new(StatusCode::NO_CONTENT, "image/x-icon", Policy::Inert, Vec::new().into())),
+                "/favicon.ico" => {
+                    Some(Reply::new(StatusCode::NO_CONTENT, "image/x-icon", Policy::Inert, Vec::new().into()))
+                }
                 _ => None,
             },
             Some(("assets", name)) => asset(name),

@@ -13,7 +13,7 @@ use results::failover::Distribution;
 use results::layout;
 use results::spec::RunSpec;
 use results::summary::{Counts, Failover, RunSummary};
-use results::{RunFolder, units};
+use results::{FORMAT_VERSION, RunFolder, units};
 use serde::Serialize;
 
 use super::live;
@@ -124,7 +124,8 @@ impl Entry {
         let spec = self.spec.as_ref();
         let target = spec.map_or("", |spec| &spec.target);
         let workload = spec.map_or("", |spec| &spec.workload);
-        let parts = [&self.path, &self.state, &self.variant(), target, workload, &self.sentence].map(|s| s.to_owned());
+        let parts = [&self.path, &self.state, &self.variant(), target, workload, &self.sentence]
+            .map(|s| s.to_owned());
         (parts.join(" ") + " " + &self.faults.join(" ") + " " + &self.anomalies.join(" ")).to_lowercase()
     }
 
@@ -161,7 +162,8 @@ impl Store {
         for entry in found.iter().filter(|entry| entry.kind == Kind::Run) {
             *runs.entry(entry.group.as_str()).or_default() += 1;
         }
-        let counted: HashMap<String, usize> = runs.into_iter().map(|(group, n)| (group.to_owned(), n)).collect();
+        let counted: HashMap<String, usize> =
+            runs.into_iter().map(|(group, n)| (group.to_owned(), n)).collect();
         for entry in &mut found {
             if entry.kind != Kind::Run
                 && let Some(&runs) = counted.get(&entry.path)
@@ -183,7 +185,8 @@ impl Store {
             let group = path.rsplit_once("/runs/").map_or("", |(group, _)| group);
             return Some(self.run(&folder, path, group));
         }
-        group_kind(&folder).map(|kind| Arc::new(Entry { has_report: has_report(&folder), ..Entry::of_folder(path, kind) }))
+        group_kind(&folder)
+            .map(|kind| Arc::new(Entry { has_report: has_report(&folder), ..Entry::of_folder(path, kind) }))
     }
 
     fn walk(&self, folder: &Path, path: &str, group: &str, depth: usize, found: &mut Vec<Arc<Entry>>) {
@@ -217,7 +220,8 @@ impl Store {
 
     fn run(&self, folder: &Path, path: &str, group: &str) -> Arc<Entry> {
         let stamp = [layout::VERDICT, layout::RUN].map(|name| stamp_of(&folder.join(name)));
-        let cached = self.cache().get(path).filter(|(then, entry)| *then == stamp && entry.is_over()).cloned();
+        let cached =
+            self.cache().get(path).filter(|(then, entry)| *then == stamp && entry.is_over()).cloned();
         if let Some((_, entry)) = cached {
             return entry;
         }
@@ -268,6 +272,14 @@ fn time_in(name: &str) -> Option<String> {
 
 fn read(folder: &Path, path: &str) -> Entry {
     let mut entry = Entry { has_report: has_report(folder), ..Entry::of_folder(path, Kind::Run) };
+    // The verdict alone has all of it, and there may be thousands; only without one, or a whole one, run.toml is read.
+    let verdict = fs::read(folder.join(layout::VERDICT)).ok();
+    if let Some(summary) = verdict.and_then(|text| serde_json::from_slice::<RunSummary>(&text).ok())
+        && summary.format_version <= FORMAT_VERSION
+    {
+        ended(&mut entry, summary);
+        return entry;
+    }
     let summary = RunFolder::open(folder).and_then(|folder| Ok((folder.read_summary()?, folder.read_run()?)));
     match summary {
         Ok((Some(summary), _)) => ended(&mut entry, summary),

@@ -7,7 +7,8 @@ use crate::tool::{Store, shardstorm};
 /// The verdict of `check` on a file.
 fn verdict(file: &str, more: &[&str]) -> String {
     let done = shardstorm(&[&["check", "--json", file], more].concat());
-    let answer: Value = serde_json::from_str(done.stdout.trim()).unwrap_or_else(|_| panic!("{}", done.said()));
+    let answer: Value =
+        serde_json::from_str(done.stdout.trim()).unwrap_or_else(|_| panic!("{}", done.said()));
     assert!(answer["source"]["format"].is_string(), "{answer}");
     answer["verdict"].as_str().expect("a verdict").to_string()
 }
@@ -15,7 +16,8 @@ fn verdict(file: &str, more: &[&str]) -> String {
 /// Runs, exports in all forms that the workload has, and judges what came out.
 fn round_trip(workload: &str, more: &[&str], has_elle: bool, expected: &str) {
     let store = Store::new();
-    let flags = ["--target", "fake", "--workload", workload, "--time-limit", "2", "--rate", "900", "--seed", "3"];
+    let flags =
+        ["--target", "fake", "--workload", workload, "--time-limit", "2", "--rate", "900", "--seed", "3"];
     let done = store.run(&[&flags[..], more].concat());
     assert!(done.code <= 2, "{}", done.said());
     let run = store.latest();
@@ -37,7 +39,8 @@ fn round_trip(workload: &str, more: &[&str], has_elle: bool, expected: &str) {
     }
     for what in ["operations", "faults", "events"] {
         let file = store.path().join(format!("{what}.parquet"));
-        let done = shardstorm(&["export", run, "--to", "parquet", "--what", what, "-o", file.to_str().unwrap()]);
+        let done =
+            shardstorm(&["export", run, "--to", "parquet", "--what", what, "-o", file.to_str().unwrap()]);
         assert_eq!(done.code, 0, "{}", done.said());
         let bytes = std::fs::read(&file).unwrap();
         assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
@@ -58,7 +61,9 @@ fn a_stale_read_is_found_wherever_it_is_read() {
 
 #[test]
 fn lists_sets_counters_queues_and_banks_do_too() {
-    for (workload, has_elle) in [("append", true), ("set", false), ("counter", false), ("queue", false), ("bank", false)] {
+    for (workload, has_elle) in
+        [("append", true), ("set", false), ("counter", false), ("queue", false), ("bank", false)]
+    {
         round_trip(workload, &[], has_elle, "valid");
     }
 }
@@ -71,7 +76,11 @@ fn what_cannot_be_exported_is_one_clear_error() {
     let done = shardstorm(&["export", nowhere, "--to", "edn"]);
     assert!(done.code == 254 && done.stderr.contains("is not a run folder"), "{}", done.said());
     let done = shardstorm(&["export", nowhere, "--to", "csv"]);
-    assert!(done.code == 254 && done.stderr.contains("use one of parquet, edn, elle, jsonl"), "{}", done.said());
+    assert!(
+        done.code == 254 && done.stderr.contains("use one of parquet, edn, elle, jsonl"),
+        "{}",
+        done.said()
+    );
 }
 
 /// The sample logs of other tools that the documentation shows.
@@ -82,7 +91,8 @@ fn logs_of_jepsen_and_porcupine_are_judged() {
         let file = store.path().join(name);
         std::fs::write(&file, text).unwrap();
         let done = shardstorm(&["check", "--json", file.to_str().unwrap()]);
-        let answer: Value = serde_json::from_str(done.stdout.trim()).unwrap_or_else(|_| panic!("{}", done.said()));
+        let answer: Value =
+            serde_json::from_str(done.stdout.trim()).unwrap_or_else(|_| panic!("{}", done.said()));
         (answer["source"]["format"].as_str().unwrap_or("none").to_string(), answer["verdict"].to_string())
     };
     let jepsen = "{:index 0, :time 1, :type :invoke, :process 0, :f :write, :value [7 1]}\n\

@@ -29,8 +29,11 @@ impl Server {
             .spawn()
             .expect("shardstorm starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("it says where it is");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+        BufReader::new(child.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("it says where it is");
+        let address =
+            line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
         Server { address: address.to_string(), child }
     }
 
@@ -69,14 +72,24 @@ impl Server {
     fn browse(&self, path: &str) -> Option<String> {
         let profile = tempfile::tempdir().unwrap();
         let names = ["chromium", "chromium-browser", "google-chrome"];
-        let is_there = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
-        let Some(browser) = names.iter().find(is_there) else {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "install chromium: `cargo xtask setup`");
+        let is_there =
+            |name: &str| Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
+        let Some(browser) = names.iter().find(|name| is_there(name)) else {
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "install chromium: `cargo xtask setup`"
+            );
             eprintln!("skipped: no chromium here; `cargo xtask setup` installs it");
             return None;
         };
         let done = Command::new(browser)
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=6000"])
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--dump-dom",
+                "--virtual-time-budget=6000",
+            ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("http://{}{path}", self.address))
             .output()
@@ -112,7 +125,10 @@ impl Answer {
 
 /// The value of an attribute of the element with this id.
 fn attribute(dom: &str, id: &str, name: &str) -> String {
-    let tag = dom.split('<').find(|tag| tag.contains(&format!("id=\"{id}\""))).unwrap_or_else(|| panic!("no {id}: {dom}"));
+    let tag = dom
+        .split('<')
+        .find(|tag| tag.contains(&format!("id=\"{id}\"")))
+        .unwrap_or_else(|| panic!("no {id}: {dom}"));
     let value = tag.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
     value.unwrap_or_else(|| panic!("no {name} in {tag}")).to_string()
 }
@@ -164,14 +180,24 @@ fn a_store_is_served_read_only_and_nothing_beside_it() {
     }
     assert_eq!(server.get(&format!("/files/{name}/inside.txt")).status, 200, "a link that stays inside");
     assert_eq!(server.get("/files/latest/run.toml").status, 200, "as does this one");
-    assert_eq!(server.send(&format!("GET http://{0}/files/../secret.txt HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n", server.address)).status, 404);
+    assert_eq!(
+        server
+            .send(&format!(
+                "GET http://{0}/files/../secret.txt HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n",
+                server.address
+            ))
+            .status,
+        404
+    );
 
     // Nothing but reading, and only under a name of this machine.
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "MOVE"] {
         let answer = server.ask(method, "/", "Content-Length: 0\r\n");
         assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"), "{method}");
     }
-    for (host, status) in [("evil.example", 421), ("localhost:1", 200), ("[::1]", 200), ("10.1.2.3:8437", 421)] {
+    for (host, status) in
+        [("evil.example", 421), ("localhost:1", 200), ("[::1]", 200), ("10.1.2.3:8437", 421)]
+    {
         let answer = server.send(&format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         assert_eq!(answer.status, status, "{host}");
     }
@@ -193,7 +219,12 @@ fn a_store_is_served_read_only_and_nothing_beside_it() {
     ] {
         assert_eq!(answer.header("content-type"), mime);
         let csp = answer.header("content-security-policy");
-        assert!(csp.starts_with("default-src 'none'") && csp.contains(policy) && csp.contains("frame-ancestors 'self'"), "{csp}");
+        assert!(
+            csp.starts_with("default-src 'none'")
+                && csp.contains(policy)
+                && csp.contains("frame-ancestors 'self'"),
+            "{csp}"
+        );
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
@@ -211,15 +242,22 @@ fn a_store_is_served_read_only_and_nothing_beside_it() {
     assert_eq!(server.ask("GET", &path, "Range: bytes=-7\r\n").body, history[history.len() - 7..]);
     assert_eq!(server.ask("GET", &path, "Range: bytes=99999999-\r\n").status, 416);
     let head = server.ask("HEAD", &path, "");
-    assert_eq!((head.status, head.body.len(), head.header("content-length")), (200, 0, &*history.len().to_string()));
+    assert_eq!(
+        (head.status, head.body.len(), head.header("content-length")),
+        (200, 0, &*history.len().to_string())
+    );
     let tag = whole.header("etag");
     assert_eq!(server.ask("GET", &path, &format!("If-None-Match: {tag}\r\n")).status, 304);
     assert_eq!(server.ask("GET", &path, "Range: bytes=0-1\r\nIf-Range: \"old\"\r\n").status, 200);
 
     // The same as data.
     let run = server.json(&format!("/api/run/{name}"));
-    assert_eq!((&run["path"], &run["verdict"]["spec"]["seed"]), (&Value::from(name.as_str()), &Value::from(4)));
-    let listed: Vec<&str> = run["files"].as_array().unwrap().iter().filter_map(|file| file["path"].as_str()).collect();
+    assert_eq!(
+        (&run["path"], &run["verdict"]["spec"]["seed"]),
+        (&Value::from(name.as_str()), &Value::from(4))
+    );
+    let listed: Vec<&str> =
+        run["files"].as_array().unwrap().iter().filter_map(|file| file["path"].as_str()).collect();
     assert!(listed.contains(&"history.jsonl") && !listed.contains(&"leak.txt"), "{listed:?}");
     assert_eq!(server.json("/api/run/latest")["path"], name.as_str());
 }
@@ -256,9 +294,16 @@ fn thousands_of_runs_are_filtered_sorted_and_turned_over() {
     // What is new is seen, what was judged again is read again, what is gone is not there.
     std::fs::remove_dir_all(&campaign).unwrap();
     let verdict = std::fs::read_to_string(run.verdict()).unwrap();
-    std::fs::write(run.verdict(), verdict.replace("\"spec\"", " \"spec\"").replace("\"register\"", "\"renamed\"")).unwrap();
+    std::fs::write(
+        run.verdict(),
+        verdict.replace("\"spec\"", " \"spec\"").replace("\"register\"", "\"renamed\""),
+    )
+    .unwrap();
     let left = runs("");
-    assert_eq!((&left["total"], &left["runs"][0]["spec"]["workload"]), (&Value::from(1), &Value::from("renamed")));
+    assert_eq!(
+        (&left["total"], &left["runs"][0]["spec"]["workload"]),
+        (&Value::from(1), &Value::from("renamed"))
+    );
     std::fs::write(run.verdict(), "{ broken").unwrap();
     assert_eq!(runs("")["runs"][0]["state"], "unreadable");
     assert!(server.get("/").text().contains("verdict.json"), "the sentence names the file");
@@ -270,7 +315,11 @@ fn a_browser_shows_the_index_its_filters_a_report_and_two_runs_side_by_side() {
     let (mut names, mut codes) = (Vec::new(), Vec::new());
     for flags in [&["--seed", "1"][..], &["--seed", "2", "--bug", "stale-read", "--time-limit", "3"]] {
         let flags = [&["--target", "fake", "--rate", "900"], flags].concat();
-        let flags = if flags.contains(&"--time-limit") { flags } else { [&flags[..], &["--time-limit", "1.5"]].concat() };
+        let flags = if flags.contains(&"--time-limit") {
+            flags
+        } else {
+            [&flags[..], &["--time-limit", "1.5"]].concat()
+        };
         codes.push(store.run(&flags).code);
         names.push(std::fs::read_link(store.path().join("latest")).unwrap().to_str().unwrap().to_string());
     }
@@ -281,7 +330,10 @@ fn a_browser_shows_the_index_its_filters_a_report_and_two_runs_side_by_side() {
     assert!(index.contains("Tick two runs to compare"), "its script ran");
     let filtered = server.browse("/?variant=hardened+%2B+stale-read").unwrap();
     assert_eq!(attribute(&filtered, "matched", "data-matched"), "1");
-    assert!(!filtered.contains(&format!("data-path=\"{}\"", names[0])) && filtered.contains("2 of"), "{filtered}");
+    assert!(
+        !filtered.contains(&format!("data-path=\"{}\"", names[0])) && filtered.contains("1 of 2"),
+        "{filtered}"
+    );
     let compared = server.browse(&format!("/compare?run={}&run={}", names[0], names[1])).unwrap();
     for words in [&*names[0], &*names[1], "What differed", "stale-read", "How they ended", "write, median"] {
         assert!(compared.contains(words), "{words} is not in {compared}");
@@ -292,7 +344,10 @@ fn a_browser_shows_the_index_its_filters_a_report_and_two_runs_side_by_side() {
     let page = server.browse(&format!("/run/{}", names[1])).unwrap();
     assert!(page.contains("<iframe") && page.contains("view=files"), "{page}");
     let files = server.get(&format!("/run/{}?view=files", names[1])).text();
-    assert!(files.contains("history.jsonl") && files.contains("nodes") | files.contains("shardstorm run"), "{files}");
+    assert!(
+        files.contains("history.jsonl") && files.contains("nodes") | files.contains("shardstorm run"),
+        "{files}"
+    );
 }
 
 #[test]
@@ -304,7 +359,10 @@ fn a_browser_sees_the_run_in_progress_grow_and_end() {
     let first = server.json("/api/live/latest");
     assert_eq!((&first["state"], &first["phase"]), (&Value::from("running"), &Value::from("load")));
     let roles = first["roles"].as_array().unwrap();
-    assert!(!roles.is_empty() && roles.iter().all(|role| role["master"].as_str().is_some_and(|node| node.starts_with('s'))));
+    assert!(
+        !roles.is_empty()
+            && roles.iter().all(|role| role["master"].as_str().is_some_and(|node| node.starts_with('s')))
+    );
     assert!(!first["faults"].as_array().unwrap().is_empty());
     assert_eq!(server.json("/api/runs?verdict=running")["matched"], 1);
     if let Some(dom) = server.browse("/live/latest") {
@@ -318,7 +376,10 @@ fn a_browser_sees_the_run_in_progress_grow_and_end() {
     kill(Pid::from_raw(run.id() as i32), Signal::SIGINT).unwrap();
     run.wait().unwrap();
     let last = server.json("/api/live/latest");
-    assert_eq!((&last["state"], &last["phase"], &last["in_force"]), (&"unknown".into(), &"end".into(), &0.into()));
+    assert_eq!(
+        (&last["state"], &last["phase"], &last["in_force"]),
+        (&"unknown".into(), &"end".into(), &0.into())
+    );
     let text = std::fs::read_to_string(store.latest().history()).unwrap();
     let invoked = text.lines().filter(|line| line.contains("\"type\":\"invoke\"")).count();
     assert_eq!(last["counts"]["invoked"], invoked, "every line was counted once");
@@ -345,9 +406,14 @@ fn a_run_that_was_killed_is_not_taken_for_one_in_progress() {
 fn it_ends_at_once_and_says_what_is_wrong_with_its_flags() {
     let store = Store::new();
     let mut server = Server::over(store.path());
-    let taken = shardstorm(&["serve", "--store", store.path().to_str().unwrap(), "--listen", &server.address]);
+    let taken =
+        shardstorm(&["serve", "--store", store.path().to_str().unwrap(), "--listen", &server.address]);
     assert_eq!(taken.code, 254, "{}", taken.said());
-    assert!(taken.stderr.contains(&server.address) && taken.stderr.contains("--listen 127.0.0.1:0"), "{}", taken.said());
+    assert!(
+        taken.stderr.contains(&server.address) && taken.stderr.contains("--listen 127.0.0.1:0"),
+        "{}",
+        taken.said()
+    );
     let missing = shardstorm(&["serve", "--store", "/nowhere/at/all"]);
     assert!(missing.code == 254 && missing.stderr.contains("--store /nowhere/at/all"), "{}", missing.said());
     // Somebody who has asked for nothing yet holds nothing up.

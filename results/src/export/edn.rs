@@ -33,7 +33,9 @@ pub(super) fn write(folder: &RunFolder, out: &mut impl Write, name: &Path) -> Re
     })?;
     let mut notes = exported.notes;
     if is_keyed && !asks {
-        notes.push("no call in it asks for a value: `shardstorm check` needs --independent to tell its keys".into());
+        notes.push(
+            "no call in it asks for a value: `shardstorm check` needs --independent to tell its keys".into(),
+        );
     }
     Ok(Exported { notes, ..exported })
 }

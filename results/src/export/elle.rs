@@ -29,10 +29,12 @@ impl Form {
         match workload {
             "append" => Ok(Form::ListAppend),
             "register" | "resharding" => Ok(Form::RwRegister),
-            "replica-reads" => Err("its reads may be behind, which Elle would call wrong; use --to edn".into()),
-            other => Err(format!(
-                "the workload {other} is none of append, register and resharding; use --to edn"
-            )),
+            "replica-reads" => {
+                Err("its reads may be behind, which Elle would call wrong; use --to edn".into())
+            }
+            other => {
+                Err(format!("the workload {other} is none of append, register and resharding; use --to edn"))
+            }
         }
     }
 }

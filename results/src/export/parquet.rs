@@ -227,7 +227,10 @@ mod tests {
         let said = meta.file_metadata().key_value_metadata().unwrap();
         assert!(said.iter().any(|kv| kv.key == "shardstorm.run" && kv.value.as_deref() == Some("r")));
         let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
-        assert_eq!(rows.iter().map(|row| row.get_long(0).unwrap()).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+        assert_eq!(
+            rows.iter().map(|row| row.get_long(0).unwrap()).collect::<Vec<_>>(),
+            (0..8).collect::<Vec<_>>()
+        );
         assert_eq!(rows[3].get_string(1).unwrap(), "t3");
         assert!(rows[4].get_string(1).is_err(), "nothing stands there");
     }

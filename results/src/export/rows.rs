@@ -35,7 +35,11 @@ const OPERATIONS: &[Column] = &[
     must("end", Kind::Text, "ok: it took effect; fail: it never will; info: nobody knows"),
     may("error", Kind::Text, "why it failed, or why nobody knows"),
     must("call_ns", Kind::Int, "when it was called, nanoseconds of the run clock"),
-    may("ret_ns", Kind::Int, "when its client had an answer or gave up, nanoseconds of the run clock; none: never"),
+    may(
+        "ret_ns",
+        Kind::Int,
+        "when its client had an answer or gave up, nanoseconds of the run clock; none: never",
+    ),
     may("ret_index", Kind::Int, "position of that among all events"),
     may("shard", Kind::Int, "the shard that owns the key"),
     may("epoch", Kind::Int, "epoch of the master that was called"),

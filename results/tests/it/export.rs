@@ -70,7 +70,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
                         _ => EventKind::Ok,
                     };
                     lives[client as usize] += u64::from(kind == EventKind::Info);
-                    let error = (kind != EventKind::Ok).then(|| if end == 1 { "mismatch" } else { "no: \"way\"" });
+                    let error =
+                        (kind != EventKind::Ok).then(|| if end == 1 { "mismatch" } else { "no: \"way\"" });
                     Event {
                         kind,
                         f: call.f,
@@ -94,7 +95,9 @@ fn folder(store: &Path, workload: &str, events: &mut [Event]) -> RunFolder {
     let folder = RunFolder::create(store, workload).unwrap();
     let spec = results::spec::RunSpec { workload: workload.into(), ..synthetic::spec() };
     let versions = [("redis".to_owned(), "7".to_owned())];
-    folder.write_run(&RunFile::new(spec, "2026-11-22T14:37:32Z".into(), "shardstorm run".into(), &versions)).unwrap();
+    folder
+        .write_run(&RunFile::new(spec, "2026-11-22T14:37:32Z".into(), "shardstorm run".into(), &versions))
+        .unwrap();
     let journal = Journal::create(&folder.history()).unwrap();
     journal.append_all(events).unwrap();
     journal.finish().unwrap();
@@ -208,8 +211,10 @@ fn elle_is_given_transactions() {
     let register = folder(store.path(), "register", &mut events);
     let (out, _) = exported(&register, What::Operations, Format::Elle).unwrap();
     let text = String::from_utf8(out).unwrap();
-    let values: Vec<&str> =
-        text.lines().map(|line| line.split_once(":f :txn, :value ").unwrap().1.trim_end_matches('}')).collect();
+    let values: Vec<&str> = text
+        .lines()
+        .map(|line| line.split_once(":f :txn, :value ").unwrap().1.trim_end_matches('}'))
+        .collect();
     assert_eq!(
         values,
         [

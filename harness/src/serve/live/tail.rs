@@ -214,7 +214,9 @@ impl Tail {
     fn leads(&mut self, shard: u32, epoch: u64, node: &str, source: &'static str, since_s: f64) {
         let known = self.roles.get(&shard);
         // Of one epoch the agents know more: clients hear of it later.
-        let is_news = |role: &Role| epoch > role.epoch || (epoch == role.epoch && role.source == "clients" && source == "agents");
+        let is_news = |role: &Role| {
+            epoch > role.epoch || (epoch == role.epoch && role.source == "clients" && source == "agents")
+        };
         if known.is_none_or(|role| is_news(role) || (epoch == role.epoch && role.master != node)) {
             let role = Role { shard, master: node.to_owned(), epoch, source, since_s };
             self.roles.insert(shard, role);
@@ -300,7 +302,8 @@ impl Tail {
         if zookeeper_leader.is_none() && !self.zookeepers.is_empty() {
             notes.push("Which ZooKeeper server leads cannot be told from the files.".to_owned());
         }
-        let shifted = |step: &NodeEvent| NodeEvent { time_ns: self.on_run_clock(step.time_ns), ..step.clone() };
+        let shifted =
+            |step: &NodeEvent| NodeEvent { time_ns: self.on_run_clock(step.time_ns), ..step.clone() };
         let skipped = self.faults.len().saturating_sub(FAULTS_SHOWN);
         let is_shown = |(place, fault): &(usize, &FaultRecord)| *place >= skipped || fault.stop_ns.is_none();
         Snapshot {
@@ -318,7 +321,13 @@ impl Tail {
             counts: Counts { open: self.counts.invoked.saturating_sub(done), ..self.counts },
             rate: if last.is_empty() { 0.0 } else { f64::from(completed) / last.len() as f64 },
             rates: Rates { from_s: from, ok: column(0), fail: column(1), info: column(2) },
-            faults: self.faults.values().enumerate().filter(is_shown).map(|(_, fault)| fault.clone()).collect(),
+            faults: self
+                .faults
+                .values()
+                .enumerate()
+                .filter(is_shown)
+                .map(|(_, fault)| fault.clone())
+                .collect(),
             in_force: self.faults.values().filter(|fault| fault.stop_ns.is_none()).count(),
             roles: self.roles.values().cloned().collect(),
             zookeeper_leader,
