@@ -250,7 +250,6 @@ pub fn is_input_error(error: &Error) -> bool {
     matches!(
         error,
         Error::NotARunFolder { .. }
-            | Error::NotACampaign { .. }
             | Error::NewerFormat { .. }
             | Error::Malformed { .. }
             | Error::Unfit { .. }
