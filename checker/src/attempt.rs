@@ -121,10 +121,13 @@ struct Search<'s, 'a> {
     calls: &'s [(usize, &'a Op, Call<'a>)],
     /// Configurations that were visited: what was placed, and what was held.
     seen: HashSet<(u32, String)>,
-    path: Vec<(usize, Held<'a>)>,
-    /// Definite operations placed, and the order that placed them.
-    best: Option<(usize, Vec<(usize, Held<'a>)>, Held<'a>)>,
+    path: Order<'a>,
+    /// Definite operations placed, the order that placed them, and what is held after it.
+    best: Option<(usize, Order<'a>, Held<'a>)>,
 }
+
+/// Operations in order, each with what was held after it.
+type Order<'a> = Vec<(usize, Held<'a>)>;
 
 impl<'a> Search<'_, 'a> {
     /// Depth first; none where all can be placed, or there is too much to try.
@@ -191,7 +194,10 @@ mod tests {
     use super::*;
     use crate::history::sketch;
 
-    fn tried(drawing: &str) -> Option<(Vec<(String, Option<String>)>, Vec<String>)> {
+    /// What was placed with what was held after it, and what could come next.
+    type Told = (Vec<(String, Option<String>)>, Vec<String>);
+
+    fn tried(drawing: &str) -> Option<Told> {
         let history = sketch::history(drawing).expect("it is well drawn");
         let ops: Vec<&Op> = history.ops.iter().collect();
         let name = |place: usize| format!("p{}", ops[place].process);

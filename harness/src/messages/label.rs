@@ -5,6 +5,9 @@ use nemesis::wire::{FieldKind, Link, Message, Value};
 /// Longest label, in characters.
 const CHARS_MAX: usize = 72;
 
+/// Longest word in it.
+const WORD_CHARS_MAX: usize = 40;
+
 /// The words of a message whose bytes these are.
 pub fn of(message: &Message, bytes: &[u8]) -> String {
     let words = match message.link {
@@ -85,8 +88,12 @@ fn clip(span: &std::ops::Range<usize>, bytes: &[u8]) -> std::ops::Range<usize> {
 
 /// Bytes as people read them.
 fn text(bytes: &[u8]) -> String {
-    let escaped = bytes.escape_ascii().to_string();
-    if escaped.len() > 40 { format!("{}…", &escaped[..39]) } else { escaped }
+    let plain = std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
+    let text = plain.map_or_else(|| bytes.escape_ascii().to_string(), str::to_string);
+    match text.char_indices().nth(WORD_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
 }
 
 fn shorten(words: &str) -> String {
