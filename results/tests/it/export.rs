@@ -71,7 +71,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
                     };
                     lives[client as usize] += u64::from(kind == EventKind::Info);
                     let error =
-                        (kind != EventKind::Ok).then(|| if end == 1 { "mismatch" } else { "no: \"way\"" });
+                        (kind != EventKind::Ok).then_some(if end == 1 { "mismatch" } else { "no: \"way\"" });
                     Event {
                         kind,
                         f: call.f,
