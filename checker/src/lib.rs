@@ -51,6 +51,7 @@
 //! [`anomalies::ALL`] has the names of all that can be wrong, and what they mean.
 
 pub mod anomalies;
+mod attempt;
 mod budget;
 mod coverage;
 mod explain;
@@ -72,6 +73,7 @@ mod undecided;
 pub mod unique;
 pub mod verdict;
 
+pub use attempt::{Attempt, Placed, Refused, attempt};
 pub use budget::{Budget, EndedBy, Stop};
 pub use coverage::Coverage;
 pub use history::{Event, EventKind, FaultRecord, History, Op, OpEnd, Process};

@@ -1,7 +1,10 @@
 //! The way out for a shard that has lost more memories than its protocol covers: an operator declares that what
 //! may be lost is lost.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{
+    cmp::Reverse,
+    time::{Duration, Instant},
+};
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -9,7 +12,7 @@ use zookeeper_client::{Client, Error};
 
 use crate::{
     security::Transport,
-    znodes::{Hello, Paths, ShardConfig, ShardNodes, Vote, decode, encode},
+    znodes::{Hello, Paths, Position, RedisNode, ShardConfig, ShardNodes, ShardPaths, Vote, decode, encode},
 };
 
 /// Why a shard was not reset.
@@ -31,7 +34,7 @@ pub enum RescueError {
     Nobody(u32),
 }
 
-/// Starts an election of `shard` that the server with the latest data among those that run now wins by itself;
+/// Waits up to 10 s until every server that has kept its memory has said what it holds, and starts an election of `shard` that the server with the latest data among those that run now wins by itself;
 /// what only lost servers held is lost. The others are admitted when they have copied it. Returns its node and
 /// the epoch.
 ///
@@ -46,20 +49,14 @@ pub async fn force_reset(
     let connector = Client::connector().with_session_timeout(Duration::from_secs(4)).with_fail_eagerly();
     let client = transport.zookeeper(connector, connect).await?;
     let shard_paths = paths.shard(shard);
-    let (before, version) = record::<ShardConfig>(&client, &shard_paths.config()).await?;
-    let (servers, _) = record::<ShardNodes>(&client, &shard_paths.nodes()).await?;
-    let mut running = Vec::new();
-    for server in servers.nodes {
-        // A server whose agent never said hello has nothing to offer.
-        let Ok((hello, _)) = record::<Hello>(&client, &shard_paths.hello(&server.node)).await else {
-            continue;
-        };
-        let vote = record::<Vote>(&client, &shard_paths.vote(&server.node)).await.ok().map(|(vote, _)| vote);
-        let position = vote.filter(|vote| vote.run_id == hello.run_id).map(|vote| vote.position);
-        running.push((position.unwrap_or_default(), Reverse(server.node.clone()), server, hello.run_id));
+    let (mut state, asked_at) = (State::read(&client, &shard_paths).await?, Instant::now());
+    while state.is_still_to_vote() && asked_at.elapsed() < TO_VOTE {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        state = State::read(&client, &shard_paths).await?;
     }
-    let best = running.into_iter().max_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-    let (_, _, chosen, run_id) = best.ok_or(RescueError::Nobody(shard))?;
+    let State { config: before, version, running } = state;
+    let best = running.into_iter().max_by(|a, b| a.rank().cmp(&b.rank()));
+    let Running { server: chosen, run_id, .. } = best.ok_or(RescueError::Nobody(shard))?;
     let mut next = ShardConfig {
         epoch: before.epoch + 1,
         serving: false,
@@ -74,6 +71,57 @@ pub async fn force_reset(
         Ok(_) => Ok((chosen.node, next.epoch)),
         Err(Error::BadVersion) => Err(RescueError::Alive(shard)),
         Err(e) => Err(e.into()),
+    }
+}
+
+/// How long a server that has kept its memory may take to say what it holds.
+const TO_VOTE: Duration = Duration::from_secs(10);
+
+/// What the choice rests on.
+struct State {
+    config: ShardConfig,
+    version: i32,
+    running: Vec<Running>,
+}
+
+/// A server whose agent looks after it.
+struct Running {
+    server: RedisNode,
+    run_id: String,
+    vote: Option<Vote>,
+}
+
+impl State {
+    async fn read(client: &Client, paths: &ShardPaths) -> Result<State, RescueError> {
+        let (config, version) = record::<ShardConfig>(client, &paths.config()).await?;
+        let (servers, _) = record::<ShardNodes>(client, &paths.nodes()).await?;
+        let mut running = Vec::new();
+        for server in servers.nodes {
+            // A server whose agent never said hello has nothing to offer.
+            let Ok((Hello { run_id }, _)) = record::<Hello>(client, &paths.hello(&server.node)).await else {
+                continue;
+            };
+            let vote = record::<Vote>(client, &paths.vote(&server.node)).await.ok().map(|(vote, _)| vote);
+            let vote = vote.filter(|vote| vote.run_id == run_id);
+            running.push(Running { server, run_id, vote });
+        }
+        Ok(State { config, version, running })
+    }
+
+    /// Is there a server that has kept its memory and has not yet said, in the election that is on, what it holds?
+    /// To choose without it would lose what it has.
+    fn is_still_to_vote(&self) -> bool {
+        self.running.iter().any(|one| {
+            let has_voted = one.vote.as_ref().is_some_and(|vote| vote.epoch == self.config.epoch);
+            !has_voted && self.config.is_voter(&one.server.node, &one.run_id)
+        })
+    }
+}
+
+impl Running {
+    /// The latest position wins; among equals the smaller name.
+    fn rank(&self) -> (Position, Reverse<&str>) {
+        (self.vote.as_ref().map(|vote| vote.position).unwrap_or_default(), Reverse(&self.server.node))
     }
 }
 

@@ -250,6 +250,7 @@ pub fn is_input_error(error: &Error) -> bool {
     matches!(
         error,
         Error::NotARunFolder { .. }
+            | Error::NotACampaign { .. }
             | Error::NewerFormat { .. }
             | Error::Malformed { .. }
             | Error::Unfit { .. }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::CheckerArgs;
+use crate::compare::{CompareArgs, TrendArgs};
 
 /// Raises a live cluster, lets clients work on it, does it harm, and proves from the recorded history
 /// whether it kept its promises, and how long it took to recover.
@@ -19,6 +20,10 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 valid, 1 invalid, 2 unknown, 3 not live again in time, \
 254 bad arguments or environment, 255 the harness failed.";
 
+const CAMPAIGN_EXIT_CODES: &str = "Exit codes, the first that fits: 1 a violation that was not expected, 255 a run has no \
+verdict, 254 bad arguments or environment, 3 not live again in time, 2 unknown, or an expected violation not found often \
+enough, or not all runs have ended, 0 all as expected.";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -30,6 +35,16 @@ pub enum Command {
     /// Judge run folders again, or histories of other tools
     #[command(after_help = EXIT_CODES)]
     Check(CheckArgs),
+    /// Run a whole file of runs, each a process of its own, as many side by side as the machine carries
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = CAMPAIGN_EXIT_CODES
+    )]
+    Campaign(CampaignArgs),
+    /// Join the folders of a campaign's shards into a new one
+    #[command(after_help = CAMPAIGN_EXIT_CODES)]
+    Merge(MergeArgs),
     /// Draw a run folder's plots and report again
     Report(ReportArgs),
     /// Write a run's data for other tools: Parquet, Jepsen's and Elle's EDN, JSON lines
@@ -48,6 +63,14 @@ pub enum Command {
                             not come back often enough, 254 bad arguments, 255 the harness failed."
     )]
     Shrink(ShrinkArgs),
+    /// Say whether runs fail over more slowly than a baseline: medians with intervals, a test of significance
+    #[command(
+        after_help = "Exit codes: 0, or with --fail-if-slower 1 slower by more than that, 2 too few failovers to say, 254 bad \
+                            arguments."
+    )]
+    Compare(CompareArgs),
+    /// Medians of failover times on each day and commit, as a table and a plot
+    Trend(TrendArgs),
     /// List workloads, faults, targets, variants and the fake cluster's bugs
     List,
     /// Say what this machine offers, and how to mend what it lacks
@@ -100,9 +123,12 @@ pub struct RunArgs {
     /// Add a shard to the ring after a third of the load, and remove it after two thirds
     #[arg(long)]
     pub reshard: bool,
-    /// Fault families, comma-separated (`kill,pause,partition,delay,loss,clock`), `none`, or the path of a TOML file
+    /// Fault families, comma-separated (see `shardstorm list`), `none`, or the path of a TOML file (docs/schedules.md)
     #[arg(long, default_value = "kill,pause,partition")]
     pub faults: String,
+    /// Let the seed draw which of the families are on at all, and how hard
+    #[arg(long)]
+    pub swarm: bool,
     /// Fixes plan, targets, timing and inputs [default: drawn, and printed]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -157,6 +183,69 @@ pub struct RunArgs {
     pub store: PathBuf,
 }
 
+/// What to do with campaigns.
+#[derive(Debug, Args)]
+pub struct CampaignArgs {
+    /// Plan, run or resume
+    #[command(subcommand)]
+    pub command: Option<CampaignCommand>,
+    /// Without either: run.
+    #[command(flatten)]
+    pub run: Option<CampaignFileArgs>,
+}
+
+/// What can be done with campaigns.
+#[derive(Debug, Subcommand)]
+pub enum CampaignCommand {
+    /// Print every run of a campaign file and the time they will take, and run none
+    Plan(CampaignFileArgs),
+    /// Run a campaign file; `shardstorm campaign FILE` is short for it
+    #[command(after_help = CAMPAIGN_EXIT_CODES)]
+    Run(CampaignFileArgs),
+    /// Go on with a campaign that was interrupted, killed, or stopped by its budget
+    #[command(after_help = CAMPAIGN_EXIT_CODES)]
+    Resume(CampaignResumeArgs),
+}
+
+/// Flags of `campaign run` and `campaign plan`.
+#[derive(Debug, Args)]
+pub struct CampaignFileArgs {
+    /// The campaign file (docs/campaigns.md; ready ones are in campaigns/)
+    pub file: PathBuf,
+    /// One part of the plan, like 2/4; the same file splits the same everywhere
+    #[arg(long, value_name = "K/N", value_parser = crate::campaign::shard)]
+    pub shard: Option<results::campaign::Shard>,
+    /// Where seeds begin that the file only counts, so that every night draws new ones [default: what it says, or 1]
+    #[arg(long, value_name = "SEED", value_parser = clap::value_parser!(u64).range(0..1 << 53))]
+    pub first_seed: Option<u64>,
+    /// Runs side by side [default: as many as cores and memory carry]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<u32>,
+    /// Folder for the campaign's folder
+    #[arg(long, default_value = "results/runs")]
+    pub store: PathBuf,
+}
+
+/// Flags of `campaign resume`.
+#[derive(Debug, Args)]
+pub struct CampaignResumeArgs {
+    /// The campaign's folder
+    pub folder: PathBuf,
+    /// Runs side by side [default: as many as cores and memory carry]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<u32>,
+}
+
+/// Flags of `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The folder to make
+    pub out: PathBuf,
+    /// The shards' folders, or folders that have them in it
+    #[arg(required = true, value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
+}
+
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -166,6 +255,9 @@ pub struct ReplayArgs {
     /// Whom the faults strike: `roles`, as the schedule says, or `nodes`, those that were struck then
     #[arg(long, default_value = "roles")]
     pub targets: String,
+    /// What is done to messages: `drawn` from the same seed by the same counts, or as the `log` of then says
+    #[arg(long, default_value = "drawn")]
+    pub messages: String,
     /// Milliseconds by which a strike may come earlier or later than then
     #[arg(long, default_value_t = 250)]
     pub tolerance_ms: u64,

@@ -64,6 +64,8 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         (Some(_), exit) if exit != Exit::Invalid => Exit::Harness,
         (_, exit) => exit,
     };
+    let mut failovers = results::failover::failovers(&record.node_events, &history, &history.faults);
+    results::failover::attribute(&mut failovers, &history, &verdict);
     let strikes = score::tallies(&schedule, &history, &record.strikes, &verdict, &liveness);
     let summary = RunSummary {
         format_version: results::layout::FORMAT_VERSION,
@@ -76,7 +78,8 @@ pub fn judge(folder: &RunFolder, outcome: Outcome, budget: &Budget) -> Result<Ju
         counts: counts(&history),
         faults: history.faults.clone(),
         strikes,
-        failovers: results::failover::failovers(&record.node_events, &history, &history.faults),
+        failovers,
+        outages: results::availability::outages(&history),
         phases_s: outcome.phases_s,
         cut_short: outcome.cut_short,
         error: outcome.error,
@@ -143,7 +146,8 @@ impl Judged {
     pub fn draw(&self, folder: &RunFolder, summary: &RunSummary) -> Result<PathBuf> {
         let logs = folder.logs();
         let (history, node_events, notes) = (&self.history, &self.record.node_events, &self.record.notes);
-        let report = Report { summary, history, node_events, notes, logs: &logs };
+        let messages = &self.record.messages;
+        let report = Report { summary, history, node_events, messages, notes, logs: &logs };
         plot::write_all(folder, &report.data())?;
         Ok(report.write(folder)?)
     }

@@ -1,13 +1,16 @@
 //! The one binary: `shardstorm`. Parse, dispatch, exit.
 
 mod bench;
+mod campaign;
 mod check;
 mod cli;
+mod compare;
 mod doctor;
 mod exit;
 mod export;
 mod judge;
 mod lookout;
+mod messages;
 mod plan;
 mod progress;
 mod rate;
@@ -77,9 +80,13 @@ fn dispatch(command: &Command) -> Result<Exit> {
             Ok(Exit::Valid)
         }
         Command::Check(args) => check::check(args),
+        Command::Campaign(args) => campaign::campaign(args),
+        Command::Merge(args) => campaign::merge(args),
         Command::Report(args) => check::redraw(args),
+        Command::Compare(args) => compare::compare(args),
         Command::Export(args) => export::export(args),
         Command::Serve(args) => serve::serve(args),
+        Command::Trend(args) => compare::trend(args),
         Command::List => {
             print!("{}", registry::describe());
             Ok(Exit::Valid)

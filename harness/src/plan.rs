@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use nemesis::byzantine::Strike;
 use nemesis::{Family, Group, Harm, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
@@ -25,6 +26,8 @@ pub struct Plan {
     pub faults_file: Option<String>,
     /// The run folder whose faults are issued again, if that is what this run is for.
     pub replays: Option<String>,
+    /// What is done to messages again, instead of choosing anew.
+    pub repeats: Vec<Strike>,
 }
 
 /// What must be there before the first server starts, so that a fault can strike it later.
@@ -59,6 +62,7 @@ impl Plan {
             workload: args.workload.clone(),
             reshard: reshards(args),
             faults: Vec::new(),
+            swarm: args.swarm,
             seed,
             time_limit_s: args.time_limit,
             concurrency: args.concurrency,
@@ -75,13 +79,13 @@ impl Plan {
             authenticated: args.authenticated,
         };
         let (schedule, faults_file) = schedule(&args.faults, &mut spec)?;
-        Plan { spec, schedule, faults_file, replays: None }.checked()
+        Plan { spec, schedule, faults_file, replays: None, repeats: Vec::new() }.checked()
     }
 
     /// The plan of a run whose spec was checked before, with this schedule instead of one drawn for it.
     pub fn again(spec: RunSpec, schedule: Schedule, replays: String) -> Result<Plan> {
         let faults_file = Some(schedule.to_toml());
-        Plan { spec, schedule, faults_file, replays: Some(replays) }.checked()
+        Plan { spec, schedule, faults_file, replays: Some(replays), repeats: Vec::new() }.checked()
     }
 
     /// Refuses faults that the target cannot take.
@@ -115,7 +119,8 @@ impl Plan {
 
     /// What its faults ask of a cluster from the start.
     pub fn needs(&self) -> Needs {
-        let messages = self.schedule.windows.iter().any(|window| window.harm.reads_messages());
+        let messages = !self.repeats.is_empty()
+            || self.schedule.windows.iter().any(|window| window.harm.reads_messages());
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
         Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages }
     }
@@ -236,15 +241,21 @@ fn schedule(faults: &str, spec: &mut RunSpec) -> Result<(Schedule, Option<String
         let text = std::fs::read_to_string(faults)
             .map_err(|e| usage(format!("--faults {faults}: cannot be read ({e}); check the path")))?;
         spec.faults = vec![faults.to_string()];
-        let schedule = Schedule::from_toml(&text, &limits, seed)
-            .map_err(|e| usage(format!("--faults {faults}: {e}")))?;
+        let schedule =
+            Schedule::from_toml(&text, &limits, seed).map_err(|e| usage(format!("--faults {faults}:{e}")))?;
+        if spec.swarm {
+            return Err(usage(format!(
+                "--swarm draws from families: use [swarm] in {faults}, or leave one out"
+            )));
+        }
         return Ok((schedule, Some(text)));
     }
     let names = faults.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
     let families: Vec<Family> =
         names.map(|name| name.parse().map_err(|e| usage(format!("--faults: {e}")))).collect::<Result<_>>()?;
     spec.faults = families.iter().map(|family| family.name().to_string()).collect();
-    Ok((Schedule::draw(&families, &limits, seed), None))
+    let draw = if spec.swarm { Schedule::swarm } else { Schedule::draw };
+    Ok((draw(&families, &limits, seed), None))
 }
 
 /// What a schedule must stay within.
@@ -315,6 +326,7 @@ pub fn flags(spec: &RunSpec, faults_file: Option<&Path>) -> Vec<String> {
     say("--op-timeout-ms", &spec.op_timeout_ms);
     say("--converge", &spec.converge_s);
     let switches = [
+        ("--swarm", spec.swarm && faults_file.is_none()),
         ("--reshard", spec.reshard),
         ("--stop-at-first", spec.stop_at_first),
         ("--capture", spec.capture),

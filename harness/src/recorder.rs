@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use checker::{Event, EventKind, FaultRecord, Process};
 use nemesis::{Edge, EdgeKind};
@@ -42,6 +42,12 @@ impl RunClock {
     /// The instant at which it read 0.
     pub fn origin(&self) -> Instant {
         self.origin
+    }
+
+    /// What the wall clock read then, nanoseconds since 1970.
+    pub fn zero_on_the_wall_ns(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.as_nanos() as i64 - self.now_ns() as i64
     }
 
     /// Nanoseconds since then.

@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use checker::{FaultRecord, History, Verdict};
 use nemesis::Schedule;
+use nemesis::byzantine::Strike;
 use results::RunFolder;
 use results::reader::RunRecord;
+use results::strikes::StrikeLine;
 use results::summary::RunSummary;
 
 use crate::cli::ReplayArgs;
 use crate::exit::{Exit, UsageError};
 use crate::plan::Plan;
 use crate::{registry, run};
-use fidelity::{Fidelity, Wanted};
+use fidelity::{Fidelity, Strikes, Wanted};
 
 /// Whom a replay strikes.
 const TARGETS: &[registry::Entry] = &[
@@ -23,17 +25,44 @@ const TARGETS: &[registry::Entry] = &[
     ("nodes", "the nodes that were struck then"),
 ];
 
+/// Where it is taken from what is done to messages.
+const MESSAGES: &[registry::Entry] = &[
+    ("drawn", "chosen anew from the same seed, by the same counts"),
+    ("log", "what was done then, wherever the same message comes again on the same connection"),
+];
+
+/// The strikes of a run folder, as the nemesis takes them.
+fn logged(before: &Earlier) -> Result<Vec<Strike>> {
+    let read = |line: &StrikeLine| serde_json::from_value(line.strike.clone());
+    let strikes: Vec<Strike> =
+        before.record.strikes.iter().map(read).collect::<Result<_, _>>().map_err(|why| {
+            UsageError(format!("{}/strikes.jsonl: {why}; was it changed by hand?", before.path.display()))
+        })?;
+    match strikes.is_empty() {
+        true => Err(UsageError(format!(
+            "{}: no message was altered in it; leave --messages out",
+            before.path.display()
+        ))
+        .into()),
+        false => Ok(strikes),
+    }
+}
+
 /// Runs what a run folder describes again, compares, and writes `replay.json` into the new folder.
 pub fn replay(args: &ReplayArgs) -> Result<Exit> {
     registry::one_of("--targets", &args.targets, TARGETS)?;
     let before = Earlier::open(&args.path)?;
+    registry::one_of("--messages", &args.messages, MESSAGES)?;
     let wanted = Wanted { tolerance_ms: args.tolerance_ms, by_node: args.targets == "nodes" };
     let schedule = match wanted.by_node {
         true => fidelity::on_the_nodes_of(&before.schedule, &before.faults),
         false => before.schedule.clone(),
     };
     let spec = before.record.run.spec.clone();
-    let plan = Plan::again(spec, schedule, before.path.display().to_string())?;
+    let mut plan = Plan::again(spec, schedule, before.path.display().to_string())?;
+    if args.messages == "log" {
+        plan.repeats = logged(&before)?;
+    }
     let done = run::carry_out(&plan, &args.store, args.budget_memory, args.budget_time)?;
 
     let now = Earlier::read(done.folder.clone())?;
@@ -44,6 +73,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit> {
         at_least: args.at_least,
         then: ending(before.record.summary.as_ref()),
         now: ending(now.record.summary.as_ref()),
+        strikes: fidelity::altered_again(&before.record.strikes, &now.record.strikes),
         fidelity,
     };
     done.folder.write_replay(&comparison)?;
@@ -145,13 +175,14 @@ struct Comparison {
     at_least: f64,
     then: Ending,
     now: Ending,
+    strikes: Strikes,
     #[serde(flatten)]
     fidelity: Fidelity,
 }
 
 impl Comparison {
     fn is_faithful(&self) -> bool {
-        self.fidelity.share >= self.at_least
+        self.fidelity.share >= self.at_least && self.strikes.share() >= self.at_least
     }
 
     fn text(&self) -> String {
@@ -165,6 +196,12 @@ impl Comparison {
             for miss in &window.misses {
                 text += &format!("  window {} ({}): {miss}\n", window.window, window.what);
             }
+        }
+        let Strikes { then, now, same } = self.strikes;
+        if then + now > 0 {
+            text += &format!(
+                "messages altered: {then} then, {now} now; {same} of those then were altered again\n"
+            );
         }
         text += &format!("then: {}\nnow:  {}\n", self.then.words(), self.now.words());
         text += match (self.is_faithful(), self.then.exit_code == self.now.exit_code) {

@@ -17,8 +17,9 @@ use workloads::Workload;
 use crate::check::Alarm;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
-use crate::judge::{Outcome, judge};
+use crate::judge::{Judged, Outcome, judge};
 use crate::lookout::{Halt, Lookout};
+use crate::messages;
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::recorder::{Recorder, RunClock};
@@ -64,7 +65,7 @@ pub fn carry_out(plan: &Plan, store: &Path, budget_memory: u64, budget_time: Dur
     let faults_file = plan.faults_file.as_ref().map(|text| folder.write_faults(text)).transpose()?;
     let command = plan::command(&plan.spec, faults_file.map(|()| folder.faults()).as_deref());
     eprintln!("shardstorm: run {} (seed {})", folder.path().display(), plan.spec.seed);
-    let mut story = Story { outcome: Outcome::default(), phase: ("raise", Instant::now()) };
+    let mut story = Story { outcome: Outcome::default(), phase: ("raise", Instant::now()), zero_ns: None };
     let act = Act { plan, folder: &folder, command, interrupt, story: &mut story };
     let ran = registry::dispatch(&plan.spec.workload, plan::workload_options(&plan.spec), act);
     if let Err(error) = ran {
@@ -81,6 +82,8 @@ pub fn carry_out(plan: &Plan, store: &Path, budget_memory: u64, budget_time: Dur
 struct Story {
     outcome: Outcome,
     phase: (&'static str, Instant),
+    /// What the wall clock read when the run's read 0.
+    zero_ns: Option<i64>,
 }
 
 impl Story {
@@ -132,6 +135,9 @@ where
     let testbed = Arc::new(raise()?);
     let versions: Vec<_> = crate::doctor::own_versions().into_iter().chain(testbed.versions()).collect();
     folder.write_run(&run_file(&versions))?;
+    if !plan.repeats.is_empty() {
+        testbed.repeat(plan.repeats.clone());
+    }
     let workload = Arc::new(workload);
     let op_timeout = Duration::from_millis(spec.op_timeout_ms);
     let halt = Halt::new(interrupt);
@@ -147,6 +153,7 @@ where
     let tick = || progress.tick(recorder.counts(), || testbed.view());
 
     story.enter("load");
+    story.zero_ns = Some(recorder.clock().zero_on_the_wall_ns());
     recorder.phase("load")?;
     let unfinished =
         under_fire(plan, &*testbed, &recorder, &progress, &halt, || sites.load(&recorder, tick))?;
@@ -205,8 +212,9 @@ fn under_fire<T: Testbed>(
         let _ = recorder.fault(&edge); // a broken journal ends the load, which reports it
     };
     let cut_short = Arc::new(AtomicBool::new(false));
-    let (loaded, unfinished) = std::thread::scope(|scope| {
-        scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
+    let (loaded, unfinished, troubles) = std::thread::scope(|scope| {
+        let lanes =
+            scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
         let changes = scope.spawn(|| reshard::carry_out(plan, testbed, recorder, progress, &cut_short));
         let loaded = load();
         if loaded.is_err() || halt.asked() {
@@ -216,11 +224,13 @@ fn under_fire<T: Testbed>(
         (
             loaded,
             changes.join().unwrap_or_else(|_| vec!["the thread that changes the ring has panicked".into()]),
+            lanes.join().unwrap_or_else(|_| vec!["the nemesis has panicked".into()]),
         )
     });
-    match recorder.broken() {
-        Some(why) => Err(anyhow::Error::msg(why.to_string())),
-        None => loaded.map(|()| unfinished),
+    match (recorder.broken(), troubles.first()) {
+        (Some(why), _) => Err(anyhow::Error::msg(why.to_string())),
+        (None, Some(_)) => Err(anyhow::Error::msg(troubles.join("; "))),
+        (None, None) => loaded.map(|()| unfinished),
     }
 }
 
@@ -259,12 +269,14 @@ fn write_strikes(folder: &RunFolder, strikes: Vec<Strike>, clock: &RunClock) -> 
 /// Judges the folder, writes verdict and report, tells the user.
 fn conclude(folder: &RunFolder, story: Story, budget: &Budget) -> Result<Exit> {
     let failed = story.outcome.error.clone();
-    let judged = match judge(folder, story.outcome, budget) {
+    let zero_ns = story.zero_ns;
+    let mut judged = match judge(folder, story.outcome, budget) {
         Ok(mut judged) => {
             judged.summary.phases_s.push((story.phase.0.into(), story.phase.1.elapsed().as_secs_f64()));
             judged
         }
         Err(error) => {
+            let _ = std::fs::remove_file(folder.packets());
             eprintln!("shardstorm: failed to judge {}: {error:#}", folder.path().display());
             if let Some(error) = failed {
                 eprintln!("shardstorm: {error}");
@@ -273,10 +285,25 @@ fn conclude(folder: &RunFolder, story: Story, budget: &Budget) -> Result<Exit> {
         }
     };
     folder.write_summary(&judged.summary)?;
+    if let Err(error) = listen(folder, &mut judged, zero_ns) {
+        eprintln!("shardstorm: the messages between the nodes could not be read: {error:#}");
+    }
     let report = judged.draw(folder, &judged.summary)?;
     print!("{}", tell::summary(&judged.summary, &report));
     if let Some(error) = failed {
         eprintln!("shardstorm: {error}");
     }
     Ok(Exit::from_code(judged.summary.exit_code))
+}
+
+/// Keeps the messages around what was found, and lets go of the packets they were read from unless those were asked for.
+fn listen(folder: &RunFolder, judged: &mut Judged, zero_ns: Option<i64>) -> Result<()> {
+    let recording = if judged.summary.spec.capture { folder.capture() } else { folder.packets() };
+    let (Some(zero_ns), true) = (zero_ns, recording.is_file()) else { return Ok(()) };
+    let heard = messages::around(judged, &recording, zero_ns);
+    if !judged.summary.spec.capture {
+        std::fs::remove_file(&recording).context("failed to remove the recording")?;
+    }
+    judged.record.messages = heard?;
+    Ok(folder.write_messages(&judged.record.messages)?)
 }

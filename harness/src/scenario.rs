@@ -1,7 +1,7 @@
 //! Named scenarios: one lie on one link of unmodified servers, what comes of it, and what was expected.
 //!
 //! Each is a row of the catalogue of message faults (R: Redis replication, Z: a client and ZooKeeper, Q: inside the
-//! ensemble) as a play of few steps on servers of its own. It is played with the lie or, as a control, without.
+//! ensemble, T: whole servers) as a play of few steps on servers of its own. It is played with the lie or, as a control, without.
 
 mod ensemble;
 mod pair;
@@ -12,6 +12,7 @@ mod seen;
 mod session;
 mod stage;
 mod table;
+mod twins;
 
 use std::path::Path;
 use std::time::Instant;

@@ -50,6 +50,9 @@ pub trait Testbed: Arena + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// From now on alters messages as a log says, instead of choosing anew.
+    fn repeat(&self, _log: Vec<Strike>) {}
+
     /// What every node looks like now, a line each; for a report on a cluster that did not come back.
     fn diagnose(&self) -> Vec<String>;
 

@@ -1,6 +1,7 @@
 //! Our hands on every connection of a system: the fabric's taps, with what reads and alters messages in them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -16,6 +17,8 @@ use results::strikes::StrikeLine;
 pub struct Wiretap {
     faults: Faults,
     taps: Arc<[TapGuard]>,
+    /// What is done comes from a log, not from faults that are armed.
+    repeats: AtomicBool,
 }
 
 impl Wiretap {
@@ -30,14 +33,22 @@ impl Wiretap {
             })
         };
         let taps = ports.iter().map(lay).collect::<lab::Result<_>>().context("failed to tap the links")?;
-        Ok(Wiretap { faults, taps })
+        Ok(Wiretap { faults, taps, repeats: AtomicBool::new(false) })
     }
 
     /// Puts a fault in force, under a number of its own, until what is returned is dropped.
     pub fn arm(&self, id: u64, fault: MessageFault) -> Result<Armed, String> {
         self.faults.add(id, fault).map_err(|e| e.to_string())?;
-        self.faults.arm(id);
+        if !self.repeats.load(Ordering::Relaxed) {
+            self.faults.arm(id);
+        }
         Ok(Armed { faults: self.faults.clone(), taps: self.taps.clone(), id })
+    }
+
+    /// From now on does what a log says, each strike once, when its message comes again; faults only count.
+    pub fn repeat(&self, log: Vec<Strike>) {
+        self.repeats.store(true, Ordering::Relaxed);
+        self.faults.replay(log);
     }
 
     /// Waits for a point in a conversation, and holds there.

@@ -49,6 +49,14 @@ pub enum LabError {
         /// What is wrong with it.
         why: String,
     },
+    /// Twins that cannot be put in place as written.
+    #[error("put twins `{name}` at one address: {why}")]
+    BadTwin {
+        /// Their name.
+        name: String,
+        /// What is wrong with them.
+        why: String,
+    },
     /// The switch could not be set up.
     #[error("start the fabric: {step}: {source}")]
     Fabric {

@@ -12,6 +12,7 @@ pub(crate) mod packet;
 mod rule;
 mod switch;
 pub(crate) mod table;
+mod twin;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -30,6 +31,8 @@ pub use self::rule::{Action, CountedPer, End, Flap, Latency, Link, Ports, Rule, 
 use self::rule::{RuleId, RuleState};
 use self::switch::{Switch, WAKE_TOKEN};
 use self::table::{Port, Table};
+use self::twin::TwinState;
+pub use self::twin::{Twin, TwinCounters, TwinGuard};
 use crate::error::{LabError, Result};
 use crate::flow::{Flow, Interceptor, Tap, TapGuard, TapState};
 use crate::node::NodeId;
@@ -83,6 +86,8 @@ struct State {
     next_rule: RuleId,
     taps: Vec<Arc<TapState>>,
     next_tap: u64,
+    twins: Vec<Arc<TwinState>>,
+    next_twin: u64,
     table: Arc<Table>,
 }
 
@@ -119,9 +124,9 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a switch without ports.
-    pub(crate) fn start(lab: &str, capture: Option<&Path>) -> Result<Running> {
+    pub(crate) fn start(lab: &str, capture: Option<&Path>, bytes_max: Option<u64>) -> Result<Running> {
         let error = |step| move |source| LabError::Fabric { step, source };
-        let capture = capture.map(|path| CaptureWriter::create(path, lab)).transpose()?;
+        let capture = capture.map(|path| CaptureWriter::create(path, lab, bytes_max)).transpose()?;
         let shared = Arc::new(Shared {
             epoll: epoll_create().map_err(error("create its event queue"))?,
             wake: sys::eventfd().map_err(error("create its wake-up event"))?,
@@ -209,6 +214,29 @@ impl Fabric {
         state.taps.push(tap.clone());
         self.shared.recompile(state);
         Ok(TapGuard::new(self.clone(), tap))
+    }
+
+    /// Puts a second node at a node's address, for some of the others. Where several would lead a packet, the first does.
+    pub fn twin(&self, twin: Twin) -> Result<TwinGuard> {
+        let mut state = self.shared.lock();
+        if let Some(why) = twin.problem(state.ports.len()) {
+            return Err(LabError::BadTwin { name: twin.name, why });
+        }
+        let id = state.next_twin;
+        state.next_twin += 1;
+        let twin = Arc::new(TwinState::new(id, twin));
+        state.twins.push(twin.clone());
+        self.shared.recompile(state);
+        Ok(TwinGuard::new(self.clone(), twin))
+    }
+
+    fn part(&self, id: u64) {
+        let mut state = self.shared.lock();
+        let before = state.twins.len();
+        state.twins.retain(|twin| twin.id != id);
+        if state.twins.len() < before {
+            self.shared.recompile(state);
+        }
     }
 
     /// What a directed link has carried since the lab came up; zeros for nodes that do not exist.
@@ -311,7 +339,8 @@ impl Shared {
     /// Compiles ports and rules into a new table and waits until the switch works with it.
     fn recompile(&self, mut state: MutexGuard<'_, State>) {
         let generation = state.table.generation + 1;
-        state.table = Arc::new(Table::compile(generation, &state.ports, &state.rules, &state.taps));
+        state.table =
+            Arc::new(Table::compile(generation, &state.ports, &state.rules, &state.taps, &state.twins));
         self.generation.store(generation, Ordering::Release); // under the lock: never backwards
         drop(state);
         self.ring();

@@ -47,7 +47,7 @@ pub use self::disk::{
 pub use self::error::{LabError, Result};
 pub use self::fabric::{
     Action, CountedPer, End, Fabric, FabricTotals, Flap, Latency, Link, LinkCounters, Ports, Rule,
-    RuleCounters, RuleGuard, Side, Spread,
+    RuleCounters, RuleGuard, Side, Spread, Twin, TwinCounters, TwinGuard,
 };
 pub use self::node::{Node, NodeId};
 pub use self::process::{Exit, Process, ProcessState, Program};
@@ -62,6 +62,8 @@ pub struct LabOptions {
     pub name: String,
     /// Where to record every packet as pcapng; `None` records nothing.
     pub capture: Option<PathBuf>,
+    /// Bytes after which the recording ends, to within a quarter of a megabyte; `None` goes on for ever.
+    pub capture_bytes_max: Option<u64>,
     /// The largest packet a node sends, in bytes, IP header included: 576 to 65,535.
     pub mtu: u32,
     /// Kernel settings of every node's network namespace, as `net.ipv4.tcp_…` and value. Those the
@@ -86,7 +88,13 @@ impl LabOptions {
     /// A lab with this name, Ethernet's MTU, [`DEFAULT_SYSCTLS`] and no capture.
     pub fn named(name: impl Into<String>) -> LabOptions {
         let sysctls = DEFAULT_SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        LabOptions { name: name.into(), capture: None, mtu: 1500, sysctls: sysctls.into() }
+        LabOptions {
+            name: name.into(),
+            capture: None,
+            capture_bytes_max: None,
+            mtu: 1500,
+            sysctls: sysctls.into(),
+        }
     }
 }
 
@@ -104,7 +112,7 @@ const DEVICE_QUEUE_PACKETS: u32 = 10_000;
 impl Lab {
     /// Brings up an empty lab.
     pub fn up(options: LabOptions) -> Result<Lab> {
-        let running = Running::start(&options.name, options.capture.as_deref())?;
+        let running = Running::start(&options.name, options.capture.as_deref(), options.capture_bytes_max)?;
         Ok(Lab { options, nodes: Vec::new(), running })
     }
 

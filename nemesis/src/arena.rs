@@ -215,8 +215,14 @@ pub trait Arena: Sync {
     /// Who holds which role now.
     fn view(&self) -> View;
 
-    /// Kills a process at once (SIGKILL); returns the state seen afterwards.
+    /// Kills a process at once (SIGKILL); returns the state seen afterwards. Refuses where that would lose more memories
+    /// than the system is made to survive.
     fn kill(&self, victim: &Victim) -> Result<String, String>;
+
+    /// The same, whatever is lost.
+    fn lose(&self, victim: &Victim) -> Result<String, String> {
+        self.kill(victim)
+    }
 
     /// Starts a killed process again.
     fn restart(&self, victim: &Victim) -> Result<String, String>;

@@ -25,7 +25,7 @@ pub use self::process::ProcessHarm;
 use crate::arena::{Arena, Victim};
 use crate::family::{Family, Group};
 use crate::schedule::Limits;
-use crate::targets::Target;
+use crate::targets::{Resolved, Target};
 
 /// Evidence: what was looked at, and what was seen.
 pub type Evidence = Vec<(String, String)>;
@@ -55,7 +55,7 @@ impl Strike {
 }
 
 /// A harm that was injected. Dropping it heals.
-pub trait InForce {
+pub trait InForce: Send {
     /// Does what is due by now, and says when it wants to be asked again; `None` when nothing more is to be done.
     fn beat(&mut self) -> Option<Instant> {
         None
@@ -63,6 +63,11 @@ pub trait InForce {
 
     /// Undoes the harm, once: a second call finds nothing left to undo.
     fn undo(&mut self) -> Healed;
+
+    /// Whom it has struck, where that was not settled when it began.
+    fn resolved(&self) -> Option<Resolved> {
+        None
+    }
 }
 
 /// What is known of a harm once it is undone.

@@ -1,14 +1,22 @@
 //! What goes wrong when: windows drawn from a seed before the run, or read from a TOML file. Pure.
 
 mod draw;
+mod fields;
 mod file;
+mod mix;
+mod rhythm;
+mod safe;
+mod swarm;
 mod weaken;
 mod write;
 
 pub use file::ScheduleError;
+pub use rhythm::{Event, Rhythm};
+pub use safe::{MajorityStays, Minority, SafeLimits};
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
 use crate::harm::Harm;
 use crate::targets::Target;
 
@@ -28,6 +36,9 @@ pub struct Window {
     pub harm: Harm,
     /// To whom.
     pub target: Target,
+    /// All the time, by turns, or each time something happens.
+    #[serde(default, skip_serializing_if = "Rhythm::is_steady")]
+    pub rhythm: Rhythm,
     /// Fixes whatever is still left to chance when it strikes: which replica, which half.
     pub seed: u64,
 }
@@ -37,6 +48,9 @@ pub struct Window {
 pub struct Schedule {
     /// The windows; ids are their positions.
     pub windows: Vec<Window>,
+    /// What is refused while it runs, although a window asks for it.
+    #[serde(default, skip_serializing_if = "SafeLimits::is_none")]
+    pub limits: SafeLimits,
 }
 
 /// What a schedule is drawn for.
@@ -52,7 +66,22 @@ pub struct Limits {
     pub zookeepers: usize,
 }
 
+impl Window {
+    /// What is done, for people: the harm and its rhythm.
+    pub fn what(&self) -> String {
+        format!("{}{}", self.harm, self.rhythm.words())
+    }
+}
+
 impl Schedule {
+    /// Draws which of the families are on and how hard, and then their windows. The same arguments give the same
+    /// schedule, byte for byte.
+    pub fn swarm(families: &[Family], limits: &Limits, seed: u64) -> Schedule {
+        let safe = SafeLimits::default();
+        let stage = mix::Stage { limits, quiet: &[], safe: &safe };
+        Schedule::numbered(swarm::draw(families, mix::usual_stretch(limits), &stage, 0, seed), safe)
+    }
+
     /// Lanes in use, in order.
     pub fn lanes(&self) -> Vec<u32> {
         let mut lanes: Vec<u32> = self.windows.iter().map(|window| window.lane).collect();
@@ -63,7 +92,7 @@ impl Schedule {
 
     /// Sorts by start and numbers the windows; a window that another is the same as is found again by its
     /// old number.
-    fn numbered(mut windows: Vec<Window>) -> Self {
+    fn numbered(mut windows: Vec<Window>, limits: SafeLimits) -> Self {
         windows.sort_by_key(|window| (window.start_ms, window.lane));
         let old_ids: Vec<u64> = windows.iter().map(|window| window.id).collect();
         for (id, window) in windows.iter_mut().enumerate() {
@@ -74,6 +103,6 @@ impl Schedule {
                 *meant = now as u64;
             }
         }
-        Schedule { windows }
+        Schedule { windows, limits }
     }
 }

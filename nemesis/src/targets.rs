@@ -149,6 +149,13 @@ impl Target {
         }
     }
 
+    /// True when somebody new may come to hold its role by an election.
+    pub fn is_elected(&self) -> bool {
+        let of_zookeeper =
+            |target: &Target| matches!(target, Target::ZooKeeperLeader | Target::ZooKeeperFollower);
+        !self.shards().is_empty() || self.each().iter().any(of_zookeeper)
+    }
+
     /// A target that a harm takes or refuses for the same reasons as this one.
     pub(crate) fn stand_in(self) -> Target {
         match self {

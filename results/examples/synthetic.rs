@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         summary: &run.summary,
         history: &run.history,
         node_events: &run.events,
+        messages: &[],
         notes: &[],
         logs: &logs,
     };

@@ -17,6 +17,17 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
+    /// The path does not lead to a campaign's folder.
+    #[error(
+        "{} is not a campaign folder: {why}; give the path of a folder that `shardstorm campaign` wrote",
+        path.display()
+    )]
+    NotACampaign {
+        /// The path asked for.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
     /// The folder was written by a later version of this program.
     #[error(
         "{} was written in format {found}, this shardstorm reads up to {newest}: update shardstorm",

@@ -99,8 +99,13 @@ pub fn reasons(verdict: &Verdict) -> Vec<String> {
 
 /// An anomaly as one sentence: `lost-update on key k17: …`.
 pub fn anomaly(anomaly: &Anomaly) -> String {
+    format!("{}: {}", named(anomaly), anomaly.reason)
+}
+
+/// Its name and where it happened: `lost-update on key k17`.
+pub fn named(anomaly: &Anomaly) -> String {
     let on = if anomaly.key.is_empty() { String::new() } else { format!(" on key {}", anomaly.key) };
-    format!("{}{on}: {}", anomaly.name, anomaly.reason)
+    format!("{}{on}", anomaly.name)
 }
 
 /// What the name of an anomaly means in general; none for a name that the checker does not give.
@@ -144,17 +149,6 @@ pub fn operation(op: &Op) -> String {
         Process::Client(number) => format!("p{number}"),
         Process::Nemesis => "nemesis".to_owned(),
     };
-    let word = |value: &Value| match value {
-        Value::Null => String::new(),
-        Value::String(text) => format!(" {text}"),
-        other => format!(" {other}"),
-    };
-    let end = match op.end {
-        OpEnd::Ok => format!("ok{}", if op.output == op.input { String::new() } else { word(&op.output) }),
-        OpEnd::Fail => "fail".to_owned(),
-        OpEnd::Info => "nobody can say".to_owned(),
-    };
-    let error = op.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     let place: Vec<String> = op
         .node
         .iter()
@@ -162,14 +156,32 @@ pub fn operation(op: &Op) -> String {
         .chain(op.epoch.map(|epoch| format!("epoch {epoch}")))
         .collect();
     let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
-    format!(
-        "#{} {} s {process} {}{}{} → {end}{error}{place}",
-        op.index,
-        units::clock_s(op.call_ns),
-        op.f,
-        word(&op.key),
-        word(&op.input)
-    )
+    format!("#{} {} s {process} {} → {}{place}", op.index, units::clock_s(op.call_ns), call(op), outcome(op))
+}
+
+/// What was called: `write k 5`.
+pub fn call(op: &Op) -> String {
+    format!("{}{}{}", op.f, word(&op.key), word(&op.input))
+}
+
+/// What came of it: `ok 88`, `fail: mismatch`, `nobody can say: timeout`.
+pub fn outcome(op: &Op) -> String {
+    let end = match op.end {
+        OpEnd::Ok => format!("ok{}", if op.output == op.input { String::new() } else { word(&op.output) }),
+        OpEnd::Fail => "fail".to_owned(),
+        OpEnd::Info => "nobody can say".to_owned(),
+    };
+    let error = op.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{end}{error}")
+}
+
+/// A value after a space; nothing for none.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => format!(" {text}"),
+        other => format!(" {other}"),
+    }
 }
 
 /// On whom a fault fell: `s0r1 (master), zk2 (leader)`.

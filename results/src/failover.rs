@@ -11,14 +11,30 @@
 //!   lease, election) and was still on, or had just healed ([`JUST_HEALED_NS`]); only without one, the latest
 //!   that healed no more than [`AFTERMATH_NS`] before it. At each of the two stages, faults on the old master's
 //!   node, on ZooKeeper or on links of every server come first, faults on another node of the shard second.
+//! - Fenced is the last server that was fenced for the epoch by the time its master served: those the new master
+//!   rests on. An old master that is fenced when it comes back does not count.
+//! - The replicas follow once every node of the shard has said so that could: neither the new master nor the old
+//!   one, nor a node that a fault held when the new master was promoted.
 //! - The first acknowledged write is the earliest completion of an `ok` write or compare-and-set that went
 //!   to this shard in this epoch.
+//! - Full rate: see [`rate`]. What was lost or stale: see [`blame`].
+//!
+//! How well each mark is known: see [`bars`].
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod bars;
+pub mod blame;
+pub mod rate;
+mod spread;
+mod trace;
 
-use checker::{FaultRecord, History, Op, OpEnd};
+use checker::{Op, OpEnd};
+use serde::{Deserialize, Serialize};
 
-use crate::summary::{Failover, NodeEvent};
+pub use self::bars::Bar;
+pub use self::blame::attribute;
+pub use self::spread::{Distribution, by_kind, kind_of};
+pub use self::trace::failovers;
+use crate::summary::Failover;
 
 /// Silence after which a suspicion may count as allayed: 2 s.
 pub const ALLAYED_NS: u64 = 2_000_000_000;
@@ -30,33 +46,56 @@ pub const JUST_HEALED_NS: u64 = 500_000_000;
 /// How long after its healing a fault can still be the cause: 5 s, more than any session timeout in use.
 pub const AFTERMATH_NS: u64 = 5_000_000_000;
 
-/// What a failover goes through, in order. Each phase ends with a mark that was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a failover goes through. Each phase ends with a mark that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Fault struck → an agent suspects the master.
     Detect,
     /// → the master's lease is seen gone.
     Lease,
+    /// → the servers that take part serve nobody of the old epoch.
+    Fence,
     /// → the next epoch is won.
     Elect,
     /// → the new master serves.
     Promote,
     /// → a client's write is acknowledged in the new epoch.
     Serve,
+    /// New master serves → every replica that could follows it.
+    Follow,
+    /// First acknowledged write → the shard answers as often as before the fault.
+    Recover,
 }
 
 impl Phase {
-    /// All, in order.
-    pub const ALL: [Phase; 5] = [Phase::Detect, Phase::Lease, Phase::Elect, Phase::Promote, Phase::Serve];
+    /// All of them.
+    pub const ALL: [Phase; 8] = [
+        Phase::Detect,
+        Phase::Lease,
+        Phase::Fence,
+        Phase::Elect,
+        Phase::Promote,
+        Phase::Serve,
+        Phase::Follow,
+        Phase::Recover,
+    ];
+
+    /// Those that lead one after the other from the fault to the first acknowledged write, in their usual order.
+    pub const CHAIN: [Phase; 6] =
+        [Phase::Detect, Phase::Lease, Phase::Fence, Phase::Elect, Phase::Promote, Phase::Serve];
 
     /// The mark that ends the phase, as tables and legends call it.
     pub fn mark(self) -> &'static str {
         match self {
             Phase::Detect => "suspected",
             Phase::Lease => "lease gone",
+            Phase::Fence => "fenced",
             Phase::Elect => "elected",
             Phase::Promote => "promoted",
             Phase::Serve => "first ack",
+            Phase::Follow => "replicas follow",
+            Phase::Recover => "full rate",
         }
     }
 }
@@ -85,36 +124,56 @@ impl Failover {
         match phase {
             Phase::Detect => self.suspected_ns,
             Phase::Lease => self.lease_lost_ns,
+            Phase::Fence => self.fenced_ns,
             Phase::Elect => self.elected_ns,
             Phase::Promote => self.promoted_ns,
             Phase::Serve => self.first_ack_ns,
+            Phase::Follow => self.following_ns,
+            Phase::Recover => self.full_rate_ns,
         }
+    }
+
+    /// How well that mark is known; none where it was not seen, or by a version that did not tell.
+    pub fn bar(&self, phase: Phase) -> Option<Bar> {
+        self.bars.get(&phase).copied()
     }
 
     /// Where its clock starts: the fault, or without one the first sign of trouble.
     pub fn start_ns(&self) -> Option<u64> {
-        let marks = Phase::ALL.iter().filter_map(|&phase| self.mark_ns(phase));
+        let marks = Phase::CHAIN.iter().filter_map(|&phase| self.mark_ns(phase));
         self.fault_ns.or_else(|| marks.min())
     }
 
-    /// The phases that were seen, end to end. A mark that came earlier than the one before it (a lease that
-    /// expired before anybody suspected) makes a phase of length 0, so that lengths add up to the total.
+    /// From the start to the mark of a phase.
+    pub fn since_start_ns(&self, phase: Phase) -> Option<u64> {
+        Some(self.mark_ns(phase)?.saturating_sub(self.start_ns()?))
+    }
+
+    /// The phases of the chain that were seen, end to end, in the order in which their marks came: a lease may
+    /// expire before anybody suspects, and servers be fenced before or after the vote. Lengths add up to the
+    /// time from the start to the last mark.
     pub fn segments(&self) -> Vec<Segment> {
         let Some(mut from_ns) = self.start_ns() else { return Vec::new() };
+        let mut marks: Vec<(u64, Phase)> =
+            Phase::CHAIN.into_iter().filter_map(|phase| Some((self.mark_ns(phase)?, phase))).collect();
+        marks.sort_unstable();
         let mut segments = Vec::new();
-        for phase in Phase::ALL {
-            if let Some(mark_ns) = self.mark_ns(phase) {
-                let to_ns = mark_ns.max(from_ns);
-                segments.push(Segment { phase, from_ns, to_ns });
-                from_ns = to_ns;
-            }
+        for (mark_ns, phase) in marks {
+            let to_ns = mark_ns.max(from_ns);
+            segments.push(Segment { phase, from_ns, to_ns });
+            from_ns = to_ns;
         }
         segments
     }
 
-    /// Length of one phase; none when its mark was not seen.
+    /// Length of one phase, from the mark before it; none when its mark was not seen. Replicas are counted from
+    /// the promotion, the full rate from the first acknowledged write.
     pub fn phase_ns(&self, phase: Phase) -> Option<u64> {
-        self.segments().iter().find(|segment| segment.phase == phase).map(Segment::length_ns)
+        match phase {
+            Phase::Follow => Some(self.following_ns?.saturating_sub(self.promoted_ns?)),
+            Phase::Recover => Some(self.full_rate_ns?.saturating_sub(self.first_ack_ns?)),
+            _ => self.segments().iter().find(|segment| segment.phase == phase).map(Segment::length_ns),
+        }
     }
 
     /// From the fault to the first write acknowledged in the new epoch. None when either end was not seen.
@@ -122,94 +181,6 @@ impl Failover {
     /// [`crate::availability`] tells what clients saw.
     pub fn total_ns(&self) -> Option<u64> {
         Some(self.first_ack_ns?.saturating_sub(self.fault_ns?))
-    }
-}
-
-/// Every failover of a run, in order of time.
-pub fn failovers(events: &[NodeEvent], history: &History, faults: &[FaultRecord]) -> Vec<Failover> {
-    let mut nodes: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
-    let mut shards: BTreeMap<u32, Vec<&NodeEvent>> = BTreeMap::new();
-    for event in events {
-        nodes.entry(event.shard).or_default().insert(&event.node);
-        shards.entry(event.shard).or_default().push(event);
-    }
-    let mut found = Vec::new();
-    for (&shard, events) in &mut shards {
-        events.sort_by_key(|event| event.time_ns);
-        let writes = Writes::of(history, shard);
-        let epochs: Vec<Won> = won_epochs(events);
-        for (i, won) in epochs.iter().enumerate() {
-            let before = i.checked_sub(1).map(|i| &epochs[i]);
-            if won.epoch <= 1 || won.time_ns() < 0 {
-                continue;
-            }
-            found.push(Case { shard, won, before, events, writes: &writes }.tell(faults, &nodes));
-        }
-    }
-    found.sort_by_key(|failover| (failover.start_ns(), failover.shard, failover.epoch));
-    found
-}
-
-/// An epoch that somebody won.
-struct Won {
-    epoch: u64,
-    node: String,
-    elected_ns: Option<i64>,
-    promoted_ns: Option<i64>,
-}
-
-impl Won {
-    fn time_ns(&self) -> i64 {
-        self.elected_ns.or(self.promoted_ns).unwrap_or(i64::MIN)
-    }
-}
-
-fn won_epochs(events: &[&NodeEvent]) -> Vec<Won> {
-    let mut epochs: BTreeMap<u64, Won> = BTreeMap::new();
-    for event in events {
-        let promoted = match event.step.as_str() {
-            "elected" => false,
-            "promoted" => true,
-            _ => continue,
-        };
-        let won = epochs.entry(event.epoch).or_insert_with(|| Won {
-            epoch: event.epoch,
-            node: event.node.clone(),
-            elected_ns: None,
-            promoted_ns: None,
-        });
-        if promoted {
-            won.promoted_ns.get_or_insert(event.time_ns);
-            won.node.clone_from(&event.node); // who serves, should the two ever differ
-        } else {
-            won.elected_ns.get_or_insert(event.time_ns);
-        }
-    }
-    epochs.into_values().collect()
-}
-
-/// Acknowledged writes of one shard.
-struct Writes<'a> {
-    acked: Vec<&'a Op>,
-}
-
-impl<'a> Writes<'a> {
-    fn of(history: &'a History, shard: u32) -> Self {
-        let acked = history.ops.iter().filter(|op| op.shard == Some(shard) && is_acked_write(op)).collect();
-        Writes { acked }
-    }
-
-    fn first_ack_ns(&self, epoch: u64) -> Option<u64> {
-        self.acked.iter().filter(|op| op.epoch == Some(epoch)).filter_map(|op| op.ret_ns).min()
-    }
-
-    /// Was a write of an epoch before `epoch` both invoked and acknowledged within the span?
-    fn served_between(&self, epoch: u64, from_ns: i64, to_ns: i64) -> bool {
-        self.acked.iter().any(|op| {
-            op.epoch.is_some_and(|of| of < epoch)
-                && op.call_ns as i64 > from_ns
-                && op.ret_ns.is_some_and(|ret| (ret as i64) < to_ns)
-        })
     }
 }
 
@@ -223,171 +194,7 @@ pub(crate) fn is_write(op: &Op) -> bool {
     !matches!(&*op.f, "read" | "members")
 }
 
-/// One won epoch with all that is known around it.
-struct Case<'a> {
-    shard: u32,
-    won: &'a Won,
-    before: Option<&'a Won>,
-    events: &'a [&'a NodeEvent],
-    writes: &'a Writes<'a>,
-}
-
-impl Case<'_> {
-    fn tell(&self, faults: &[FaultRecord], nodes: &BTreeMap<u32, BTreeSet<&str>>) -> Failover {
-        let suspected = self.first_suspicion();
-        let lease_lost = self.first_loss(suspected);
-        let signs = [suspected, lease_lost, self.won.elected_ns, self.won.promoted_ns];
-        let first_sign = signs.into_iter().flatten().min().unwrap_or(0);
-        let from = self.before.map(|before| before.node.clone());
-        let cause = cause(faults, first_sign, self.shard, from.as_deref(), nodes);
-        let on_clock = |ns: i64| ns.max(0) as u64;
-        Failover {
-            shard: self.shard,
-            epoch: self.won.epoch,
-            from,
-            to: self.won.node.clone(),
-            fault: cause.map(|fault| fault.id),
-            fault_ns: cause.map(|fault| fault.start_ns),
-            suspected_ns: suspected.map(on_clock),
-            lease_lost_ns: lease_lost.map(on_clock),
-            elected_ns: self.won.elected_ns.map(on_clock),
-            promoted_ns: self.won.promoted_ns.map(on_clock),
-            first_ack_ns: self.writes.first_ack_ns(self.won.epoch),
-        }
-    }
-
-    /// Times of a step that ends the epoch before, between the two winnings.
-    fn endings(&self, step: &str) -> impl Iterator<Item = i64> {
-        let after = self.before.map_or(i64::MIN, Won::time_ns);
-        let until = self.won.time_ns();
-        let least = self.before.map_or(0, |before| before.epoch);
-        self.events
-            .iter()
-            .filter(move |e| e.step == step && (least..self.won.epoch).contains(&e.epoch))
-            .map(|e| e.time_ns)
-            .filter(move |&t| t >= after && t <= until)
-    }
-
-    fn first_suspicion(&self) -> Option<i64> {
-        let mut suspicions = self.endings("suspected");
-        let mut first = suspicions.next()?;
-        let mut last = first;
-        for next in suspicions {
-            let silence = next - last;
-            if silence >= ALLAYED_NS as i64 && self.writes.served_between(self.won.epoch, last, next) {
-                first = next;
-            }
-            last = next;
-        }
-        Some(first)
-    }
-
-    /// The lease may go before anybody suspects, but not so long before that it belongs to other trouble.
-    fn first_loss(&self, suspected: Option<i64>) -> Option<i64> {
-        let earliest = suspected.map_or(i64::MIN, |at| at.saturating_sub(ALLAYED_NS as i64));
-        self.endings("lease_lost").find(|&at| at >= earliest)
-    }
-}
-
-fn cause<'a>(
-    faults: &'a [FaultRecord],
-    first_sign_ns: i64,
-    shard: u32,
-    from: Option<&str>,
-    nodes: &BTreeMap<u32, BTreeSet<&str>>,
-) -> Option<&'a FaultRecord> {
-    let felt = |fault: &FaultRecord, aftermath_ns: u64| {
-        let over =
-            fault.stop_ns.is_some_and(|stop| (stop.saturating_add(aftermath_ns) as i64) < first_sign_ns);
-        fault.installed && fault.start_ns as i64 <= first_sign_ns && !over
-    };
-    let latest = |aftermath_ns: u64, near: &dyn Fn(&FaultRecord) -> bool| {
-        let near = faults.iter().filter(|fault| felt(fault, aftermath_ns) && near(fault));
-        near.max_by_key(|fault| (fault.start_ns, fault.id))
-    };
-    let on = |fault: &FaultRecord, is: &dyn Fn(&str, &str) -> bool| {
-        let roles = fault.roles.iter().map(String::as_str).chain(std::iter::repeat(""));
-        fault.nodes.iter().map(String::as_str).zip(roles).any(|(node, role)| is(node, role))
-    };
-    let at_the_top = |fault: &FaultRecord| {
-        fault.wide || on(fault, &|node, role| Some(node) == from || is_zookeeper(node, role))
-    };
-    let in_the_shard =
-        |fault: &FaultRecord| on(fault, &|node, _| nodes.get(&shard).is_some_and(|of| of.contains(node)));
-    let stages = [JUST_HEALED_NS, AFTERMATH_NS];
-    stages.into_iter().find_map(|ns| latest(ns, &at_the_top).or_else(|| latest(ns, &in_the_shard)))
-}
-
-fn is_zookeeper(node: &str, role: &str) -> bool {
-    let says = |text: &str| text.starts_with("zk") || text.contains("zookeeper");
-    says(&role.to_ascii_lowercase()) || says(&node.to_ascii_lowercase())
-}
-
-/// Sorted lengths, and what is asked of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Distribution {
-    sorted_ns: Vec<u64>,
-}
-
-impl FromIterator<u64> for Distribution {
-    fn from_iter<I: IntoIterator<Item = u64>>(lengths: I) -> Self {
-        let mut sorted_ns: Vec<u64> = lengths.into_iter().collect();
-        sorted_ns.sort_unstable();
-        Distribution { sorted_ns }
-    }
-}
-
-impl Distribution {
-    /// The lengths, shortest first.
-    pub fn sorted_ns(&self) -> &[u64] {
-        &self.sorted_ns
-    }
-
-    /// Smallest length that at least a share `q` (0 to 1) of all lengths do not exceed (nearest rank).
-    pub fn quantile_ns(&self, q: f64) -> Option<u64> {
-        // Less than the hair's breadth by which 14/25 of 25 exceeds 14.
-        let rank = (q.clamp(0.0, 1.0) * self.sorted_ns.len() as f64 - 1e-9).ceil() as usize;
-        self.sorted_ns.get(rank.saturating_sub(1)).copied()
-    }
-
-    /// The longest.
-    pub fn max_ns(&self) -> Option<u64> {
-        self.sorted_ns.last().copied()
-    }
-
-    /// Empirical distribution: for each distinct length, the share of lengths that do not exceed it.
-    pub fn cdf(&self) -> Vec<(u64, f64)> {
-        let n = self.sorted_ns.len() as f64;
-        let mut steps: Vec<(u64, f64)> = Vec::new();
-        for (i, &length) in self.sorted_ns.iter().enumerate() {
-            let share = (i + 1) as f64 / n;
-            match steps.last_mut() {
-                Some(step) if step.0 == length => step.1 = share,
-                _ => steps.push((length, share)),
-            }
-        }
-        steps
-    }
-}
-
-/// Lengths by family of the fault that caused them (`none` where no cause was found), in order of name.
-/// `length` picks what is measured: [`Failover::total_ns`], or one phase.
-pub fn by_kind(
-    failovers: &[Failover],
-    faults: &[FaultRecord],
-    length: impl Fn(&Failover) -> Option<u64>,
-) -> Vec<(String, Distribution)> {
-    let mut kinds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for failover in failovers {
-        if let Some(ns) = length(failover) {
-            kinds.entry(kind_of(failover, faults)).or_default().push(ns);
-        }
-    }
-    kinds.into_iter().map(|(kind, lengths)| (kind.to_owned(), lengths.into_iter().collect())).collect()
-}
-
-/// Family of the fault that caused a failover, or `none`.
-pub fn kind_of<'a>(failover: &Failover, faults: &'a [FaultRecord]) -> &'a str {
-    let cause = faults.iter().find(|fault| Some(fault.id) == failover.fault);
-    cause.map_or("none", |fault| fault.kind.as_str())
+/// Acknowledged, or turned down because its condition did not hold: the shard was there.
+pub(crate) fn is_answered(op: &Op) -> bool {
+    op.end == OpEnd::Ok || (op.end == OpEnd::Fail && op.error.as_deref() == Some("mismatch"))
 }

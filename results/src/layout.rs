@@ -10,6 +10,8 @@
 //!     history.jsonl   one event a line, as it happens
 //!     events.jsonl    one agent step a line
 //!     strikes.jsonl   one altered message a line, where messages were altered
+//!     messages.jsonl  one message between nodes a line, around anomalies and failovers
+//!     packets.pcapng  what messages are read from; gone once they are
 //!     nodes/<name>/   logs of that node's processes
 //!     harness.log
 //!     verdict.json    written last, in one piece: small, read first
@@ -19,6 +21,16 @@
 //!     shrink.json     every candidate with how often it failed
 //!     candidates/     the schedules that were tried
 //!     runs/           the run folders of those that failed
+//! <store>/20261122T160000Z-campaign-smoke/
+//!     campaign.toml   copy of the campaign file
+//!     faults/         copies of the files of faults that it names
+//!     plan.json       every run, in order: written before the first starts
+//!     runs.jsonl      one finished run a line; a run without a line has not been
+//!     runs/           their run folders
+//!     unfinished/     what runs left that were cut short; kept aside, counted by nobody
+//!     campaign.json   how it stands, for programs; written anew as runs end
+//!     junit.xml, summary.md
+//!     output/         what runs under way print; moved into their folders in the end
 //! ```
 
 use std::fs;
@@ -49,14 +61,36 @@ pub const SMALLEST: &str = "smallest.toml";
 pub const SHRINK: &str = "shrink.json";
 /// Of a shrink: the schedules that were tried.
 pub const CANDIDATES: &str = "candidates";
-/// Of a shrink: the run folders of those that failed.
+/// Of a shrink: the run folders of those that failed. Of a campaign: all of them.
 pub const RUNS: &str = "runs";
+/// Of a campaign: the file it follows from.
+pub const CAMPAIGN_FILE: &str = "campaign.toml";
+/// Of a campaign: copies of the files of faults.
+pub const FAULT_FILES: &str = "faults";
+/// Of a campaign: every run, in order.
+pub const PLAN: &str = "plan.json";
+/// Of a campaign: one finished run a line.
+pub const RUN_LINES: &str = "runs.jsonl";
+/// Of a campaign: what runs left that were cut short.
+pub const UNFINISHED: &str = "unfinished";
+/// Of a campaign: what runs under way print.
+pub const OUTPUT: &str = "output";
+/// Of a campaign: how it stands, for programs.
+pub const CAMPAIGN: &str = "campaign.json";
+/// Of a campaign: its runs as test cases.
+pub const JUNIT: &str = "junit.xml";
+/// Of a campaign: how it stands, for people.
+pub const SUMMARY: &str = "summary.md";
 /// The journal of client operations and fault edges.
 pub const HISTORY: &str = "history.jsonl";
 /// The agents' steps on the run clock.
 pub const EVENTS: &str = "events.jsonl";
 /// Messages altered on their way, before and after.
 pub const STRIKES: &str = "strikes.jsonl";
+/// Messages between nodes around anomalies and failovers.
+pub const MESSAGES: &str = "messages.jsonl";
+/// The first packets of the run, for as long as nobody has read the messages in them.
+pub const PACKETS: &str = "packets.pcapng";
 /// The run's end; absent when the run was killed.
 pub const VERDICT: &str = "verdict.json";
 /// One folder of logs per node.
@@ -174,6 +208,16 @@ impl RunFolder {
         self.path.join(STRIKES)
     }
 
+    /// `messages.jsonl`.
+    pub fn messages(&self) -> PathBuf {
+        self.path.join(MESSAGES)
+    }
+
+    /// `packets.pcapng`.
+    pub fn packets(&self) -> PathBuf {
+        self.path.join(PACKETS)
+    }
+
     /// `verdict.json`.
     pub fn verdict(&self) -> PathBuf {
         self.path.join(VERDICT)
@@ -269,7 +313,8 @@ struct FormatProbe {
     format_version: u32,
 }
 
-fn plain(name: &str) -> String {
+/// A name that is legal in every file name and leads out of no folder.
+pub fn plain(name: &str) -> String {
     let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let plain: String = name.chars().map(|c| if kept(c) { c } else { '-' }).collect();
     // `.` and `..` would leave the folder.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::layout::{RunFolder, line_of};
+use crate::messages::MessageLine;
 use crate::strikes::StrikeLine;
 use crate::summary::{NodeEvent, RunSummary};
 use crate::writer::RunFile;
@@ -28,6 +29,8 @@ pub struct RunRecord {
     pub node_events: Vec<NodeEvent>,
     /// Messages altered on their way.
     pub strikes: Vec<StrikeLine>,
+    /// Messages between nodes around anomalies and failovers.
+    pub messages: Vec<MessageLine>,
     /// How it ended; none when it was killed.
     pub summary: Option<RunSummary>,
     /// What is worth telling a reader about the folder's state, each a sentence.
@@ -65,10 +68,15 @@ impl RunFolder {
         let strikes = strikes.unwrap_or(Lines { items: Vec::new(), note: None });
         noted(strikes.note);
 
+        let messages = or_absent(read_lines::<MessageLine>(&self.messages()))?;
+        let messages = messages.unwrap_or(Lines { items: Vec::new(), note: None });
+        noted(messages.note);
+
         let summary = self.read_summary()?;
         let schedule = or_absent(read_json(&self.schedule()))?;
-        let (events, node_events, strikes) = (history.items, agents.items, strikes.items);
-        Ok(RunRecord { run, schedule, events, node_events, strikes, summary, notes })
+        let (events, node_events, strikes, messages) =
+            (history.items, agents.items, strikes.items, messages.items);
+        Ok(RunRecord { run, schedule, events, node_events, strikes, messages, summary, notes })
     }
 
     /// `run.toml`.

@@ -1,22 +1,32 @@
 //! `report.html`: one page that opens offline and explains a run, the verdict first and the command that
 //! repeats it last.
 
-use std::path::{Path, PathBuf};
+mod rows;
+pub(crate) mod style;
+
+use std::path::PathBuf;
 
 use askama::Template;
-use checker::{Anomaly, FaultRecord, History, Verdict};
+use checker::{Anomaly, History, Op, Verdict};
 
 use crate::availability::{GAP_NS_MIN, availability};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::explain::{self, Headline};
-use crate::failover::Distribution;
+use crate::failover::{Distribution, Phase};
 use crate::layout::{self, RunFolder};
-use crate::plot::{Data, Plot, theme};
-use crate::strikes::{self, StrikeTally};
+use crate::messages::{self, MessageLine};
+use crate::plot::{Data, Plot, phase_key};
+use crate::space_time;
 use crate::summary::{Failover, NodeEvent, RunSummary};
-use crate::table::{self, Align};
+use crate::table;
+use crate::timeline::{self, Proof};
 use crate::units;
 use crate::writer::write_whole;
+
+use self::rows::{
+    AnomalyView, Cell, CheckerRow, Fact, FaultRow, Figure, LogLink, StrikeRow, fault_row, heads,
+    liveness_fact, rows, run_name, spec_rows, unknown_reasons,
+};
 
 /// Anomalies the page tells; the rest are in `verdict.json`.
 const ANOMALIES_TOLD: usize = 20;
@@ -33,6 +43,8 @@ pub struct Report<'a> {
     pub history: &'a History,
     /// The agents' steps.
     pub node_events: &'a [NodeEvent],
+    /// Messages between nodes around anomalies and failovers.
+    pub messages: &'a [MessageLine],
     /// What is worth telling about the folder itself, each a sentence; see [`crate::reader::RunRecord::notes`].
     pub notes: &'a [String],
     /// Logs to link, relative to the report; see [`RunFolder::logs`].
@@ -64,11 +76,16 @@ impl Report<'_> {
 
     fn page(&self) -> Result<Page> {
         let summary = self.summary;
-        let mut anomalies = self.anomalies();
+        let mut anomalies = self.anomalies()?;
         let more_anomalies = anomalies.split_off(ANOMALIES_OPEN.min(anomalies.len()));
         let svgs: Result<Vec<Figure>> = Plot::ALL.into_iter().map(|plot| self.figure(plot)).collect();
         Ok(Page {
-            dark_css: theme::dark_css(".plot"),
+            style: style::css(),
+            script: style::SCRIPT,
+            policy: style::policy(),
+            operations: self.operations()?,
+            phase_key: Phase::ALL.map(phase_key).map(|(tone, word)| (style::name(tone), word)).to_vec(),
+            first: anomalies.first().map(|anomaly| anomaly.in_short.clone()),
             name: run_name(summary),
             started_at: summary.started_at.replace('T', " ").replace('Z', " UTC"),
             headline: explain::headline(summary),
@@ -91,6 +108,7 @@ impl Report<'_> {
                 table::totals_cells(&summary.failovers, &summary.faults).into_iter(),
                 &table::TOTALS_HEAD,
             ),
+            failover_scenes: self.failover_scenes()?,
             figures: svgs?,
             faults: summary.faults.iter().map(fault_row).collect(),
             strikes: summary.strikes.iter().map(StrikeRow::new).collect(),
@@ -104,14 +122,32 @@ impl Report<'_> {
         })
     }
 
+    /// Every operation, packed for the timeline; none where there are none.
+    fn operations(&self) -> Result<Option<String>> {
+        if self.history.ops.is_empty() {
+            return Ok(None);
+        }
+        let proof = |anomaly: &Anomaly| Proof {
+            name: anomaly.name.clone(),
+            key: anomaly.key.clone(),
+            ops: anomaly.ops.clone(),
+        };
+        let proofs = self.told().iter().map(proof).collect();
+        let packed = timeline::pack(&self.data(), self.summary.spec.concurrency.into(), proofs);
+        packed.map(Some).map_err(|why| Error::Draw { plot: "timeline", why: why.to_string() })
+    }
+
+    /// The anomalies that the page tells.
+    fn told(&self) -> &[Anomaly] {
+        match &self.summary.verdict {
+            Verdict::Invalid { anomalies } => &anomalies[..anomalies.len().min(ANOMALIES_TOLD)],
+            _ => &[],
+        }
+    }
+
     fn figure(&self, plot: Plot) -> Result<Figure> {
-        let svg = plot.svg(&self.data())?;
-        // Sized by the page: the picture keeps its own measures in its view box alone.
-        let body = svg.split_once("viewBox").map_or(svg.as_str(), |(_, rest)| rest);
-        Ok(Figure {
-            stem: plot.stem(),
-            svg: format!("<svg role=\"img\" aria-label=\"{}\" viewBox{body}", plot.stem()),
-        })
+        let svg = sized_by_the_page(&plot.svg(&self.data())?, plot.stem());
+        Ok(Figure { stem: plot.stem(), svg })
     }
 
     fn notes(&self) -> Vec<String> {
@@ -125,23 +161,52 @@ impl Report<'_> {
         notes.filter(|(why, _)| !told.contains(why.as_str())).map(|(_, note)| note).collect()
     }
 
-    fn anomalies(&self) -> Vec<AnomalyView> {
-        let Verdict::Invalid { anomalies } = &self.summary.verdict else { return Vec::new() };
-        let told = |anomaly: &Anomaly| AnomalyView {
-            name: anomaly.name.clone(),
-            key: anomaly.key.clone(),
-            meaning: explain::meaning(&anomaly.name),
-            reason: anomaly.reason.clone(),
-            drawing: anomaly.drawing.clone(),
-            ops: self
-                .history
-                .ops
-                .iter()
-                .filter(|op| anomaly.ops.contains(&op.index))
-                .map(explain::operation)
-                .collect(),
+    fn anomalies(&self) -> Result<Vec<AnomalyView>> {
+        let view = |(number, anomaly): (usize, &Anomaly)| {
+            let proves = |op: &&Op| anomaly.ops.contains(&op.index);
+            let ops: Vec<&Op> = self.history.ops.iter().filter(proves).collect();
+            let title = format!("Messages around {}", explain::named(anomaly));
+            let scene = self.scene(&title, &messages::of_anomaly(anomaly), &ops)?;
+            let scene = scene.ok_or_else(|| self.why_unheard());
+            Ok(AnomalyView::new(number, anomaly, &ops, scene))
         };
-        anomalies.iter().take(ANOMALIES_TOLD).map(told).collect()
+        self.told().iter().enumerate().map(view).collect()
+    }
+
+    /// What nodes said to each other in a scene, drawn; none where nobody listened.
+    fn scene(&self, title: &str, scene: &str, ops: &[&Op]) -> Result<Option<String>> {
+        let of_it = messages::of_scene(self.messages, scene);
+        if of_it.is_empty() {
+            return Ok(None);
+        }
+        let svg = space_time::draw(title, &of_it, ops).to_svg();
+        let svg = svg.map_err(|why| Error::Draw { plot: "space-time", why })?;
+        Ok(Some(sized_by_the_page(&svg, title)))
+    }
+
+    /// Why there are no messages of a moment.
+    fn why_unheard(&self) -> &'static str {
+        let spec = &self.summary.spec;
+        match (spec.target.as_str(), spec.tls) {
+            ("fake", _) => "The in-memory cluster has no network: there are no messages between its nodes.",
+            (_, true) => {
+                "Connections in this run are encrypted: what the nodes said to each other cannot be read."
+            }
+            _ => {
+                "No messages between the nodes are kept of this moment: only the first part of a run is listened to,                  unless it is asked for with --capture."
+            }
+        }
+    }
+
+    /// Each failover whose messages are known.
+    fn failover_scenes(&self) -> Result<Vec<(String, String)>> {
+        let mut scenes = Vec::new();
+        for failover in &self.summary.failovers {
+            let name = messages::of_failover(failover);
+            let title = format!("Messages of the {name}");
+            scenes.extend(self.scene(&title, &name, &[])?.map(|svg| (title, svg)));
+        }
+        Ok(scenes)
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -193,10 +258,22 @@ impl Report<'_> {
     }
 }
 
+/// A picture that keeps its own measures in its view box alone.
+fn sized_by_the_page(svg: &str, name: &str) -> String {
+    let body = svg.split_once("viewBox").map_or(svg, |(_, rest)| rest);
+    let name = name.replace(['"', '<', '&'], " ");
+    format!("<svg role=\"img\" aria-label=\"{name}\" viewBox{body}")
+}
+
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page {
-    dark_css: String,
+    style: String,
+    script: &'static str,
+    policy: String,
+    operations: Option<String>,
+    first: Option<String>,
+    phase_key: Vec<(String, &'static str)>,
     name: String,
     started_at: String,
     headline: Headline,
@@ -210,6 +287,7 @@ struct Page {
     failovers: Vec<Vec<Cell>>,
     totals_head: Vec<Cell>,
     totals: Vec<Vec<Cell>>,
+    failover_scenes: Vec<(String, String)>,
     figures: Vec<Figure>,
     faults: Vec<FaultRow>,
     strikes: Vec<StrikeRow>,
@@ -220,244 +298,4 @@ struct Page {
     phases: Vec<(String, String)>,
     capture: Option<&'static str>,
     command: String,
-}
-
-struct AnomalyView {
-    name: String,
-    key: String,
-    meaning: Option<&'static str>,
-    reason: String,
-    drawing: String,
-    ops: Vec<String>,
-}
-
-struct Fact {
-    name: &'static str,
-    value: String,
-    more: String,
-}
-
-impl Fact {
-    fn new(name: &'static str, value: String, more: String) -> Self {
-        Fact { name, value, more }
-    }
-}
-
-struct Cell {
-    text: String,
-    class: &'static str,
-}
-
-struct Figure {
-    stem: &'static str,
-    svg: String,
-}
-
-struct FaultRow {
-    id: u64,
-    kind: String,
-    detail: String,
-    target: String,
-    struck: String,
-    start: String,
-    stop: String,
-    installed: bool,
-    evidence: Vec<(String, String)>,
-}
-
-struct LogLink {
-    href: String,
-    text: String,
-}
-
-impl LogLink {
-    fn new(path: &Path) -> Self {
-        let text = path.to_string_lossy().into_owned();
-        LogLink { href: percent_encoded(&text), text }
-    }
-}
-
-struct CheckerRow {
-    name: String,
-    word: &'static str,
-    mood: &'static str,
-    why: Vec<String>,
-}
-
-impl CheckerRow {
-    fn new(name: &str, verdict: &Verdict) -> Self {
-        let mood = match verdict {
-            Verdict::Valid => "good",
-            Verdict::Unknown { .. } => "doubt",
-            Verdict::Invalid { .. } => "bad",
-        };
-        let why = match verdict {
-            Verdict::Invalid { anomalies } => {
-                vec![format!("{}, told above", units::plural(anomalies.len() as u64, "contradiction"))]
-            }
-            other => explain::reasons(other),
-        };
-        CheckerRow { name: name.to_owned(), word: verdict.word(), mood, why }
-    }
-}
-
-fn run_name(summary: &RunSummary) -> String {
-    let spec = &summary.spec;
-    format!("{} on {} ({}), seed {}", spec.workload, spec.target, spec.variant, spec.seed)
-}
-
-fn unknown_reasons(summary: &RunSummary) -> Vec<String> {
-    let mut reasons = match &summary.verdict {
-        Verdict::Unknown { why } => why.clone(),
-        _ => Vec::new(),
-    };
-    if let crate::summary::Liveness::NotLive { why, .. } = &summary.liveness {
-        reasons.extend(why.iter().cloned());
-    }
-    reasons
-}
-
-fn liveness_fact(summary: &RunSummary) -> Fact {
-    use crate::summary::Liveness::{Live, NotJudged, NotLive};
-    match &summary.liveness {
-        Live { after_s } => {
-            Fact::new("Live again", units::seconds(*after_s), "after the last heal, every shard".to_owned())
-        }
-        NotLive { bound_s, .. } => {
-            Fact::new("Live again", "no".to_owned(), format!("within {bound_s} s of the last heal"))
-        }
-        NotJudged => Fact::new("Live again", "not judged".to_owned(), "the run ended before".to_owned()),
-    }
-}
-
-fn class_of(align: Align) -> &'static str {
-    match align {
-        Align::Left => "",
-        Align::Right => "num",
-    }
-}
-
-fn heads(columns: &[(&str, Align)]) -> Vec<Cell> {
-    columns.iter().map(|&(name, align)| Cell { text: name.to_owned(), class: class_of(align) }).collect()
-}
-
-fn rows(cells: impl Iterator<Item = Vec<String>>, columns: &[(&str, Align)]) -> Vec<Vec<Cell>> {
-    let row = |cells: Vec<String>| {
-        cells
-            .into_iter()
-            .zip(columns)
-            .map(|(text, &(_, align))| Cell { text, class: class_of(align) })
-            .collect()
-    };
-    cells.map(row).collect()
-}
-
-fn fault_row(fault: &FaultRecord) -> FaultRow {
-    FaultRow {
-        id: fault.id,
-        kind: fault.kind.clone(),
-        detail: fault.detail.clone(),
-        target: fault.target.clone(),
-        struck: explain::struck(fault),
-        start: units::clock_s(fault.start_ns),
-        stop: fault.stop_ns.map_or_else(|| "never".to_owned(), units::clock_s),
-        installed: fault.installed,
-        evidence: fault.evidence.clone(),
-    }
-}
-
-/// A message fault on a link, and what came of it.
-struct StrikeRow {
-    fault: u64,
-    link: String,
-    what: String,
-    matched: String,
-    applied: String,
-    between: String,
-    outcome: String,
-    class: &'static str,
-    meaning: &'static str,
-    because: String,
-}
-
-impl StrikeRow {
-    fn new(tally: &StrikeTally) -> Self {
-        let class = match tally.outcome.as_str() {
-            "silent" | "detected-served" | "liveness" => "bad",
-            "not-triggered" => "doubt",
-            _ => "good",
-        };
-        StrikeRow {
-            fault: tally.fault,
-            link: tally.link.clone(),
-            what: tally.what.clone(),
-            matched: units::count(tally.matched),
-            applied: units::count(tally.applied),
-            between: tally.between.join(", "),
-            outcome: tally.outcome.clone(),
-            class,
-            meaning: strikes::meaning(&tally.outcome),
-            because: tally.because.clone(),
-        }
-    }
-}
-
-fn spec_rows(summary: &RunSummary) -> Vec<(&'static str, String)> {
-    let spec = &summary.spec;
-    let mut rows = vec![
-        ("target", format!("{}, variant {}", spec.target, spec.variant)),
-        (
-            "cluster",
-            format!(
-                "{} of {} Redis servers, {} ZooKeeper servers",
-                units::plural(spec.shards.into(), "shard"),
-                spec.replicas,
-                spec.zookeepers
-            ),
-        ),
-        ("workload", format!("{}, reads from the {}, WAIT {}", spec.workload, spec.reads, spec.wait)),
-        ("load", load_words(spec)),
-        ("faults", if spec.faults.is_empty() { "none".to_owned() } else { spec.faults.join(", ") }),
-        ("seed", spec.seed.to_string()),
-    ];
-    if let Some(bug) = &spec.bug {
-        rows.push(("bug switched on", bug.clone()));
-    }
-    rows
-}
-
-fn load_words(spec: &crate::spec::RunSpec) -> String {
-    let rate = if spec.rate > 0.0 {
-        format!("{} operations per second", spec.rate)
-    } else {
-        "full speed".to_owned()
-    };
-    format!(
-        "{} processes at {rate} for {} s, calls given up after {} ms",
-        spec.concurrency, spec.time_limit_s, spec.op_timeout_ms
-    )
-}
-
-/// A path as a relative link: everything but letters, digits, `/`, `-`, `.`, `_` and `~` is escaped.
-fn percent_encoded(path: &str) -> String {
-    let mut out = String::new();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_survive_odd_names() {
-        assert_eq!(percent_encoded("nodes/s0r1/redis.log"), "nodes/s0r1/redis.log");
-        assert_eq!(percent_encoded("a b#?%\"é"), "a%20b%23%3F%25%22%C3%A9");
-    }
 }

@@ -29,6 +29,9 @@ pub struct RunSpec {
     pub reshard: bool,
     /// Names of the fault families, in order; empty for none. Or the one TOML file they came from.
     pub faults: Vec<String>,
+    /// Whether the seed drew which of the families are on, and how hard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub swarm: bool,
     /// Fixes plan, targets, timing and inputs.
     pub seed: u64,
     /// Seconds of load.

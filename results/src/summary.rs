@@ -1,8 +1,12 @@
 //! `verdict.json`: what people, CI and the index want first; readable without loading the history.
 
+use std::collections::BTreeMap;
+
 use checker::{FaultRecord, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::availability::Outage;
+use crate::failover::{Bar, Phase};
 use crate::spec::RunSpec;
 use crate::strikes::StrikeTally;
 
@@ -35,6 +39,9 @@ pub struct RunSummary {
     pub strikes: Vec<StrikeTally>,
     /// Every failover, timed.
     pub failovers: Vec<Failover>,
+    /// When clients were without service, per shard, reads and writes apart.
+    #[serde(default)]
+    pub outages: Vec<Outage>,
     /// Seconds spent in each phase of the run, in order: `raise`, `load`, `settle`, `judge`, ….
     pub phases_s: Vec<(String, f64)>,
     /// Was the run cut short (Ctrl-C, harness died)? The reason, or none.
@@ -94,7 +101,7 @@ pub struct Counts {
 }
 
 /// One change of master, timed on the run clock (nanoseconds). A phase that was not seen is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failover {
     /// Shard.
     pub shard: u32,
@@ -113,12 +120,42 @@ pub struct Failover {
     pub suspected_ns: Option<u64>,
     /// The lease seen gone.
     pub lease_lost_ns: Option<u64>,
+    /// The servers that take part serve nobody of the old epoch.
+    #[serde(default)]
+    pub fenced_ns: Option<u64>,
     /// The new epoch was won.
     pub elected_ns: Option<u64>,
     /// The new master serves.
     pub promoted_ns: Option<u64>,
+    /// Every replica that could follows it.
+    #[serde(default)]
+    pub following_ns: Option<u64>,
     /// First write of the new epoch acknowledged to a client (completion time).
     pub first_ack_ns: Option<u64>,
+    /// The shard answers as often as before the fault.
+    #[serde(default)]
+    pub full_rate_ns: Option<u64>,
+    /// How well each of these marks is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bars: BTreeMap<Phase, Bar>,
+    /// How long clients were without service of the shard, within this failover; none in old folders.
+    #[serde(default)]
+    pub down: Option<Down>,
+    /// Acknowledged writes that it lost, at least; none where that was not told.
+    #[serde(default)]
+    pub lost_writes: Option<u64>,
+    /// Stale reads around it, at least; none where that was not told.
+    #[serde(default)]
+    pub stale_reads: Option<u64>,
+}
+
+/// Time without service as clients saw it, reads and writes apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Down {
+    /// Nanoseconds in which no write was acknowledged although some were asked for.
+    pub writes_ns: u64,
+    /// The same of reads.
+    pub reads_ns: u64,
 }
 
 /// One agent event on the run clock; a line of `events.jsonl`.

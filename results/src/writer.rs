@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::layout::{FORMAT_VERSION, RunFolder};
+use crate::messages::MessageLine;
 use crate::spec::RunSpec;
 use crate::strikes::StrikeLine;
 use crate::summary::{NodeEvent, RunSummary};
@@ -86,6 +87,18 @@ impl RunFolder {
     /// Opens `strikes.jsonl` to be appended to.
     pub fn strike_lines(&self) -> Result<LineWriter<StrikeLine>> {
         LineWriter::open(self.strikes())
+    }
+
+    /// Writes `messages.jsonl` anew.
+    pub fn write_messages(&self, messages: &[MessageLine]) -> Result<()> {
+        let path = self.messages();
+        let mut lines = Vec::new();
+        for message in messages {
+            serde_json::to_writer(&mut lines, message)
+                .map_err(|err| Error::Unwritable { path: path.clone(), why: err.to_string() })?;
+            lines.push(b'\n');
+        }
+        write_whole(&path, &lines)
     }
 }
 

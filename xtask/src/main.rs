@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use setup::Purpose;
 
 const HELP: &str = "\
 cargo xtask <chore>
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
 
 /// The default run on this machine; on a machine that cannot, the same on the fake cluster.
 fn demo(run_args: &[String]) -> Result<()> {
-    setup::install_missing()?;
+    setup::install_missing(Purpose::Runs)?;
     cargo(&["build", "--release", "--package", "harness"])?;
     let binary = root().join("target/release/shardstorm");
     let able = Command::new(&binary).arg("doctor").status().context("failed to start shardstorm")?.success();
@@ -84,7 +85,7 @@ fn fuzz(args: &[String]) -> Result<()> {
 }
 
 fn test() -> Result<()> {
-    setup::install_missing()?;
+    setup::install_missing(Purpose::Tests)?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     tidy::check(&root())?;

@@ -6,28 +6,42 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// Package, and what it is for.
-const PACKAGES: [(&str, &str); 3] = [
+const PACKAGES: [(&str, &str); 4] = [
     ("redis-server", "the store under test"),
     ("redis-tools", "redis-benchmark, for `shardstorm bench fabric`"),
     ("zookeeper", "the coordinator under test (brings a Java runtime)"),
+    ("libxml2-utils", "xmllint, with which a test holds junit.xml against a schema"),
 ];
+
+/// The same, for tests alone.
+const FOR_TESTS: [(&str, &str); 1] = [("chromium", "the browser that reports are tested in")];
+
+/// What is set up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Runs.
+    Runs,
+    /// Runs and all tests.
+    Tests,
+}
 
 /// Debian's hook that decides whether a package may start its service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs what is missing; says what, and starts, stops or restarts no service.
-pub fn install_missing() -> Result<()> {
+pub fn install_missing(purpose: Purpose) -> Result<()> {
     if !on_path("dpkg-query") || !on_path("apt-get") {
         eprintln!("xtask: not a Debian or Ubuntu system; see `shardstorm doctor` for what a run needs");
         return Ok(());
     }
-    let missing: Vec<&str> =
-        PACKAGES.iter().map(|(package, _)| *package).filter(|package| !installed(package)).collect();
+    let for_tests = FOR_TESTS.iter().filter(|_| purpose == Purpose::Tests);
+    let mut missing = Vec::new();
+    for (package, about) in PACKAGES.iter().chain(for_tests).filter(|(package, _)| !installed(package)) {
+        eprintln!("xtask: installing {package} ({about})");
+        missing.push(*package);
+    }
     if missing.is_empty() {
         return Ok(());
-    }
-    for (package, about) in PACKAGES.iter().filter(|(package, _)| missing.contains(package)) {
-        eprintln!("xtask: installing {package} ({about})");
     }
     let quiet = QuietServices::begin()?;
     as_root(&["apt-get", "update", "-qq"])?;

@@ -2,6 +2,7 @@
 
 use checker::FaultRecord;
 use nemesis::{Part, Schedule, Target};
+use results::strikes::StrikeLine;
 use serde::Serialize;
 
 /// What counts as the same strike.
@@ -72,6 +73,47 @@ pub fn compare(schedule: &Schedule, then: &[FaultRecord], now: &[FaultRecord], w
     let (compared, same_nodes) = (windows.len(), same_nodes.count());
     let share = if compared == 0 { 1.0 } else { faithful as f64 / compared as f64 };
     Fidelity { share, compared, faithful, same_nodes, tolerance_ms: wanted.tolerance_ms, windows }
+}
+
+/// How much of what was done to messages was done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Strikes {
+    /// Messages altered then.
+    pub then: usize,
+    /// Messages altered now.
+    pub now: usize,
+    /// Those then that were altered again: the same fault struck a message of the same kind with the same number in
+    /// the same way, whoever sent it.
+    pub same: usize,
+}
+
+impl Strikes {
+    /// Same of then, 0 to 1; 1 where nothing was altered then.
+    pub fn share(self) -> f64 {
+        if self.then == 0 { 1.0 } else { self.same as f64 / self.then as f64 }
+    }
+}
+
+/// Compares the altered messages of two runs.
+pub fn altered_again(then: &[StrikeLine], now: &[StrikeLine]) -> Strikes {
+    let key = |line: &StrikeLine| {
+        let of = |name: &str| line.strike.get(name).map(ToString::to_string).unwrap_or_default();
+        let action = line.strike.get("action").and_then(|action| match action {
+            serde_json::Value::Object(kinds) => kinds.keys().next().cloned(),
+            other => Some(other.to_string()),
+        });
+        (line.fault, ["link", "way", "kind", "occurrence", "field"].map(of), action)
+    };
+    let mut left = std::collections::BTreeMap::new();
+    now.iter().for_each(|line| *left.entry(key(line)).or_insert(0_u64) += 1);
+    let again = |line: &&StrikeLine| match left.get_mut(&key(line)) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    };
+    Strikes { then: then.len(), now: now.len(), same: then.iter().filter(again).count() }
 }
 
 fn misses(before: &FaultRecord, after: Option<&FaultRecord>, wanted: Wanted) -> Vec<String> {
@@ -192,6 +234,27 @@ mod tests {
             installed: true,
             evidence: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_message_altered_again_is_known_by_its_number_not_by_its_sender() {
+        let line = |fault, from: &str, occurrence, action: serde_json::Value| StrikeLine {
+            time_ns: 1,
+            fault,
+            from: from.into(),
+            to: "c0".into(),
+            told: String::new(),
+            strike: serde_json::json!({
+                "link": "replication", "way": "to-server", "kind": "replconf-ack", "occurrence": occurrence, "action": action
+            }),
+        };
+        let swallow = || serde_json::json!("swallow");
+        let edit = serde_json::json!({ "edit": { "splices": [], "mend": true } });
+        let then =
+            [line(0, "s0r0", 1, swallow()), line(0, "s0r0", 2, swallow()), line(0, "s0r0", 2, swallow())];
+        let now = [line(0, "s0r1", 2, swallow()), line(0, "s0r0", 1, edit), line(1, "s0r0", 1, swallow())];
+        assert_eq!(altered_again(&then, &now), Strikes { then: 3, now: 3, same: 1 });
+        assert_eq!(altered_again(&[], &now).share(), 1.0);
     }
 
     const ROLES: Wanted = Wanted { tolerance_ms: 250, by_node: false };

@@ -20,7 +20,7 @@ pub const MASTER: &str = "master";
 /// The node of its replica.
 pub const REPLICA: &str = "replica";
 /// How long anything that must happen may take.
-const BOUND: Duration = Duration::from_secs(15);
+pub const BOUND: Duration = Duration::from_secs(15);
 
 /// Master and replica, with a connection of ours to each.
 pub struct Pair {

@@ -1,6 +1,6 @@
 //! Where a scenario plays: its servers, and the lies it is armed with.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -25,6 +25,8 @@ pub struct Stage {
     clock: RunClock,
     tap: RefCell<Option<Wiretap>>,
     armed: RefCell<Vec<Armed>>,
+    /// Altered otherwise than by lies.
+    counted: Cell<u64>,
 }
 
 /// Lies as they are written.
@@ -44,12 +46,23 @@ impl Stage {
             clock: RunClock::start(),
             tap: RefCell::default(),
             armed: RefCell::default(),
+            counted: Cell::default(),
         }
     }
 
     /// True when nothing is to be altered.
     pub fn is_control(&self) -> bool {
         self.control
+    }
+
+    /// Where the scenario's files lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Counts packets that were altered otherwise than by lies.
+    pub fn count(&self, altered: u64) {
+        self.counted.set(self.counted.get() + altered);
     }
 
     /// A master with a replica that follows.
@@ -110,7 +123,7 @@ impl Stage {
 
     /// Messages altered so far.
     pub fn applied(&self) -> u64 {
-        self.tap.borrow().as_ref().map_or(0, |tap| tap.strikes().len() as u64)
+        self.counted.get() + self.tap.borrow().as_ref().map_or(0, |tap| tap.strikes().len() as u64)
     }
 
     /// Writes down every message altered, before and after.

@@ -2,7 +2,7 @@
 
 use nemesis::byzantine::score::Outcome;
 
-use super::{Scenario, quorum, replication, session};
+use super::{Scenario, quorum, replication, session, twins};
 
 /// In the order in which they are listed and played.
 pub const SCENARIOS: &[Scenario] = &[
@@ -222,5 +222,12 @@ op.set = { field = "currentEpoch", to = "zero" }
 "#,
         expected: Outcome::Silent,
         play: quorum::laggard_elected,
+    },
+    Scenario {
+        id: "T1",
+        title: "twins: two servers at one address, each met by some of the clients",
+        lies: "",
+        expected: Outcome::Silent,
+        play: twins::at_one_address,
     },
 ];

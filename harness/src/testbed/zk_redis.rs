@@ -33,12 +33,15 @@ use results::spec::RunSpec;
 use workloads::seed::derive;
 
 use super::Testbed;
+use crate::messages::RECORDED_MAX;
 use crate::plan::Needs;
 use crate::registry;
 use crate::sites::runtime;
 use crate::wiretap::Wiretap;
 use observer::Observer;
 use servers::{Installations, Servers};
+
+pub use servers::PROTOCOLS;
 
 /// How long servers may take to come up before the run is given up.
 const READY_BOUND: Duration = Duration::from_secs(20);
@@ -70,8 +73,13 @@ impl ZkRedis {
     pub fn up(spec: &RunSpec, folder: &RunFolder, needs: Needs) -> Result<Self> {
         let installations = Installations::find()?;
         let topology = super::topology(spec);
-        let capture = spec.capture.then(|| folder.capture());
-        let mut lab = Lab::up(LabOptions { capture, ..LabOptions::named("shardstorm") })?;
+        // Where nobody asked for all packets, the first minutes of them are recorded for the messages around what is found.
+        let (capture, capture_bytes_max) = match spec.capture {
+            true => (folder.capture(), None),
+            false => (folder.packets(), Some(RECORDED_MAX)),
+        };
+        let capture = Some(capture);
+        let mut lab = Lab::up(LabOptions { capture, capture_bytes_max, ..LabOptions::named("shardstorm") })?;
         let mut nodes = HashMap::new();
         for name in
             topology.servers().iter().chain(&topology.clients).map(String::as_str).chain([super::CONTROL])
@@ -270,6 +278,10 @@ impl Arena for ZkRedis {
         {
             gate.pass(&self.topology.shards[shard], &victim.node, &self.observer.voters(shard))?;
         }
+        self.lose(victim)
+    }
+
+    fn lose(&self, victim: &Victim) -> Result<String, String> {
         self.signal(victim, lab::Process::kill, |state| matches!(state, ProcessState::Exited(_)))
     }
 
@@ -423,6 +435,12 @@ impl Testbed for ZkRedis {
 
     fn strikes(&self) -> Vec<Strike> {
         self.wiretap.as_ref().map(Wiretap::strikes).unwrap_or_default()
+    }
+
+    fn repeat(&self, log: Vec<Strike>) {
+        if let Some(wiretap) = &self.wiretap {
+            wiretap.repeat(log);
+        }
     }
 
     fn diagnose(&self) -> Vec<String> {

@@ -13,6 +13,7 @@ fn every_bad_flag_is_named_with_its_mend() {
         (&["--reads", "nowhere"], "use master or replica"),
         (&["--faults", "kill,burn"], "unknown fault `burn`"),
         (&["--faults", "no/such/file.toml"], "check the path"),
+        (&["--faults", "burn", "--swarm"], "unknown fault `burn`"),
         (&["--bug", "stale-read", "--target", "zk-redis"], "--bug goes with --target fake"),
         (&["--target", "fake", "--bug", "gremlin"], "the fake knows"),
         (&["--time-limit", "0"], "--time-limit 0"),

@@ -38,24 +38,28 @@ fn a_clean_run_is_valid_and_leaves_a_folder_that_explains_itself() {
 
 #[test]
 fn every_named_bug_is_found_and_the_same_seeds_without_it_are_clean() {
-    for bug in FakeBug::ALL {
-        let store = Store::new();
-        let flags = ["--target", "fake", "--time-limit", "5", "--rate", "800"];
-        let mut found = false;
-        // Bugs need their moment: a few seeds each, the first usually does.
-        for seed in ["1", "2", "3", "4", "5"] {
-            let with_bug = [&flags[..], &["--seed", seed, "--bug", bug.name()]].concat();
-            let done = store.run(&with_bug);
-            if done.code == 1 {
-                assert!(!anomalies(&summary(&store.latest()).verdict).is_empty(), "{}", done.said());
-                let clean = store.run(&[&flags[..], &["--seed", seed]].concat());
-                assert_eq!(clean.code, 0, "seed {seed} without {}: {}", bug.name(), clean.said());
-                found = true;
-                break;
-            }
+    // They mostly wait: all at once.
+    std::thread::scope(|scope| {
+        let hunts: Vec<_> = FakeBug::ALL.iter().map(|bug| scope.spawn(|| find(bug.name()))).collect();
+        let failed = hunts.into_iter().filter_map(|hunt| hunt.join().err()).count();
+        assert_eq!(failed, 0, "bugs not found, or found where there were none");
+    });
+}
+
+/// Bugs need their moment: a few seeds each, the first usually does.
+fn find(bug: &str) {
+    let store = Store::new();
+    let flags = ["--target", "fake", "--time-limit", "5", "--rate", "800"];
+    for seed in ["1", "2", "3", "4", "5"] {
+        let done = store.run(&[&flags[..], &["--seed", seed, "--bug", bug]].concat());
+        if done.code == 1 {
+            assert!(!anomalies(&summary(&store.latest()).verdict).is_empty(), "{}", done.said());
+            let clean = store.run(&[&flags[..], &["--seed", seed]].concat());
+            assert_eq!(clean.code, 0, "seed {seed} without {bug}: {}", clean.said());
+            return;
         }
-        assert!(found, "{} was not found with any seed", bug.name());
     }
+    panic!("{bug} was not found with any seed");
 }
 
 /// `register` is judged event by event, `append` as a whole from time to time.

@@ -30,7 +30,15 @@ fn run_with(faults: &str, seed: &str) -> Option<RunSummary> {
     assert!(left.is_empty(), "left behind: {left:?}");
     let data = store.latest().path().join("nodes/zk1/zookeeper/data");
     assert!(!data.exists(), "the testbed goes down before the run ends, and its data with it");
+    assert!(!store.latest().packets().exists(), "packets are let go of once the messages in them are read");
+    let heard = store.latest().read().unwrap().messages;
     let summary = summary(&store.latest());
+    for failover in summary.failovers.iter().take(12) {
+        let scene = results::messages::of_failover(failover);
+        let told =
+            |message: &&results::messages::MessageLine| message.scene == scene && message.from != message.to;
+        assert!(heard.iter().filter(told).count() > 3, "{scene} without messages: {heard:?}");
+    }
     assert!(summary.counts.ok > 500, "{}", done.said());
     assert!(matches!(summary.liveness, Liveness::Live { .. }), "{}", done.said());
     Some(summary)

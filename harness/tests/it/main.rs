@@ -1,8 +1,10 @@
 //! The binary as its users run it.
 
 mod bad_input;
+mod campaign;
 mod check;
 mod clocks;
+mod compare;
 mod disks;
 mod export;
 mod fake;
@@ -10,6 +12,7 @@ mod files;
 mod links;
 mod live;
 mod messages;
+mod schedules;
 mod serve;
 mod tool;
 mod workloads;

@@ -33,7 +33,8 @@ impl Done {
     }
 }
 
-fn command(args: &[&str]) -> Command {
+/// The command, for those who want to start it another way.
+pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shardstorm"));
     command.args(args).stdin(Stdio::null());
     command

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::switch::now_ns;
@@ -68,15 +68,15 @@ pub(crate) struct CaptureWriter {
 }
 
 impl CaptureWriter {
-    /// Creates the file and starts the writer.
-    pub(crate) fn create(path: &Path, lab: &str) -> Result<CaptureWriter> {
+    /// Creates the file and starts the writer, which ends when the file has `bytes_max`.
+    pub(crate) fn create(path: &Path, lab: &str, bytes_max: Option<u64>) -> Result<CaptureWriter> {
         let error = |source| LabError::File { path: path.to_owned(), source };
         let mut file = File::create(path).map_err(error)?;
         file.write_all(&block::section_header(lab)).map_err(error)?;
         let (to_writer, chunks) = sync_channel::<Vec<u8>>(CHUNKS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("fabric-capture".to_owned())
-            .spawn(move || chunks.iter().try_for_each(|chunk| file.write_all(&chunk)))
+            .spawn(move || write(&mut file, &chunks, bytes_max.unwrap_or(u64::MAX)))
             .map_err(error)?;
         Ok(CaptureWriter {
             thread: Some(thread),
@@ -114,6 +114,18 @@ impl CaptureWriter {
             _ => Ok(()),
         }
     }
+}
+
+/// Writes until nothing comes any more, or there is no room for what comes: that ends the channel, and whoever sends
+/// into it counts what is lost.
+fn write(file: &mut File, chunks: &Receiver<Vec<u8>>, bytes_max: u64) -> std::io::Result<()> {
+    let mut room = bytes_max;
+    for chunk in chunks {
+        let Some(left) = room.checked_sub(chunk.len() as u64) else { break };
+        room = left;
+        file.write_all(&chunk)?;
+    }
+    Ok(())
 }
 
 impl Capture {

@@ -12,7 +12,7 @@ use super::capture::{Capture, Note};
 use super::held::HeldQueue;
 use super::packet;
 use super::rule::RuleState;
-use super::table::{Table, index_of};
+use super::table::{Port, Table, index_of};
 use crate::flow::Flows;
 use crate::sys::check;
 
@@ -116,6 +116,14 @@ impl Switch {
             self.shared.totals.note_unroutable();
             return;
         };
+        if let Some((to, packet)) = self.table.twins().iter().find_map(|twin| twin.lead(from, to, packet)) {
+            return self.route_to(from, to, &packet);
+        }
+        self.route_to(from, to, packet);
+    }
+
+    /// Decides about a packet whose receiver is known.
+    fn route_to(&mut self, from: usize, to: usize, packet: &[u8]) {
         if self.flows.watches(from, to) && self.is_taken(from, to, packet) {
             return self.send_made();
         }
@@ -155,7 +163,13 @@ impl Switch {
         if let Some(capture) = &mut self.capture {
             capture.packet(from, packet, Note::Passed);
         }
-        self.shared.totals.note_write(write_packet(&receiver.tun, packet));
+        self.hand(receiver, (from, to), packet);
+    }
+
+    /// Hands a packet to its receiver, as from whom that one takes it to be.
+    fn hand(&self, receiver: &Port, (from, to): (usize, usize), packet: &[u8]) {
+        let posed = self.table.twins().iter().find_map(|twin| twin.pose(from, to, packet));
+        self.shared.totals.note_write(write_packet(&receiver.tun, posed.as_deref().unwrap_or(packet)));
     }
 
     fn record(&mut self, from: usize, packet: &[u8], note: Note<'_>) {

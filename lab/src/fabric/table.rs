@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::link::LinkStats;
 use super::rule::RuleState;
+use super::twin::TwinState;
 use crate::flow::TapState;
 use crate::node::NodeId;
 
@@ -53,6 +54,7 @@ pub(crate) struct Table {
     /// A square matrix, row by sender. `None` on links no rule covers, which then pay nothing.
     hooks: Vec<Option<Hooks>>,
     taps: Vec<Arc<TapState>>,
+    twins: Vec<Arc<TwinState>>,
 }
 
 impl Table {
@@ -61,6 +63,7 @@ impl Table {
         ports: &[Arc<Port>],
         rules: &[Arc<RuleState>],
         taps: &[Arc<TapState>],
+        twins: &[Arc<TwinState>],
     ) -> Table {
         let width = ports.len();
         let mut lists: Vec<Vec<Arc<RuleState>>> = vec![Vec::new(); width * width];
@@ -73,7 +76,7 @@ impl Table {
             }
         }
         let hooks = lists.into_iter().map(|list| (!list.is_empty()).then(|| list.into())).collect();
-        Table { generation, ports: ports.to_vec(), hooks, taps: taps.to_vec() }
+        Table { generation, ports: ports.to_vec(), hooks, taps: taps.to_vec(), twins: twins.to_vec() }
     }
 
     pub(crate) fn port(&self, index: usize) -> Option<&Arc<Port>> {
@@ -88,6 +91,11 @@ impl Table {
     /// The taps, in order of installation.
     pub(crate) fn taps(&self) -> &[Arc<TapState>] {
         &self.taps
+    }
+
+    /// Nodes that share an address.
+    pub(crate) fn twins(&self) -> &[Arc<TwinState>] {
+        &self.twins
     }
 
     /// The rules on the link between two existing ports.
@@ -115,7 +123,8 @@ mod tests {
         let port = || Arc::new(Port::new(std::fs::File::open("/dev/null").unwrap().into()));
         let link = (NodeId(0), NodeId(1));
         let rule = Rule::new("cut", vec![link, link], Action::Drop, 0);
-        let table = Table::compile(1, &[port(), port(), port()], &[Arc::new(RuleState::new(1, rule))], &[]);
+        let table =
+            Table::compile(1, &[port(), port(), port()], &[Arc::new(RuleState::new(1, rule))], &[], &[]);
         assert_eq!(table.hooks(0, 1).map(|h| h.len()), Some(1));
         assert!(table.hooks(1, 0).is_none() && table.hooks(0, 2).is_none());
     }

@@ -15,8 +15,9 @@ use rand::{RngExt, SeedableRng};
 use self::peer::{Peer, PeerOptions};
 use self::script::{Op, Script, Told};
 use super::conn::{Conn, Outbox};
-use super::segment::{ACK, SYN, Segment, checksums_hold};
+use super::segment::{ACK, SYN, Segment};
 use super::{Both, Interceptor, Way};
+use crate::fabric::packet::checksum;
 
 const MS: u64 = 1_000_000;
 /// Virtual time by which everything must be over.
@@ -94,7 +95,7 @@ impl Sim {
 
     fn launch_all(&mut self, out: Outbox, now_ms: u64) {
         for (way, packet) in out {
-            assert!(checksums_hold(&packet), "a made packet has broken checksums");
+            assert!(checksum::hold(&packet), "a made packet has broken checksums");
             self.made += 1;
             self.launch(Stop::End, way, packet, now_ms);
         }
@@ -237,7 +238,7 @@ proptest! {
         }
         conn.release(now_ns, &mut out);
         for (_, packet) in &out {
-            prop_assert!(checksums_hold(packet));
+            prop_assert!(checksum::hold(packet));
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-pub(crate) const FIN: u8 = 0x01;
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const RST: u8 = 0x04;
+use crate::fabric::packet::checksum;
+pub(crate) use crate::fabric::packet::tcp::{ACK, FIN, RST, SYN};
+
 pub(crate) const PSH: u8 = 0x08;
-pub(crate) const ACK: u8 = 0x10;
 
 const PROTOCOL_TCP: u8 = 6;
 const IP_HEADER: usize = 20;
@@ -122,10 +121,7 @@ impl<'a> Segment<'a> {
             out.extend(echo.to_be_bytes());
         }
         out.extend(self.payload);
-        let header = !fold(sum(&out[..IP_HEADER]));
-        out[10..12].copy_from_slice(&header.to_be_bytes());
-        let whole = !fold(tcp_sum(&out, IP_HEADER));
-        out[IP_HEADER + 16..IP_HEADER + 18].copy_from_slice(&whole.to_be_bytes());
+        checksum::repair(&mut out);
         out
     }
 }
@@ -146,33 +142,6 @@ pub(crate) fn flags(packet: &[u8]) -> Option<u8> {
 pub(crate) fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
     let at = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
     (at(12), at(16))
-}
-
-/// The sum of 16-bit words in ones' complement arithmetic (RFC 1071), not folded.
-fn sum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks_exact(4);
-    let mut rest = [0; 4];
-    rest[..words.remainder().len()].copy_from_slice(words.remainder());
-    let word = |four: &[u8]| u64::from(u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
-    words.map(word).sum::<u64>() + word(&rest)
-}
-
-fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
-}
-
-/// The sum over pseudo header and segment.
-fn tcp_sum(packet: &[u8], header: usize) -> u64 {
-    let tcp = &packet[header..];
-    sum(&packet[12..20]) + u64::from(PROTOCOL_TCP) + tcp.len() as u64 + sum(tcp)
-}
-
-#[cfg(test)]
-pub(crate) fn checksums_hold(packet: &[u8]) -> bool {
-    fold(sum(&packet[..IP_HEADER])) == 0xffff && fold(tcp_sum(packet, IP_HEADER)) == 0xffff
 }
 
 #[cfg(test)]
@@ -207,18 +176,11 @@ mod tests {
         assert_eq!(flags(&LINUX_SYN), Some(SYN));
     }
 
-    #[test]
-    fn checksums_are_those_of_the_standard() {
-        // The worked example of RFC 1071: 0001 f203 f4f5 f6f7 sums to ddf2.
-        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
-        assert_eq!(fold(sum(&[0x12, 0x34, 0x56])), 0x1234 + 0x5600);
-    }
-
     proptest! {
         #[test]
         fn what_is_written_is_read_again(payload: Vec<u8>, timestamps: Option<(u32, u32)>) {
             let packet = segment(&payload, timestamps).write(PATH);
-            prop_assert!(checksums_hold(&packet));
+            prop_assert!(checksum::hold(&packet));
             prop_assert_eq!(Segment::read(&packet), Some(segment(&payload, timestamps)));
             prop_assert_eq!(crate::fabric::packet::ports(&packet), Some((40_000, 6379)));
             let room = payload_max(1460, timestamps.is_some());

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use lab::{Action, Lab, LabOptions, NodeId, RuleCounters};
+use lab::{Action, Lab, LabOptions, Node, NodeId, RuleCounters};
 
 use crate::net::*;
 
@@ -251,4 +251,42 @@ pub fn two_labs_with_the_same_addresses_do_not_meet() {
     let echo = serve_echo(&twos[1], 7001);
     assert!(reaches(&twos[0], echo), "one lab's end is not the other's");
     drop(Lab::up(LabOptions::named("three")).expect("a third lab beside them"));
+}
+
+pub fn twins_answer_at_one_address_each_to_its_own() {
+    let (lab, nodes) = lab_of("twins", 4);
+    let [first, other, near, far] = nodes.as_slice() else { panic!() };
+    let serve = |node: &Node, say: &'static [u8]| {
+        let addr = SocketAddr::from((node.addr(), 7000));
+        let listener = inside(node, move || TcpListener::bind(addr).unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let from = stream.peer_addr().unwrap().ip().to_string();
+                let _ = stream.write_all(&[say, b" hears ", from.as_bytes()].concat());
+            }
+        });
+        addr
+    };
+    let addr = serve(first, b"first");
+    let own = serve(other, b"other");
+    let hears = |node: &Node, addr: SocketAddr| {
+        let mut said = String::new();
+        connect(node, addr, PATIENCE).unwrap().read_to_string(&mut said).unwrap();
+        said
+    };
+    let says = |who: &str, to: &Node| format!("{who} hears {}", to.addr());
+    let twin = lab::Twin { name: "t".into(), of: first.id(), other: other.id(), shown_to: vec![far.id()] };
+    let twins = lab.fabric().twin(twin.clone()).unwrap();
+    assert_eq!(hears(near, addr), says("first", near));
+    assert_eq!(hears(far, addr), says("other", far), "the same address, another server");
+    assert_eq!(hears(near, own), says("other", near), "to the others it is a node like any other");
+    let counters = twins.counters();
+    assert!(counters.led >= 3 && counters.posed >= 3, "{counters:?}");
+    drop(twins);
+    assert_eq!(hears(far, addr), says("first", far), "healed");
+    let own_twin = lab::Twin { other: first.id(), ..twin.clone() };
+    assert!(lab.fabric().twin(own_twin).err().unwrap().to_string().contains("cannot be its own twin"));
+    let shown_to_itself = lab::Twin { shown_to: vec![other.id()], ..twin };
+    assert!(lab.fabric().twin(shown_to_itself).err().unwrap().to_string().contains("other than the two"));
 }

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
             packets_to_nowhere_are_counted,
             bad_rules_are_refused_with_a_reason,
             two_labs_with_the_same_addresses_do_not_meet,
+            twins_answer_at_one_address_each_to_its_own,
         },
         flows::{
             a_tap_that_passes_touches_no_packet,

@@ -161,7 +161,8 @@ impl Faults {
 
     pub(super) fn is_armed(&self, id: u64) -> bool {
         let inner = self.lock();
-        inner.faults.get(&id).map_or(inner.log.is_some(), |entry| entry.armed)
+        // A fault that comes from a log is in force as long as the log is.
+        inner.log.is_some() || inner.faults.get(&id).is_some_and(|entry| entry.armed)
     }
 
     /// How far a fault has come.
@@ -296,6 +297,10 @@ impl Inner {
         let log = self.log.as_mut()?;
         let place = (ends.client.as_str(), ends.server.as_str(), connection);
         let strike = log.again(place, way, message, bytes, nth)?;
+        if let Some(entry) = self.faults.get_mut(&strike.fault) {
+            entry.tally.matched += 1;
+            entry.tally.applied += 1;
+        }
         self.write_down(sighting, strike.fault, strike.occurrence, &strike.action, strike.field);
         Some((strike.fault, strike.action))
     }

@@ -81,7 +81,7 @@ pub enum Forged {
 
 /// What happens to a message that is struck.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Op {
     /// A field says something else.
     Set {

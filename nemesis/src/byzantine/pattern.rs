@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::language::FaultError;
 use crate::wire::{Field, Link, Message, Value, WHOLE, Way, hex};
@@ -162,6 +163,24 @@ pub struct Pattern {
 }
 
 impl Pattern {
+    const FIELDS: [&str; 6] = ["link", "way", "message", "where", "senders", "receivers"];
+
+    /// A pattern that stands by itself, with nothing else beside it.
+    pub(super) fn alone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
+        let values = serde_json::Map::deserialize(deserializer)?;
+        if let Some(stranger) = values.keys().find(|name| !Pattern::FIELDS.contains(&name.as_str())) {
+            return Err(D::Error::unknown_field(stranger, &Pattern::FIELDS));
+        }
+        serde_json::from_value(values.into()).map_err(D::Error::custom)
+    }
+
+    /// The same, where it may be left out.
+    pub(super) fn alone_or_none<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Pattern>, D::Error> {
+        Pattern::alone(deserializer).map(Some)
+    }
+
     /// Every message of this kind.
     pub fn of(link: Link, way: Way, message: &str) -> Pattern {
         Pattern {

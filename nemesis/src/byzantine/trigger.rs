@@ -30,12 +30,13 @@ pub enum FireAt {
 #[serde(rename_all = "kebab-case")]
 pub struct Trigger {
     /// What is waited for.
+    #[serde(deserialize_with = "Pattern::alone")]
     pub at: Pattern,
     /// Its number, from 1, over all connections.
     #[serde(default = "one")]
     pub nth: u64,
     /// What is held afterwards; the message itself if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Pattern::alone_or_none")]
     pub hold: Option<Pattern>,
     /// When the signal is given.
     #[serde(default)]

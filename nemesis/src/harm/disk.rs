@@ -198,9 +198,24 @@ impl Means for DiskHarm {
     }
 
     fn check(&self, target: Target, _: &Limits) -> Result<(), String> {
-        let may_have_files =
-            matches!(target, Target::ZooKeeperLeader | Target::ZooKeeperMinority | Target::SameAs { .. });
-        if !may_have_files {
+        let has_files = |target: &Target| {
+            matches!(
+                target,
+                Target::ZooKeeperLeader
+                    | Target::ZooKeeperFollower
+                    | Target::ZooKeeperMinority
+                    | Target::ZooKeeperEnsemble
+                    | Target::Process { part: Part::ZooKeeper, .. }
+                    | Target::SameAs { .. }
+            )
+        };
+        let is_client =
+            |target: &Target| matches!(target, Target::Client | Target::Process { part: Part::Client, .. });
+        let is_power_cut = *self == DiskHarm::PowerCut;
+        if is_power_cut && target.each().iter().any(is_client) {
+            return Err("a client can only lose its links: use partition, or another target".into());
+        }
+        if !is_power_cut && !target.each().iter().all(has_files) {
             return Err(
                 "only ZooKeeper keeps files that outlive its process: use target = \"zookeeper leader\" or \
                         \"zookeeper minority\""
@@ -251,7 +266,9 @@ impl Means for DiskHarm {
         };
         let rule = self.rule(strike);
         for victim in &strike.victims {
-            if victim.part != Part::ZooKeeper {
+            if victim.part != Part::ZooKeeper && *self == DiskHarm::PowerCut {
+                struck.lose(victim);
+            } else if victim.part != Part::ZooKeeper {
                 struck.note(victim, "not installed", "it keeps no files that outlive its process".into());
             } else if let Some(rule) = &rule {
                 struck.install(victim, rule);
@@ -296,6 +313,17 @@ impl Struck<'_> {
         }
         self.note_seen(victim, "after SIGKILL", seen);
         killed
+    }
+
+    /// What a power cut takes from a process that keeps no files.
+    fn lose(&mut self, victim: &Victim) {
+        let seen = self.arena.lose(victim);
+        if seen.is_ok() {
+            self.installed = true;
+            self.down.push(victim.clone());
+            self.note(victim, "lost to the power cut", "all that was in its memory".into());
+        }
+        self.note_seen(victim, "after SIGKILL", seen);
     }
 
     fn cut_power(&mut self, victim: &Victim) {

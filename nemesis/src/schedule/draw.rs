@@ -12,7 +12,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, RngExt, SeedableRng};
 
-use super::{Limits, Schedule, Window};
+use super::{Limits, Rhythm, SafeLimits, Schedule, Window};
 use crate::family::{Family, Group};
 use crate::harm::Harm;
 use crate::targets::Target;
@@ -21,12 +21,12 @@ use crate::targets::Target;
 const REFERENCE_MS: f64 = 30_000.0;
 const SCALE_MIN: f64 = 0.4;
 /// Calm before the first window, between lanes' first windows, and before the end of the load.
-const LEAD_MS: f64 = 1_500.0;
+pub(super) const LEAD_MS: f64 = 1_500.0;
 const LANE_OFFSET_MS: f64 = 1_200.0;
 const CALM_END_MS: f64 = 1_500.0;
 /// Length of a window, and of the calm after it.
-const WINDOW_MS: std::ops::Range<f64> = 2_200.0..3_600.0;
-const GAP_MS: std::ops::Range<f64> = 1_800.0..3_200.0;
+pub(super) const WINDOW_MS: std::ops::Range<f64> = 2_200.0..3_600.0;
+pub(super) const GAP_MS: std::ops::Range<f64> = 1_800.0..3_200.0;
 
 impl Schedule {
     /// Draws windows of the given families. The same arguments give the same schedule, byte for byte.
@@ -41,7 +41,7 @@ impl Schedule {
             let rng = ChaCha8Rng::seed_from_u64(rng.next_u64());
             windows.extend(Lane::new(lane, first_shard + lane, families, limits, rng));
         }
-        Schedule::numbered(windows)
+        Schedule::numbered(windows, SafeLimits::default())
     }
 }
 
@@ -66,7 +66,7 @@ impl<'a> Lane<'a> {
         limits: &'a Limits,
         rng: ChaCha8Rng,
     ) -> Self {
-        let scale = (limits.time_limit_ms as f64 / REFERENCE_MS).clamp(SCALE_MIN, 1.0);
+        let scale = scale(limits);
         let now_ms = scale * (LEAD_MS + LANE_OFFSET_MS * lane as f64);
         let (deck, dealt) = (Vec::new(), Vec::new());
         Lane { lane, families, limits, rng, scale, now_ms, deck, dealt, next_shard: first_shard }
@@ -102,20 +102,36 @@ impl<'a> Lane<'a> {
         if first {
             return Target::Master { shard };
         }
-        let mut choices = vec![(Target::Master { shard }, 45)];
-        if self.limits.replicas > 1 {
-            choices.push((Target::Replica { shard }, 15));
-        }
-        choices.push((Target::Agent { shard }, if family.is_network() { 0 } else { 15 }));
-        choices.push((Target::ZooKeeperLeader, 12));
-        if self.limits.zookeepers >= 3 {
-            choices.push((Target::ZooKeeperMinority, 8));
-        }
-        if family.is_network() {
-            choices.push((Target::Client, 8));
-        }
+        let choices = choices(family, shard, self.limits);
         choices.choose_weighted(&mut self.rng, |(_, weight)| *weight).expect("some weight is not zero").0
     }
+}
+
+/// By how much windows and calms are shorter than usual, in a short load.
+pub(super) fn scale(limits: &Limits) -> f64 {
+    (limits.time_limit_ms as f64 / REFERENCE_MS).clamp(SCALE_MIN, 1.0)
+}
+
+/// Whom a harm of a family strikes, and how often one rather than another.
+pub(super) fn choices(family: Family, shard: usize, limits: &Limits) -> Vec<(Target, u32)> {
+    let minority = if limits.zookeepers >= 3 { 8 } else { 0 };
+    if family == Family::Disk {
+        // Only ZooKeeper keeps files that outlive its process.
+        return vec![(Target::ZooKeeperLeader, 8), (Target::ZooKeeperMinority, minority)];
+    }
+    let mut choices = vec![(Target::Master { shard }, 45)];
+    if limits.replicas > 1 {
+        choices.push((Target::Replica { shard }, 15));
+    }
+    choices.push((Target::Agent { shard }, if family.is_network() { 0 } else { 15 }));
+    choices.push((Target::ZooKeeperLeader, 12));
+    if minority > 0 {
+        choices.push((Target::ZooKeeperMinority, minority));
+    }
+    if family.is_network() {
+        choices.push((Target::Client, 8));
+    }
+    choices
 }
 
 impl Iterator for Lane<'_> {
@@ -139,6 +155,7 @@ impl Iterator for Lane<'_> {
             stop_ms: stop_ms as u64,
             harm,
             target,
+            rhythm: Rhythm::Steady,
             seed: self.rng.next_u64() >> 11, // exact in JSON readers that know only doubles
         })
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Limits, Schedule, Window, write};
 use crate::harm::Harm;
+use crate::targets::Target;
 
 /// A window shorter than this is not worth looking for, milliseconds.
 const SHORTEST_MS: u64 = 50;
@@ -30,6 +31,28 @@ impl Window {
             Some(Window { harm, ..self.clone() })
         });
         halved.collect()
+    }
+}
+
+/// Values that make a harm bigger when they are.
+const STRENGTHS: [&str; 3] = ["probability", "base_ms", "jitter_ms"];
+
+impl Harm {
+    /// The same harm so many times as strong, as far as it has a strength and as its checks allow.
+    pub(super) fn scaled(self, by: f64, target: Target, limits: &Limits) -> Harm {
+        let mut values = write::values(&self);
+        for name in STRENGTHS {
+            let Some(value) = values.get_mut(name) else { continue };
+            *value = match value.as_u64() {
+                Some(0) => continue, // what is left out stays out
+                Some(whole) => Value::from(((whole as f64 * by).round() as u64).max(1)),
+                None => Value::from((value.as_f64().unwrap_or(0.0) * by).min(1.0)),
+            };
+        }
+        match Harm::of_values(values) {
+            Ok(scaled) if scaled.check(target, limits).is_ok() => scaled,
+            _ => self,
+        }
     }
 }
 
@@ -67,7 +90,7 @@ impl Schedule {
             let by = earlier_by[&window.id];
             Window { start_ms: window.start_ms - by, stop_ms: window.stop_ms - by, ..window.clone() }
         });
-        Schedule { windows: moved.collect() }
+        Schedule { windows: moved.collect(), limits: self.limits }
     }
 }
 

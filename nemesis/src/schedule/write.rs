@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Schedule, Window};
+use super::{Event, Rhythm, SafeLimits, Schedule, Window};
 use crate::harm::Harm;
 use crate::targets::Target;
 
 impl Schedule {
     /// The same windows as TOML, their dice included: read back, it is the same schedule.
     pub fn to_toml(&self) -> String {
-        let windows: Vec<String> = self.windows.iter().map(entry).collect();
-        windows.join("\n")
+        let windows = self.windows.iter().map(entry);
+        limits(&self.limits).into_iter().chain(windows).collect::<Vec<_>>().join("\n")
     }
 
     /// Only the windows with these ids, numbered anew. One that strikes whom another has struck goes with it.
@@ -25,7 +25,7 @@ impl Schedule {
             }
         }
         let windows = self.windows.iter().filter(|window| kept.contains(&window.id)).cloned();
-        Schedule::numbered(windows.collect())
+        Schedule::numbered(windows.collect(), self.limits)
     }
 }
 
@@ -48,10 +48,30 @@ fn entry(window: &Window) -> String {
         let place = if name == "fault" { 2 } else { fields.len() };
         fields.insert(place, (name, value));
     }
+    fields.extend(rhythm(window.rhythm));
     fields
         .extend([("lane".to_string(), whole(window.lane.into())), ("seed".to_string(), whole(window.seed))]);
     let lines = fields.into_iter().map(|(name, value)| format!("{name} = {value}\n"));
     format!("[[window]]\n{}", lines.collect::<String>())
+}
+
+fn rhythm(rhythm: Rhythm) -> Vec<(String, toml::Value)> {
+    let ms = |ms: u64| toml::Value::Integer(i64::try_from(ms).unwrap_or(i64::MAX));
+    match rhythm {
+        Rhythm::Steady => Vec::new(),
+        Rhythm::Flip { on_ms, off_ms } => {
+            let turns = [("on_ms".to_string(), ms(on_ms)), ("off_ms".to_string(), ms(off_ms))];
+            vec![("flip".to_string(), toml::Value::Table(turns.into_iter().collect()))]
+        }
+        Rhythm::Each { event: Event::Election, hold_ms } => {
+            vec![("each".into(), toml::Value::String("election".into())), ("hold_ms".into(), ms(hold_ms))]
+        }
+    }
+}
+
+fn limits(limits: &SafeLimits) -> Option<String> {
+    let text = toml::to_string(limits).expect("limits are plain data");
+    (!limits.is_none()).then(|| format!("[limits]\n{text}"))
 }
 
 /// The values a harm is made of, without those that are not given: TOML has no word for them.
@@ -104,6 +124,28 @@ mod tests {
                 prop_assert_eq!((now.start_ms, &now.harm, now.seed), (before.start_ms, &before.harm, before.seed));
             }
         }
+    }
+
+    #[test]
+    fn rhythms_and_limits_are_written_too() {
+        let text = "[limits]\nzookeeper = 'minority'\nwindows = 2\n\
+                    [[window]]\nstart_s = 3\nstop_s = 4\nfault = 'pause'\ntarget = 'agent of s0r1'\n\
+                    flip = { on_ms = 20, off_ms = 30 }\n\
+                    [[window]]\nstart_s = 5\nstop_s = 9\nfault = 'kill'\ntarget = 'master of shard 0'\n\
+                    each = 'election'\nhold_ms = 300";
+        let schedule = Schedule::from_toml(text, &LIMITS, 1).unwrap();
+        assert_eq!(Schedule::from_toml(&schedule.to_toml(), &LIMITS, 2).unwrap(), schedule);
+        let json = serde_json::to_string(&schedule).unwrap();
+        assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
+        assert_eq!(schedule.windows[0].what(), "SIGSTOP, then SIGCONT, 20 ms on and 30 ms off by turns");
+    }
+
+    #[test]
+    fn a_schedule_from_before_rhythms_is_read() {
+        let old = r#"{"windows":[{"id":0,"lane":0,"start_ms":1,"stop_ms":2,"fault":"kill","target":"master of shard 0","seed":7}]}"#;
+        let schedule: Schedule = serde_json::from_str(old).unwrap();
+        assert!(schedule.windows[0].rhythm.is_steady() && schedule.limits.is_none());
+        assert_eq!(serde_json::to_string(&schedule).unwrap(), old, "and is written as it was");
     }
 
     #[test]

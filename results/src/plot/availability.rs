@@ -1,4 +1,4 @@
-//! When each shard took writes, and who its master was.
+//! When each shard took writes and answered reads, and who its master was.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,29 @@ use super::lettering::text_width;
 use super::picture::{Anchor, Picture, Rect};
 use super::theme::{self, Tone};
 use super::{Data, faults};
-use crate::availability::{GAP_NS_MIN, ShardAvailability, availability, write_span};
+use crate::availability::{Ask, GAP_NS_MIN, ShardAvailability, availability, availability_of, write_span};
 use crate::units;
 
 const TITLE: &str = "Availability of each shard";
-const LANE: f64 = 66.0;
+const LANE: f64 = 84.0;
+/// From the middle of the writes down to that of the reads.
+const READS: f64 = 19.0;
 
 pub(super) fn draw(data: &Data<'_>) -> Picture {
     let shards = availability(data.history, GAP_NS_MIN);
     let Some(span) = write_span(data.history).filter(|_| !shards.is_empty()) else {
         return frame::nothing(TITLE, "No write was recorded in this run.");
     };
+    let reads = availability_of(data.history, Ask::Reads, GAP_NS_MIN);
     let mut picture = Picture::new();
     let mut legend = vec![
-        (Key::Box, Tone::Green, "writes acknowledged"),
-        (Key::Box, Tone::Vermilion, "no write acknowledged, and for how long"),
+        (Key::Box, Tone::Green, "writes acknowledged; thin: reads answered"),
+        (Key::Box, Tone::Vermilion, "none, and for how long"),
     ];
     legend.extend(faults::legend(data.faults));
     let sentence = format!(
-        "As clients saw it: a gap is a time of more than {} in which writes were asked for and none was \
-         acknowledged.",
+        "As clients saw it: a gap is a time of more than {} in which a shard was asked in vain. A gap outside of every fault, or long \
+         after a new master began to serve, is worth a look.",
         units::duration(GAP_NS_MIN)
     );
     let top = frame::head(&mut picture, TITLE, &sentence, &legend);
@@ -34,27 +37,43 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     frame.draw(&mut picture);
     faults::draw(&mut picture, &frame, data.faults);
     for (row, shard) in shards.iter().enumerate() {
-        let middle = frame.area.y0 + LANE * row as f64 + LANE / 2.0 + 2.0;
-        draw_lane(&mut picture, &frame, shard, span, middle);
-        draw_masters(&mut picture, &frame, data, shard.shard, middle + 21.0);
+        let middle = frame.area.y0 + LANE * row as f64 + LANE / 2.0 - 7.0;
+        let name_at = (frame.area.x0 - 10.0, middle - 16.0);
+        picture.bold(name_at, &format!("shard {}", shard.shard), theme::TEXT, Tone::Ink, Anchor::End);
+        draw_lane(&mut picture, &frame, shard, span, middle, 6.0);
+        if let Some(reads) = reads.iter().find(|reads| reads.shard == shard.shard) {
+            draw_lane(&mut picture, &frame, reads, span, middle + READS, 2.0);
+        }
+        draw_masters(&mut picture, &frame, data, shard.shard, middle + READS + 17.0);
     }
-    picture.height = frame.area.y1 + 24.0 + theme::PAD / 2.0;
+    picture.height = frame.foot() + theme::PAD / 2.0;
     picture
 }
 
-fn draw_lane(picture: &mut Picture, frame: &Frame, shard: &ShardAvailability, span: (u64, u64), y: f64) {
+/// A strip `half` as high each way, its gaps a little higher.
+fn draw_lane(
+    picture: &mut Picture,
+    frame: &Frame,
+    shard: &ShardAvailability,
+    span: (u64, u64),
+    y: f64,
+    half: f64,
+) {
     let name_at = frame.area.x0 - 10.0;
-    picture.bold((name_at, y - 8.0), &format!("shard {}", shard.shard), theme::TEXT, Tone::Ink, Anchor::End);
-    picture.text((name_at, y + 8.0), &units::percent(shard.share), theme::SMALL, Tone::Muted, Anchor::End);
+    picture.text((name_at, y), &units::percent(shard.share), theme::SMALL, Tone::Muted, Anchor::End);
 
     let x = |ns: u64| frame.x(ns as f64);
-    picture.bar(Rect::new(x(span.0), y - 6.0, x(span.1), y + 6.0), Tone::Green, 0.75);
+    picture.bar(Rect::new(x(span.0), y - half, x(span.1), y + half), Tone::Green, 0.75);
     let mut free_from = f64::MIN;
     for gap in &shard.gaps {
         let (x0, x1) = (x(gap.from_ns), x(gap.to_ns).max(x(gap.from_ns) + 1.0));
         // Taller, so that it is told from the rest without its colour.
-        picture.bar(Rect::new(x0, y - 10.0, x1, y + 10.0), Tone::Paper, 1.0);
-        picture.bar(Rect::new(x0, y - 10.0, x1, y + 10.0), Tone::Vermilion, 0.9);
+        let gap_bar = Rect::new(x0, y - half - 3.0, x1, y + half + 3.0);
+        picture.bar(gap_bar, Tone::Paper, 1.0);
+        picture.bar(gap_bar, Tone::Vermilion, 0.9);
+        if half < 4.0 {
+            continue; // the words would stand in the strip above
+        }
         let word = units::duration(gap.length_ns());
         let half = text_width(&word, theme::SMALL, false) / 2.0;
         let middle = ((x0 + x1) / 2.0).clamp(frame.area.x0 + half, frame.area.x1 - half);

@@ -43,7 +43,8 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
             (Key::Symbol(symbol), tone, word)
         })
         .collect();
-    let sentence = "Share of failovers that took no longer than so many milliseconds, by what caused them.";
+    let sentence = "Share of failovers that took no longer than so long, by what caused them. Each phase counts from the mark before it in time; \
+         the further left a curve rises, the faster.";
     let top = frame::head(&mut picture, TITLE, sentence, &legend);
     for (i, (name, kinds)) in panels.iter().enumerate() {
         let frame = panel(&mut picture, i, top, name, kinds);
@@ -51,7 +52,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
             let (tone, symbol) = series(kind);
             draw_curve(&mut picture, &frame, distribution, tone, symbol);
         }
-        picture.height = frame.area.y1 + 24.0 + theme::PAD / 2.0;
+        picture.height = frame.foot() + theme::PAD / 2.0;
     }
     picture
 }
@@ -59,10 +60,13 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
 fn panel_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Detect => "fault → suspected",
-        Phase::Lease => "suspected → lease gone",
-        Phase::Elect => "lease gone → elected",
-        Phase::Promote => "elected → promoted",
-        Phase::Serve => "promoted → first acknowledged write",
+        Phase::Lease => "→ lease gone",
+        Phase::Fence => "→ fenced",
+        Phase::Elect => "→ elected",
+        Phase::Promote => "→ promoted",
+        Phase::Serve => "→ first acknowledged write",
+        Phase::Follow => "promoted → replicas follow",
+        Phase::Recover => "first acknowledged write → full rate",
     }
 }
 
@@ -70,12 +74,13 @@ fn panel_name(phase: Phase) -> &'static str {
 fn panel(picture: &mut Picture, i: usize, top: f64, name: &str, kinds: &[(String, Distribution)]) -> Frame {
     let width = (theme::WIDTH - 2.0 * theme::PAD) / COLUMNS as f64;
     let x0 = theme::PAD + (i % COLUMNS) as f64 * width;
-    let y0 = top + (i / COLUMNS) as f64 * (HEIGHT + 72.0);
+    let y0 = top + (i / COLUMNS) as f64 * (HEIGHT + 84.0);
     picture.bold((x0, y0 + 6.0), name, theme::TEXT, Tone::Ink, Anchor::Start);
-    let area = Rect::new(x0 + 46.0, y0 + 24.0, x0 + width - 30.0, y0 + 24.0 + HEIGHT);
+    let area = Rect::new(x0 + 58.0, y0 + 24.0, x0 + width - 30.0, y0 + 24.0 + HEIGHT);
     let most = kinds.iter().filter_map(|(_, distribution)| distribution.max_ns()).max().unwrap_or(0);
-    let x = Axis::durations(most, 4, true);
-    let y = Axis::linear(1.0, 2, true, |share, _| format!("{:.0} %", share * 100.0));
+    let x = Axis::durations(most.max(1_000_000), 4, true).named("time taken");
+    let y =
+        Axis::linear(1.0, 2, true, |share, _| format!("{:.0} %", share * 100.0)).named("share of failovers");
     let frame = Frame { area, x, y: Some(y) };
     frame.draw(picture);
     if kinds.is_empty() {

@@ -61,11 +61,15 @@ pub type Entry<'a> = (Key, Tone, &'a str);
 
 /// Title, one sentence on how to read the picture, and the legend; returns where the picture may go on.
 pub fn head(picture: &mut Picture, title: &str, sentence: &str, legend: &[Entry<'_>]) -> f64 {
+    (picture.title, picture.caption) = (title.to_owned(), sentence.to_owned());
     let mut y = theme::PAD + theme::TITLE / 2.0;
     picture.bold((theme::PAD, y), title, theme::TITLE, Tone::Ink, Anchor::Start);
     y += 23.0;
-    picture.text((theme::PAD, y), sentence, theme::TEXT, Tone::Muted, Anchor::Start);
-    y += 24.0;
+    for line in lines(sentence, theme::TEXT, theme::WIDTH - 2.0 * theme::PAD) {
+        picture.text((theme::PAD, y), &line, theme::TEXT, Tone::Muted, Anchor::Start);
+        y += 17.0;
+    }
+    y += 7.0;
     if legend.is_empty() {
         return y - 6.0;
     }
@@ -81,6 +85,21 @@ pub fn head(picture: &mut Picture, title: &str, sentence: &str, legend: &[Entry<
         x += width + 20.0;
     }
     y + 22.0
+}
+
+/// A sentence cut between words into lines no wider than that.
+pub fn lines(sentence: &str, size: f64, width_max: f64) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in sentence.split_whitespace() {
+        let line = lines.last_mut().expect("there is one from the start");
+        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        if line.is_empty() || text_width(&longer, size, false) <= width_max {
+            *line = longer;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 fn legend_key(picture: &mut Picture, key: Key, tone: Tone, (x, y): Point) {
@@ -99,6 +118,8 @@ pub struct Axis {
     min: f64,
     max: f64,
     log: bool,
+    /// What is measured, and in what unit where the ticks do not say it.
+    pub label: String,
     /// Values that get a line of the grid and a word.
     pub ticks: Vec<(f64, String)>,
 }
@@ -110,7 +131,8 @@ impl Axis {
         let step = round_step(max / count.max(1) as f64);
         let max = if stretch { (max / step).ceil() * step } else { max };
         let ticks = (0..=(max / step + 1e-9) as usize).map(|i| i as f64 * step);
-        Axis { min: 0.0, max, log: false, ticks: ticks.map(|value| (value, word(value, step))).collect() }
+        let ticks = ticks.map(|value| (value, word(value, step))).collect();
+        Axis { min: 0.0, max, log: false, label: String::new(), ticks }
     }
 
     /// Durations from 0; values are nanoseconds.
@@ -125,7 +147,7 @@ impl Axis {
             let decimals = (-(step / 1e9).log10().floor()).max(0.0) as usize;
             format!("{:.decimals$} s", ns / 1e9)
         };
-        Axis::linear(span_ns as f64, 12, false, word)
+        Axis::linear(span_ns as f64, 12, false, word).named("time since the load began")
     }
 
     /// Durations from a little below `min_ns` to a little above `max_ns`, at least a decade, with a tick at
@@ -138,12 +160,18 @@ impl Axis {
             let ns = 10f64.powi(decade);
             (ns, decade_word(decade))
         });
-        Axis { min, max, log: true, ticks: ticks.collect() }
+        Axis { min, max, log: true, label: String::new(), ticks: ticks.collect() }
     }
 
     /// From `min` to `max`, both above 0, evenly by factors, with these ticks.
     pub fn log(min: f64, max: f64, ticks: Vec<(f64, String)>) -> Axis {
-        Axis { min, max, log: true, ticks }
+        Axis { min, max, log: true, label: String::new(), ticks }
+    }
+
+    /// The same, saying what is measured.
+    pub fn named(mut self, label: &str) -> Axis {
+        label.clone_into(&mut self.label);
+        self
     }
 
     /// The same with a word at its far end, for what has no number.
@@ -151,6 +179,11 @@ impl Axis {
         self.max *= 3.0;
         self.ticks.push((self.max, word.to_owned()));
         self
+    }
+
+    /// Is a value before its far end?
+    pub fn holds(&self, value: f64) -> bool {
+        value <= self.max * (1.0 + 1e-9)
     }
 
     /// Share of the axis before a value, 0 to 1.
@@ -221,6 +254,20 @@ impl Frame {
             picture.text((x0 - 8.0, y), word, theme::SMALL, Tone::Muted, Anchor::End);
         }
         picture.line(&[(x0, y1), (x1, y1)], 1, Tone::Muted, 0.8);
+        if !self.x.label.is_empty() {
+            let middle = ((x0 + x1) / 2.0, y1 + 30.0);
+            picture.text(middle, &self.x.label, theme::SMALL, Tone::Muted, Anchor::Middle);
+        }
+        if let Some(axis) = self.y.as_ref().filter(|axis| !axis.label.is_empty()) {
+            let widths = axis.ticks.iter().map(|(_, word)| text_width(word, theme::SMALL, false));
+            let at = (x0 - 18.0 - widths.fold(0.0, f64::max), (y0 + y1) / 2.0);
+            picture.text_upwards(at, &axis.label, theme::SMALL, Tone::Muted);
+        }
+    }
+
+    /// Lower edge of the words below it.
+    pub fn foot(&self) -> f64 {
+        self.area.y1 + if self.x.label.is_empty() { 24.0 } else { 40.0 }
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     legend.extend(faults::legend(data.faults));
     let crowded =
         OUTCOMES.iter().any(|outcome| ops.iter().filter(|op| op.end == outcome.0).count() > DOTS_MAX);
-    let mut sentence = "Each at the time of its call, on a logarithmic scale.".to_owned();
+    let mut sentence = "Each at the time of its call, on a logarithmic scale. A fault that clients feel lifts the dots, or makes \
+                        crosses of them at the time limit of a call.".to_owned();
     if crowded {
         sentence.push_str(" Darker where many fall together.");
     }
@@ -49,6 +50,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     }
     let top = frame::head(&mut picture, TITLE, &sentence, &legend);
     let y = Axis::log_duration(least.max(1_000), most);
+    let y = y.named("latency");
     let y = if open { y.beyond("no end") } else { y };
     let frame = data.time_frame(top, HEIGHT, Some(y));
     frame.draw(&mut picture);
@@ -64,7 +66,7 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
             points.into_iter().for_each(|point| symbol.draw(&mut picture, point, r, tone, alpha));
         }
     }
-    picture.height = frame.area.y1 + 24.0 + theme::PAD / 2.0;
+    picture.height = frame.foot() + theme::PAD / 2.0;
     picture
 }
 

@@ -10,6 +10,7 @@ use plotters::backend::BitMapBackend;
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{
     BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontStyle,
+    FontTransform,
 };
 
 /// The library's unit of type is the height of a line; its SVG takes that for 1.24 em.
@@ -98,14 +99,17 @@ impl<'a> DrawingBackend for Lettered<'a> {
             VPos::Bottom => -HALF_EX,
         };
         let (face, colour, (w, h)) = (face(bold), style.color(), self.get_size());
+        let turned = matches!(style.transform(), FontTransform::Rotate270);
         for mut glyph in set(text, size, bold) {
-            glyph.position.x += at.0 as f32 + x as f32;
-            glyph.position.y += at.1 as f32 + (drop * size) as f32;
+            glyph.position.x += x as f32;
+            glyph.position.y += (drop * size) as f32;
             let Some(outline) = face.outline_glyph(glyph) else { continue };
             let corner = outline.px_bounds().min;
             let mut pixels = Vec::new();
             outline.draw(|dx, dy, cover| {
-                pixels.push((corner.x as i32 + dx as i32, corner.y as i32 + dy as i32, cover))
+                let (x, y) = (corner.x as i32 + dx as i32, corner.y as i32 + dy as i32);
+                let (x, y) = if turned { (y, -x) } else { (x, y) };
+                pixels.push((at.0 + x, at.1 + y, cover))
             });
             for (px, py, cover) in pixels {
                 if px >= 0 && py >= 0 && px < w as i32 && py < h as i32 {

@@ -1,5 +1,6 @@
 //! Pictures of a run, each as SVG and PNG: pure functions from what was recorded to marks on paper.
 
+pub mod across;
 mod availability;
 mod cdf;
 mod faults;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use checker::{FaultRecord, History};
 
 use self::frame::{Axis, Frame};
+pub use self::gantt::{AFTER, phase_key};
 use self::picture::{Picture, Rect};
 use crate::error::{Error, Result};
 use crate::layout::RunFolder;
@@ -104,7 +106,7 @@ pub fn write_all(folder: &RunFolder, data: &Data<'_>) -> Result<Vec<PathBuf>> {
 
 impl Data<'_> {
     /// End of every time axis, nanoseconds of the run clock: the last thing that was seen.
-    fn span_ns(&self) -> u64 {
+    pub(crate) fn span_ns(&self) -> u64 {
         let ops = self.history.ops.iter().map(|op| op.ret_ns.unwrap_or(op.call_ns));
         let faults = self.faults.iter().map(|fault| fault.stop_ns.unwrap_or(fault.start_ns));
         ops.chain(faults).chain([self.history.end_ns, 1]).max().unwrap_or(1)

@@ -1,16 +1,18 @@
 //! A picture as a list of marks: laid out by pure code, then replayed onto SVG or a bitmap.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontDesc, FontFamily, FontStyle, ShapeStyle, TextStyle};
+use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, ShapeStyle, TextStyle};
 
 use super::lettering::{LINE_PER_EM, Lettered, text_width};
 use super::theme::{self, Tone};
+use crate::error::{Error, Result};
+use crate::writer::write_whole;
 
 /// A point, pixels from the upper left corner.
 pub type Point = (f64, f64);
@@ -64,6 +66,8 @@ pub struct Label {
     pub bold: bool,
     /// Which part of it lies at the anchor.
     pub anchor: Anchor,
+    /// Read upwards: turned by a quarter around its anchor.
+    pub turned: bool,
 }
 
 impl Label {
@@ -76,6 +80,10 @@ impl Label {
             Anchor::End => self.at.0 - width,
         };
         let half = self.size / 2.0;
+        if self.turned {
+            let y1 = self.at.1 + self.at.0 - x0;
+            return Rect::new(self.at.0 - half, y1 - width, self.at.0 + half, y1);
+        }
         Rect::new(x0, self.at.1 - half, x0 + width, self.at.1 + half)
     }
 }
@@ -117,12 +125,22 @@ pub struct Picture {
     pub height: f64,
     /// What is on it.
     pub marks: Vec<Mark>,
+    /// What it is called.
+    pub title: String,
+    /// What to see in it, for those who read it beside the picture or hear it read.
+    pub caption: String,
 }
 
 impl Picture {
     /// An empty sheet as wide as all pictures; its height is set once it is known.
     pub fn new() -> Self {
-        Picture { width: theme::WIDTH, height: 0.0, marks: Vec::new() }
+        Picture {
+            width: theme::WIDTH,
+            height: 0.0,
+            marks: Vec::new(),
+            title: String::new(),
+            caption: String::new(),
+        }
     }
 
     /// Adds a mark.
@@ -142,17 +160,23 @@ impl Picture {
 
     /// Adds a line of text and says where it stands.
     pub fn text(&mut self, at: Point, text: &str, size: f64, tone: Tone, anchor: Anchor) -> Rect {
-        self.label(Label { at, text: printable(text), size, bold: false, anchor }, tone)
+        self.label(Label { at, text: printable(text), size, bold: false, anchor, turned: false }, tone)
     }
 
     /// Adds a line of heavy text and says where it stands.
     pub fn bold(&mut self, at: Point, text: &str, size: f64, tone: Tone, anchor: Anchor) -> Rect {
-        self.label(Label { at, text: printable(text), size, bold: true, anchor }, tone)
+        self.label(Label { at, text: printable(text), size, bold: true, anchor, turned: false }, tone)
+    }
+
+    /// Adds a line of text that is read upwards, its middle at the point.
+    pub fn text_upwards(&mut self, at: Point, text: &str, size: f64, tone: Tone) {
+        let text = printable(text);
+        self.label(Label { at, text, size, bold: false, anchor: Anchor::Middle, turned: true }, tone);
     }
 
     /// Adds a line of text on a patch of paper, so that lines beneath do not run through it.
     pub fn text_on_paper(&mut self, at: Point, text: &str, size: f64, tone: Tone, anchor: Anchor) {
-        let label = Label { at, text: printable(text), size, bold: false, anchor };
+        let label = Label { at, text: printable(text), size, bold: false, anchor, turned: false };
         let Rect { x0, y0, x1, y1 } = label.bounds();
         self.bar(Rect::new(x0 - 1.0, y0 - 1.0, x1 + 1.0, y1 + 1.0), Tone::Paper, 0.85);
         self.label(label, tone);
@@ -173,18 +197,32 @@ impl Picture {
     }
 
     /// As an SVG document.
-    pub fn to_svg(&self) -> Result<String, String> {
+    pub fn to_svg(&self) -> std::result::Result<String, String> {
         let mut svg = String::new();
         self.replay(&SVGBackend::with_string(&mut svg, self.size(1)).into_drawing_area(), 1)
             .map_err(|err| err.to_string())?;
+        // For those who hear it read, and for who meets the file alone.
+        if let Some(end) = svg.find('>').filter(|_| !self.title.is_empty()) {
+            let (title, caption) = (escaped(&self.title), escaped(&self.caption));
+            svg.insert_str(end + 1, &format!("\n<title>{title}</title>\n<desc>{caption}</desc>"));
+        }
         Ok(svg)
     }
 
     /// As a PNG file, [`theme::PNG_SCALE`] times as large.
-    pub fn to_png(&self, path: &Path) -> Result<(), String> {
+    pub fn to_png(&self, path: &Path) -> std::result::Result<(), String> {
         let scale = theme::PNG_SCALE;
         self.replay(&Lettered(BitMapBackend::new(path, self.size(scale))).into_drawing_area(), scale)
             .map_err(|err| err.to_string())
+    }
+
+    /// Writes it into a folder as `<stem>.svg` and `<stem>.png`; returns the files.
+    pub fn write(&self, folder: &Path, stem: &'static str) -> Result<[PathBuf; 2]> {
+        let failed = |why| Error::Draw { plot: stem, why };
+        let files = ["svg", "png"].map(|ending| folder.join(format!("{stem}.{ending}")));
+        write_whole(&files[0], self.to_svg().map_err(failed)?.as_bytes())?;
+        self.to_png(&files[1]).map_err(failed)?;
+        Ok(files)
     }
 
     fn size(&self, scale: u32) -> (u32, u32) {
@@ -196,7 +234,7 @@ impl Picture {
         &self,
         area: &DrawingArea<B, Shift>,
         scale: u32,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    ) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         area.fill(&Tone::Paper.light())?;
         let px = |length: f64| (length * f64::from(scale)).round() as i32;
         let at = |point: Point| (px(point.0), px(point.1));
@@ -226,9 +264,11 @@ impl Picture {
                         Anchor::Middle => HPos::Center,
                         Anchor::End => HPos::Right,
                     };
-                    let style = TextStyle::from(font(label.size * f64::from(scale), label.bold))
-                        .color(&colour)
-                        .pos(Pos::new(h, VPos::Center));
+                    let mut font = font(label.size * f64::from(scale), label.bold);
+                    if label.turned {
+                        font = font.transform(FontTransform::Rotate270);
+                    }
+                    let style = TextStyle::from(font).color(&colour).pos(Pos::new(h, VPos::Center));
                     area.draw(&Text::new(label.text.as_str(), at(label.at), style))?;
                 }
             }
@@ -262,6 +302,11 @@ pub fn fit(text: &str, size: f64, width_max: f64) -> String {
 fn font(size: f64, bold: bool) -> FontDesc<'static> {
     let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
     FontDesc::new(FontFamily::SansSerif, size * LINE_PER_EM, style)
+}
+
+/// For a place between two tags.
+fn escaped(text: &str) -> String {
+    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// XML has no place for control characters, escaped or not.

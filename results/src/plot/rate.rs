@@ -29,20 +29,22 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     let mut legend: Vec<_> = STACK.iter().map(|&(_, tone, word)| (Key::Box, tone, word)).collect();
     legend.extend(faults::legend(data.faults));
     let sentence = format!(
-        "Counted when they ended, in steps of {}: ok at the bottom, fail and info stacked above.",
+        "Counted when they ended, in steps of {}: ok at the bottom, fail and info stacked above. A dip that outlasts \
+         its fault is a failover, or a shard that did not come back.",
         units::duration(width_ns)
     );
     let top = frame::head(&mut picture, TITLE, &sentence, &legend);
     let y = Axis::linear(most, 4, true, |value, step| {
         if step < 1.0 { format!("{value:.1}") } else { units::count(value.round() as u64) }
-    });
+    })
+    .named("operations per second");
     let frame = data.time_frame(top, HEIGHT, Some(y));
     frame.draw(&mut picture);
     faults::draw(&mut picture, &frame, data.faults);
     for (bin, rate) in (0..).zip(&rates) {
         draw_bin(&mut picture, &frame, bin * width_ns, ((bin + 1) * width_ns).min(span_ns), rate);
     }
-    picture.height = frame.area.y1 + 24.0 + theme::PAD / 2.0;
+    picture.height = frame.foot() + theme::PAD / 2.0;
     picture
 }
 

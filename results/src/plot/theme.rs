@@ -55,11 +55,13 @@ pub enum Tone {
     Rose,
     /// The first write.
     Yellow,
+    /// Fencing.
+    Stone,
 }
 
 impl Tone {
     /// All of them.
-    pub const ALL: [Tone; 14] = [
+    pub const ALL: [Tone; 15] = [
         Tone::Paper,
         Tone::Ink,
         Tone::Muted,
@@ -74,6 +76,7 @@ impl Tone {
         Tone::Sky,
         Tone::Rose,
         Tone::Yellow,
+        Tone::Stone,
     ];
 
     /// Red, green and blue on white, and on a dark page.
@@ -93,6 +96,7 @@ impl Tone {
             Tone::Sky => (0x56B4E9, 0x56B4E8),
             Tone::Rose => (0xCC79A7, 0xD68DB5),
             Tone::Yellow => (0xF0E442, 0xF0E443),
+            Tone::Stone => (0xB9C0C8, 0x98A2AD),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Outages as clients saw them.
 
 use checker::{History, OpEnd};
-use results::availability::{Gap, availability, write_span};
+use results::availability::{Ask, Gap, availability, availability_of, outages, write_span};
 
 use crate::synthetic::{self, MS, S, write};
 
@@ -98,4 +98,20 @@ fn every_update_counts_whatever_it_is_called() {
     let mut reads = steady(0, &[(0, 1_000)]);
     reads.iter_mut().for_each(|op| op.f = "read".into());
     assert_eq!(availability(&history(reads), 250 * MS), []);
+}
+
+#[test]
+fn reads_are_told_apart_from_writes_and_the_last_look_does_not_count() {
+    let mut ops = steady(0, &[(0, 3_000)]);
+    let mut reads = steady(0, &[(5, 1_005), (2_005, 2_995)]);
+    reads.push(write(0, 0, 1, 1_500 * MS, Some(1_600 * MS), OpEnd::Fail));
+    reads.push(write(0, 0, 1, 20 * S, Some(20 * S + MS), OpEnd::Ok)); // at the end of the run
+    reads.iter_mut().for_each(|op| op.f = "read".into());
+    ops.extend(reads);
+    let history = history(ops);
+    assert_eq!(availability(&history, 250 * MS)[0].gaps, []);
+    let gap = Gap { from_ns: 996 * MS, to_ns: 2_006 * MS };
+    assert_eq!(availability_of(&history, Ask::Reads, 250 * MS)[0].gaps, [gap]);
+    let told = outages(&history);
+    assert_eq!((told.len(), told[0].ask, told[0].shard, told[0].from_ns), (1, Ask::Reads, 0, gap.from_ns));
 }

@@ -20,7 +20,7 @@ fn data(run: &Run) -> Data<'_> {
 }
 
 /// No label lies on another, and none leaves the paper.
-fn assert_legible(name: &str, picture: &Picture) {
+pub fn assert_legible(name: &str, picture: &Picture) {
     let labels: Vec<_> = picture.labels().filter(|label| !label.text.is_empty()).collect();
     let paper = Rect::new(0.0, 0.0, picture.width, picture.height);
     for (i, label) in labels.iter().enumerate() {

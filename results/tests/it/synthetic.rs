@@ -21,6 +21,7 @@ pub fn spec() -> RunSpec {
         workload: "register".into(),
         reshard: false,
         faults: vec!["kill".into(), "pause".into(), "partition".into()],
+        swarm: false,
         seed: 42,
         time_limit_s: 30.0,
         concurrency: 10,
@@ -151,14 +152,57 @@ pub fn run(ops: u64) -> Run {
         let at = |i: usize| trouble.at_ms[i] as i64 * MS as i64;
         events.push(step(at(0), trouble.shard, trouble.to, "suspected", trouble.epoch - 1));
         events.push(step(at(1), trouble.shard, trouble.to, "lease_lost", trouble.epoch - 1));
+        let other = ["r1", "r2", "r3"].map(|r| format!("s{}{r}", trouble.shard));
+        let other = other.into_iter().find(|node| node != trouble.from && node != trouble.to).unwrap();
+        let fenced = at(2) - 15 * MS as i64;
+        events.push(step(fenced, trouble.shard, trouble.to, "fenced", trouble.epoch));
+        events.push(step(fenced + 4 * MS as i64, trouble.shard, &other, "fenced", trouble.epoch));
         events.push(step(at(2), trouble.shard, trouble.to, "elected", trouble.epoch));
         events.push(step(at(3), trouble.shard, trouble.to, "promoted", trouble.epoch));
+        events.push(step(at(3) + 60 * MS as i64, trouble.shard, &other, "following", trouble.epoch));
         events.push(step(at(3) + 150 * MS as i64, trouble.shard, trouble.from, "demoted", trouble.epoch));
     }
     let ops: Vec<Op> = (0..ops).map(|i| operation(i, ops, &troubles)).collect();
     let history = History { ops, faults: faults.clone(), end_ns: 31 * S };
     let summary = summary(&history, &events, faults);
     Run { history, events, summary }
+}
+
+/// Twenty clients that never rest, on fifty keys: reads, writes and compare-and-sets for as long as `count` operations
+/// take, about a minute per 40,000.
+pub fn long(count: u64) -> Run {
+    let mut run = run(10);
+    let (mut last, mut ops) = ([0u64; 50], Vec::with_capacity(count as usize));
+    let mut free_ns = [0u64; 20];
+    for i in 0..count {
+        let client = (0..20).min_by_key(|&client| free_ns[client]).unwrap_or_default();
+        let key = (scatter(i, 11) * 50.0) as usize;
+        let call_ns = free_ns[client] + (scatter(i, 12) * 30e6) as u64;
+        let took = (0.4e6 * (1.0 + 40.0 * scatter(i, 13).powi(9)) * (1.0 + scatter(i, 14))) as u64;
+        free_ns[client] = call_ns + took + 14 * MS;
+        let end = if scatter(i, 15) < 0.01 { OpEnd::Fail } else { OpEnd::Ok };
+        let (shard, epoch) = ((key % 2) as u32, 1 + call_ns / (60 * S));
+        let mut op = write(2 * i, shard, epoch, call_ns, Some(call_ns + took), end);
+        op.process = Process::Client(client as u64);
+        op.key = json!(format!("k{key}"));
+        match (scatter(i, 16) * 3.0) as u32 {
+            0 => (op.f, op.input, op.output) = ("read".into(), Value::Null, json!(last[key])),
+            1 => (op.f, op.input) = ("cas".into(), json!([last[key], i])),
+            _ => op.input = json!(i),
+        }
+        if op.f != "read" && end == OpEnd::Ok {
+            last[key] = i;
+        }
+        if end == OpEnd::Fail {
+            op.output = Value::Null;
+        }
+        ops.push(op);
+    }
+    ops.sort_by_key(|op| op.call_ns);
+    run.history.end_ns = ops.last().and_then(|op| op.ret_ns).unwrap_or_default();
+    run.history.ops = ops;
+    run.summary.counts.invoked = count;
+    run
 }
 
 /// A run that ended before its first operation.
@@ -293,6 +337,7 @@ fn summary(history: &History, events: &[NodeEvent], faults: Vec<FaultRecord>) ->
             info: ended(OpEnd::Info),
         },
         failovers: failovers(events, history, &faults),
+        outages: results::availability::outages(history),
         faults,
         phases_s: [("raise", 3.9), ("load", 30.0), ("settle", 2.2), ("judge", 0.4)]
             .map(|(name, s)| (name.to_owned(), s))

@@ -1,5 +1,6 @@
 //! Checksums of IPv4 (RFC 791), TCP (RFC 9293) and UDP (RFC 768): the ones' complement sum of RFC 1071.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
 /// What a packet carries.
@@ -73,6 +74,33 @@ pub(crate) fn repair(packet: &mut [u8]) -> bool {
     true
 }
 
+/// Puts another address at byte `at` (12: source, 16: destination) of an IPv4 packet. Right checksums stay right, wrong
+/// ones wrong (RFC 1624, equation 3). Nothing is done to what is no IPv4 packet.
+pub(crate) fn readdress(packet: &mut [u8], at: usize, addr: Ipv4Addr) {
+    if packet.len() < 20 || packet[0] >> 4 != 4 {
+        return;
+    }
+    let header_at = usize::from(packet[0] & 0x0f) * 4;
+    let is_udp = packet[9] == 17;
+    let is_first = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff == 0;
+    let transport_at = match packet[9] {
+        6 if is_first => Some(header_at + Transport::Tcp.checksum_at()),
+        17 if is_first => Some(header_at + Transport::Udp.checksum_at()),
+        _ => None,
+    };
+    let change = sum(&addr.octets())
+        + packet[at..at + 4].chunks(2).map(|w| u64::from(!u16::from_be_bytes([w[0], w[1]]))).sum::<u64>();
+    packet[at..at + 4].copy_from_slice(&addr.octets());
+    for checksum_at in [Some(10), transport_at].into_iter().flatten() {
+        let Some(field) = packet.get_mut(checksum_at..checksum_at + 2) else { continue };
+        let old = u16::from_be_bytes([field[0], field[1]]);
+        if is_udp && checksum_at != 10 && old == 0 {
+            continue; // there is none
+        }
+        field.copy_from_slice(&finish(u64::from(!old) + change).to_be_bytes());
+    }
+}
+
 /// True if a receiver would accept the packet's checksums.
 #[cfg(test)]
 pub(crate) fn hold(packet: &[u8]) -> bool {
@@ -81,20 +109,40 @@ pub(crate) fn hold(packet: &[u8]) -> bool {
 }
 
 /// The sum over pseudo header, header and payload.
-fn transport_sum(packet: &[u8], layout: &Layout) -> u32 {
-    let len = (layout.payload.end - layout.header_at) as u32;
-    sum(&packet[12..20]) + u32::from(packet[9]) + len + sum(&packet[layout.header_at..layout.payload.end])
+fn transport_sum(packet: &[u8], layout: &Layout) -> u64 {
+    let len = (layout.payload.end - layout.header_at) as u64;
+    sum(&packet[12..20]) + u64::from(packet[9]) + len + sum(&packet[layout.header_at..layout.payload.end])
 }
 
-/// Sums 16-bit words; a packet has too few of them to overflow.
-fn sum(bytes: &[u8]) -> u32 {
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    words.sum()
+/// Sums 16-bit words, two at a time; a packet has too few of them to overflow.
+fn sum(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks_exact(4);
+    let mut rest = [0; 4];
+    rest[..words.remainder().len()].copy_from_slice(words.remainder());
+    let word = |four: &[u8]| u64::from(u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+    words.map(word).sum::<u64>() + word(&rest)
 }
 
-fn finish(mut sum: u32) -> u16 {
+fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    !(sum as u16)
+    sum as u16
+}
+
+/// What the field of a checksum says for this sum.
+fn finish(sum: u64) -> u16 {
+    !fold(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_those_of_the_standard() {
+        // The worked example of RFC 1071: 0001 f203 f4f5 f6f7 sums to ddf2.
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
+        assert_eq!(fold(sum(&[0x12, 0x34, 0x56])), 0x1234 + 0x5600);
+    }
 }

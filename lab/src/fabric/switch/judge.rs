@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Switch, now_ns, write_packet};
+use super::{Switch, now_ns};
 use crate::fabric::capture::Note;
 use crate::fabric::held::HeldPacket;
 use crate::fabric::packet;
@@ -86,7 +86,7 @@ impl Switch {
         };
         if course.holds.is_empty() {
             for _ in 0..=course.copies {
-                self.shared.totals.note_write(write_packet(&receiver.tun, &course.packet));
+                self.hand(receiver, (from, to), &course.packet);
             }
         } else {
             sender.links[to].note_delayed();
@@ -135,7 +135,7 @@ impl Switch {
         if !matches!(note, Note::Passed) {
             self.record(from, packet, note);
         }
-        self.shared.totals.note_write(write_packet(&receiver.tun, packet));
+        self.hand(receiver, (from, to), packet);
     }
 
     fn next_due(&mut self) -> Option<HeldPacket> {
