@@ -203,7 +203,10 @@ mod tests {
     use super::*;
     use crate::history::sketch;
 
-    fn tried(drawing: &str) -> Option<(Vec<(String, Option<String>)>, Vec<String>)> {
+    /// What was placed with what was held after it, and what could come next.
+    type Told = (Vec<(String, Option<String>)>, Vec<String>);
+
+    fn tried(drawing: &str) -> Option<Told> {
         let history = sketch::history(drawing).expect("it is well drawn");
         let ops: Vec<&Op> = history.ops.iter().collect();
         let name = |place: usize| format!("p{}", ops[place].process);
