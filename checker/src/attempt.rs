@@ -121,13 +121,20 @@ struct Search<'s, 'a> {
     calls: &'s [(usize, &'a Op, Call<'a>)],
     /// Configurations that were visited: what was placed, and what was held.
     seen: HashSet<(u32, String)>,
-    path: Order<'a>,
-    /// Definite operations placed, the order that placed them, and what is held after it.
-    best: Option<(usize, Order<'a>, Held<'a>)>,
+    path: Vec<(usize, Held<'a>)>,
+    best: Option<Best<'a>>,
 }
 
-/// Operations in order, each with what was held after it.
-type Order<'a> = Vec<(usize, Held<'a>)>;
+/// The order that came furthest.
+#[derive(Clone)]
+struct Best<'a> {
+    /// Definite operations in it.
+    definite: usize,
+    /// Its steps, and what the register held after each.
+    path: Vec<(usize, Held<'a>)>,
+    /// What it held at the end.
+    held: Held<'a>,
+}
 
 impl<'a> Search<'_, 'a> {
     /// Depth first; none where all can be placed, or there is too much to try.
@@ -142,9 +149,11 @@ impl<'a> Search<'_, 'a> {
         if done == all || self.seen.len() > CONFIGURATIONS_MAX {
             return None;
         }
-        let rank = (done, usize::MAX - self.path.len());
-        if self.best.as_ref().is_none_or(|best| rank > (best.0, usize::MAX - best.1.len())) {
-            self.best = Some((done, self.path.clone(), held));
+        let is_better = |best: &Best<'_>| {
+            done > best.definite || (done == best.definite && self.path.len() < best.path.len())
+        };
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(Best { definite: done, path: self.path.clone(), held });
         }
         for i in self.next(placed) {
             if let Some(after) = step(held, self.calls[i].2) {
@@ -164,7 +173,7 @@ impl<'a> Search<'_, 'a> {
     }
 
     fn told(self) -> Option<Attempt> {
-        let (_, path, held) = self.best.clone()?;
+        let Best { path, held, .. } = self.best.clone()?;
         let done = path.iter().fold(0, |done, (i, _)| done | 1 << i);
         let placed = path
             .iter()

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use results::export::{Exported, export as write};
+use results::export::{Exported, Format, export as write};
 use results::{Error, RunFolder, units};
 
 use crate::cli::ExportArgs;
@@ -26,7 +26,9 @@ pub fn export(args: &ExportArgs) -> Result<Exit> {
     }
     if let Some(path) = &args.output {
         let bytes = fs::metadata(path).map_or(0, |meta| meta.len());
-        let (rows, what) = (units::count(exported.rows), args.what.name());
+        // A history has a line for a call and one for its return.
+        let what = if matches!(args.to, Format::Edn | Format::Elle) { "events" } else { args.what.name() };
+        let rows = units::count(exported.rows);
         eprintln!("shardstorm: {rows} {what} in {} ({} bytes)", path.display(), units::count(bytes));
     }
     Ok(Exit::Valid)

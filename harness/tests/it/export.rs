@@ -26,7 +26,7 @@ fn round_trip(workload: &str, more: &[&str], has_elle: bool, expected: &str) {
     let out = store.path().join("out.edn");
     let out = out.to_str().unwrap();
     let done = shardstorm(&["export", run, "--to", "edn", "-o", out]);
-    assert!(done.code == 0 && done.stderr.contains("operations in"), "{}", done.said());
+    assert!(done.code == 0 && done.stderr.contains(" events in "), "{}", done.said());
     assert_eq!(verdict(out, &["--model", workload]), expected, "{workload} as EDN");
     assert!(!store.path().join("out.edn.part").exists());
     let elle = shardstorm(&["export", run, "--to", "elle"]);
@@ -45,18 +45,18 @@ fn round_trip(workload: &str, more: &[&str], has_elle: bool, expected: &str) {
         let bytes = std::fs::read(&file).unwrap();
         assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
         let lines = shardstorm(&["export", run, "--to", "jsonl", "--what", what]).stdout;
-        assert!(what != "operations" || lines.lines().count() > 300, "{} rows", lines.lines().count());
+        assert!(what != "operations" || lines.lines().count() > 200, "{} rows", lines.lines().count());
     }
 }
 
 #[test]
 fn a_register_run_means_the_same_wherever_it_is_read() {
-    round_trip("register", &[], true, "valid");
+    round_trip("register", &["--time-limit", "1.5"], true, "valid");
 }
 
 #[test]
 fn a_stale_read_is_found_wherever_it_is_read() {
-    round_trip("register", &["--bug", "stale-read"], true, "invalid");
+    round_trip("register", &["--time-limit", "2", "--bug", "stale-read"], true, "invalid");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn lists_sets_counters_queues_and_banks_do_too() {
     for (workload, has_elle) in
         [("append", true), ("set", false), ("counter", false), ("queue", false), ("bank", false)]
     {
-        round_trip(workload, &[], has_elle, "valid");
+        round_trip(workload, &["--time-limit", "0.6", "--faults", "none"], has_elle, "valid");
     }
 }
 
