@@ -128,12 +128,10 @@ pub fn failovers(failovers: &[Failover], faults: &[FaultRecord]) -> String {
     );
     let sum = |of: &dyn Fn(&Failover) -> Option<u64>| failovers.iter().filter_map(of).sum::<u64>();
     let (lost, stale) = (sum(&|failover| failover.lost_writes), sum(&|failover| failover.stale_reads));
-    if lost + stale > 0 {
-        text.push_str(&format!(
-            "around them at least {} and {} (which: the report)\n",
-            units::plural(lost, "lost write"),
-            units::plural(stale, "stale read")
-        ));
+    let told = [(lost, "lost write"), (stale, "stale read")].into_iter().filter(|(n, _)| *n > 0);
+    let told: Vec<String> = told.map(|(n, noun)| units::plural(n, noun)).collect();
+    if !told.is_empty() {
+        text.push_str(&format!("around them at least {} (which: the report)\n", told.join(" and ")));
     }
     let totals = totals_cells(failovers, faults);
     if !totals.is_empty() {
