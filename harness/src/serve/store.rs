@@ -18,9 +18,6 @@ use serde::Serialize;
 
 use super::live;
 
-/// The campaign's file in its folder.
-const CAMPAIGN_FILE: &str = "campaign.toml";
-
 /// Folders in folders that are looked into: a campaign's `runs/`, a folder of campaigns.
 const DEPTH_MAX: usize = 4;
 
@@ -244,7 +241,7 @@ fn has_report(folder: &Path) -> bool {
 
 fn group_kind(folder: &Path) -> Option<Kind> {
     let has = |name| folder.join(name).exists();
-    if has(CAMPAIGN_FILE) {
+    if has(layout::CAMPAIGN_FILE) {
         Some(Kind::Campaign)
     } else if has(layout::SHRINK) || has(layout::CANDIDATES) {
         Some(Kind::Shrink)

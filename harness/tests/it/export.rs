@@ -16,8 +16,7 @@ fn verdict(file: &str, more: &[&str]) -> String {
 /// Runs, exports in all forms that the workload has, and judges what came out.
 fn round_trip(workload: &str, more: &[&str], has_elle: bool, expected: &str) {
     let store = Store::new();
-    let flags =
-        ["--target", "fake", "--workload", workload, "--time-limit", "2", "--rate", "900", "--seed", "3"];
+    let flags = ["--target", "fake", "--workload", workload, "--rate", "900", "--seed", "3"];
     let done = store.run(&[&flags[..], more].concat());
     assert!(done.code <= 2, "{}", done.said());
     let run = store.latest();
