@@ -121,20 +121,13 @@ struct Search<'s, 'a> {
     calls: &'s [(usize, &'a Op, Call<'a>)],
     /// Configurations that were visited: what was placed, and what was held.
     seen: HashSet<(u32, String)>,
-    path: Vec<(usize, Held<'a>)>,
-    best: Option<Best<'a>>,
+    path: Order<'a>,
+    /// Definite operations placed, the order that placed them, and what is held after it.
+    best: Option<(usize, Order<'a>, Held<'a>)>,
 }
 
-/// The order that came furthest.
-#[derive(Clone)]
-struct Best<'a> {
-    /// Definite operations in it.
-    definite: usize,
-    /// Its steps, and what the register held after each.
-    path: Vec<(usize, Held<'a>)>,
-    /// What it held at the end.
-    held: Held<'a>,
-}
+/// Operations in order, each with what was held after it.
+type Order<'a> = Vec<(usize, Held<'a>)>;
 
 impl<'a> Search<'_, 'a> {
     /// Depth first; none where all can be placed, or there is too much to try.
@@ -149,11 +142,9 @@ impl<'a> Search<'_, 'a> {
         if done == all || self.seen.len() > CONFIGURATIONS_MAX {
             return None;
         }
-        let is_better = |best: &Best<'_>| {
-            done > best.definite || (done == best.definite && self.path.len() < best.path.len())
-        };
-        if self.best.as_ref().is_none_or(is_better) {
-            self.best = Some(Best { definite: done, path: self.path.clone(), held });
+        let rank = (done, usize::MAX - self.path.len());
+        if self.best.as_ref().is_none_or(|best| rank > (best.0, usize::MAX - best.1.len())) {
+            self.best = Some((done, self.path.clone(), held));
         }
         for i in self.next(placed) {
             if let Some(after) = step(held, self.calls[i].2) {
@@ -173,7 +164,7 @@ impl<'a> Search<'_, 'a> {
     }
 
     fn told(self) -> Option<Attempt> {
-        let Best { path, held, .. } = self.best.clone()?;
+        let (_, path, held) = self.best.clone()?;
         let done = path.iter().fold(0, |done, (i, _)| done | 1 << i);
         let placed = path
             .iter()
@@ -203,7 +194,10 @@ mod tests {
     use super::*;
     use crate::history::sketch;
 
-    fn tried(drawing: &str) -> Option<(Vec<(String, Option<String>)>, Vec<String>)> {
+    /// What was placed with what was held after it, and what could come next.
+    type Told = (Vec<(String, Option<String>)>, Vec<String>);
+
+    fn tried(drawing: &str) -> Option<Told> {
         let history = sketch::history(drawing).expect("it is well drawn");
         let ops: Vec<&Op> = history.ops.iter().collect();
         let name = |place: usize| format!("p{}", ops[place].process);

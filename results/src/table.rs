@@ -60,31 +60,34 @@ impl Table {
     }
 }
 
-/// Column heads of the failover table: the same on a terminal and in the report.
+/// Column heads of the failover table in the report; a terminal has room for the first [`ON_TERMINAL`].
 pub const FAILOVER_HEAD: [(&str, Align); 18] = [
     ("shard", Align::Right),
     ("epoch", Align::Right),
     ("from", Align::Left),
     ("to", Align::Left),
     ("cause", Align::Left),
+    ("total", Align::Right),
     ("suspected", Align::Right),
     ("lease gone", Align::Right),
     ("fenced", Align::Right),
     ("elected", Align::Right),
     ("promoted", Align::Right),
     ("first ack", Align::Right),
-    ("replicas follow", Align::Right),
+    ("replicas", Align::Right),
     ("full rate", Align::Right),
     ("no writes", Align::Right),
     ("no reads", Align::Right),
     ("lost", Align::Right),
     ("stale", Align::Right),
-    ("total", Align::Right),
 ];
 
+/// Columns that a terminal has room for.
+const ON_TERMINAL: usize = 14;
+
 /// One row of it. Phases are milliseconds since the mark before, replicas since the promotion, full rate since the
-/// first acknowledged write; then how long clients had no service, writes and reads that went wrong, and the total from
-/// the fault to the first acknowledged write, with what it may be less.
+/// first acknowledged write; then how long clients had no service, and writes and reads that went wrong. The total is
+/// from the fault to the first acknowledged write, with what it may be less.
 pub fn failover_cells(failover: &Failover, faults: &[FaultRecord]) -> Vec<String> {
     let ms = |ns: Option<u64>| ns.map_or(UNSEEN.to_owned(), units::ms);
     let cause = match kind_of(failover, faults) {
@@ -98,15 +101,15 @@ pub fn failover_cells(failover: &Failover, faults: &[FaultRecord]) -> Vec<String
         failover.to.clone(),
         cause,
     ];
+    let less = failover.bar(Phase::Serve).filter(|_| failover.total_ns().is_some());
+    let less = less.map_or(String::new(), |bar| format!(" −{}", units::ms(bar.before_ns)));
+    cells.push(ms(failover.total_ns()) + &less);
     cells.extend(Phase::ALL.map(|phase| ms(failover.phase_ns(phase))));
     let count = |n: Option<u64>| n.map_or(UNSEEN.to_owned(), units::count);
     cells.push(ms(failover.down.map(|down| down.writes_ns)));
     cells.push(ms(failover.down.map(|down| down.reads_ns)));
     cells.push(count(failover.lost_writes));
     cells.push(count(failover.stale_reads));
-    let less = failover.bar(Phase::Serve).filter(|_| failover.total_ns().is_some());
-    let less = less.map_or(String::new(), |bar| format!(" −{}", units::ms(bar.before_ns)));
-    cells.push(ms(failover.total_ns()) + &less);
     cells
 }
 
@@ -116,13 +119,22 @@ pub fn failovers(failovers: &[Failover], faults: &[FaultRecord]) -> String {
     if failovers.is_empty() {
         return "no failover happened\n".to_owned();
     }
-    let mut table = Table::new(&FAILOVER_HEAD);
+    let mut table = Table::new(&FAILOVER_HEAD[..ON_TERMINAL]);
     failovers.iter().for_each(|failover| table.row(failover_cells(failover, faults)));
     let mut text = format!(
         "{} (milliseconds, each from the mark before; total from fault to first acknowledged write, − what it may be less)\n{}",
         units::plural(failovers.len() as u64, "failover"),
         table.text()
     );
+    let sum = |of: &dyn Fn(&Failover) -> Option<u64>| failovers.iter().filter_map(of).sum::<u64>();
+    let (lost, stale) = (sum(&|failover| failover.lost_writes), sum(&|failover| failover.stale_reads));
+    if lost + stale > 0 {
+        text.push_str(&format!(
+            "around them at least {} and {} (which: the report)\n",
+            units::plural(lost, "lost write"),
+            units::plural(stale, "stale read")
+        ));
+    }
     let totals = totals_cells(failovers, faults);
     if !totals.is_empty() {
         let mut table = Table::new(&TOTALS_HEAD);

@@ -56,7 +56,7 @@ function plot(picture) {
   const { rates, faults } = picture;
   const width = Math.max(320, Math.min(1100, at("rates").clientWidth || 900));
   const height = 220, left = 46, right = 12, top = 12, bottom = 26;
-  const columns = Math.max(30, rates.ok.length);
+  const columns = Math.max(10, Math.min(300, Math.ceil(picture.time_limit_s)), rates.ok.length);
   const total = (i) => rates.ok[i] + rates.fail[i] + rates.info[i];
   const highest = round_up(Math.max(1, ...rates.ok.map((_, i) => total(i))));
   const x = (second) => left + ((second - rates.from_s) / columns) * (width - left - right);
@@ -67,7 +67,7 @@ function plot(picture) {
   for (const fault of faults) {
     const from = inside(fault.start_ns / 1e9);
     const to = inside(fault.stop_ns === null ? picture.elapsed_s : fault.stop_ns / 1e9);
-    if (!fault.installed || to <= from) continue;
+    if ((fault.stop_ns !== null && !fault.installed) || to <= from) continue;
     const band = draw("rect", { x: x(from), y: top, width: x(to) - x(from), height: height - top - bottom, class: "band" });
     band.append(draw("title", {}, `#${fault.id} ${fault.kind}: ${fault.detail}`));
     svg.append(band);
@@ -99,7 +99,7 @@ function show(picture) {
   const { counts } = picture;
   at("state").textContent = picture.state.replace("-", " ");
   at("state").className = `tag ${picture.mood}`;
-  at("what").textContent = `${picture.workload} on ${picture.target} (${picture.variant}). ${picture.sentence}`;
+  at("what").textContent = `${picture.workload} on ${picture.target} (${picture.variant}).${is_over(picture) ? "" : ` ${picture.sentence}`}`;
   const phases = { raise: "raising", load: "load", settle: "settling", "final-reads": "final reads", end: "over" };
   at("phase").textContent = phases[picture.phase] || picture.phase;
   at("elapsed").textContent = `${seconds(picture.elapsed_s)} of ${picture.time_limit_s} s of load`;
@@ -117,13 +117,14 @@ function show(picture) {
   ]), "nobody has been seen yet", 5);
   at("zookeeper").textContent = picture.zookeeper_leader === null ? "" : `ZooKeeper's leader is ${picture.zookeeper_leader}.`;
   fill("faults", [...picture.faults].reverse().map((fault) => [
-    fault.stop_ns === null ? tag(fault.installed ? "in force" : "not installed", fault.installed ? "bad" : "doubt") : tag("healed", ""),
+    // Some evidence is read when a fault ends: until then it gets the benefit of the doubt.
+    fault.stop_ns === null ? tag("in force", "bad") : fault.installed ? tag("healed", "") : tag("no effect", "doubt"),
     cell(`${fault.kind}: ${fault.detail}`), cell(fault.nodes.join(", ")),
     cell(seconds(fault.start_ns / 1e9), "num"), cell(fault.stop_ns === null ? "" : seconds(fault.stop_ns / 1e9), "num"),
   ]), "none yet", 5);
   at("steps-section").hidden = picture.steps.length === 0;
   fill("steps", picture.steps.map((step) => [
-    cell(seconds(step.time_ns / 1e9), "num"), cell(step.shard), cell(step.node), cell(step.step.replace("_", " ")),
+    cell(step.time_ns < 0 ? "start" : seconds(step.time_ns / 1e9), "num"), cell(step.shard), cell(step.node), cell(step.step.replace("_", " ")),
     cell(step.epoch, "num"), cell(step.detail, "small"),
   ]), "none yet", 6);
   at("notes").replaceChildren(...picture.notes.map((words) => {

@@ -54,7 +54,8 @@ fn draw_report(folder: &CampaignFolder, summary: &CampaignSummary) -> Result<()>
         let name = name.strip_prefix("runs/").unwrap_or(name);
         samples.push(Sample {
             group: case.suite.clone(),
-            cell: case.name.clone(),
+            // Seeds are samples of one cell.
+            cell: case.name.replace(&format!("seed {}, ", case.seed), ""),
             summary: ended,
             folder: name.to_owned(),
         });

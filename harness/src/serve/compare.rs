@@ -218,15 +218,19 @@ struct Section {
 struct Row {
     name: String,
     cells: Vec<String>,
-    /// Do the cells differ?
-    differs: bool,
+    /// `differs` or `same` for what is one or the other, nothing for what is measured.
+    class: &'static str,
 }
 
 impl Row {
     fn new(name: impl Into<String>, cells: impl Iterator<Item = Option<String>>) -> Row {
         let cells: Vec<String> = cells.map(|cell| cell.unwrap_or_else(|| "–".into())).collect();
         let differs = cells.iter().collect::<BTreeSet<_>>().len() > 1;
-        Row { name: name.into(), cells, differs }
+        Row { name: name.into(), cells, class: if differs { "differs" } else { "same" } }
+    }
+
+    fn measured(name: impl Into<String>, cells: impl Iterator<Item = Option<String>>) -> Row {
+        Row { class: "", ..Row::new(name, cells) }
     }
 }
 
@@ -279,23 +283,25 @@ fn specs(sides: &[Side]) -> (Vec<Row>, Vec<(String, String)>) {
     let rows = keys
         .into_iter()
         .map(|key| Row::new(key.clone(), sides.iter().map(|side| side.spec.get(key).cloned())));
-    let (differing, same): (Vec<Row>, Vec<Row>) = rows.partition(|row| row.differs);
+    let (differing, same): (Vec<Row>, Vec<Row>) = rows.partition(|row| row.class == "differs");
     (differing, same.into_iter().map(|row| (row.name, row.cells[0].clone())).collect())
 }
 
 fn endings(sides: &[Side]) -> Vec<Row> {
     let row = |name: &str, cell: &dyn Fn(&Side) -> Option<String>| Row::new(name, sides.iter().map(cell));
-    let count = |n: u64| Some(units::count(n));
+    let count = |name: &str, of: fn(&Counts) -> u64| {
+        Row::measured(name, sides.iter().map(|side| Some(units::count(of(&side.counts)))))
+    };
     let list = |words: &[String]| if words.is_empty() { None } else { Some(words.join(", ")) };
     vec![
         row("verdict", &|side| Some(side.entry.state.replace('-', " "))),
         row("anomalies", &|side| list(&side.entry.anomalies)),
         row("faults in effect", &|side| list(&side.entry.faults)),
-        row("live again after", &|side| side.live_after_s.map(units::seconds)),
-        row("operations", &|side| count(side.counts.invoked)),
-        row("ok", &|side| count(side.counts.ok)),
-        row("fail", &|side| count(side.counts.fail)),
-        row("info", &|side| count(side.counts.info)),
+        Row::measured("live again after", sides.iter().map(|side| side.live_after_s.map(units::seconds))),
+        count("operations", |counts| counts.invoked),
+        count("ok", |counts| counts.ok),
+        count("fail", |counts| counts.fail),
+        count("info", |counts| counts.info),
     ]
 }
 
@@ -311,7 +317,7 @@ fn spreads<'s>(of: &str, sides: &'s [Side], spread: impl Fn(&'s Side) -> Option<
     }
     let name = |what: &str| if of.is_empty() { what.to_owned() } else { format!("{of}, {what}") };
     let row = |what: &str, pick: fn(&Spread) -> String| {
-        Row::new(name(what), sides.iter().map(|side| spread(side).map(pick)))
+        Row::measured(name(what), sides.iter().map(|side| spread(side).map(pick)))
     };
     let mut rows = vec![
         row("number", |spread| units::count(spread.count as u64)),

@@ -225,7 +225,10 @@ fn counted(all: &[Arc<Entry>], query: &Query, (name, _, values): &Facet) -> BTre
 fn selects(all: &[Arc<Entry>], query: &Query) -> Vec<Select> {
     let facet = |facet: &Facet| {
         let options = counted(all, query, facet).into_iter().map(|(value, count)| Choice {
-            text: format!("{} ({count})", value.replace('-', " ")),
+            text: format!(
+                "{} ({count})",
+                if facet.0 == "verdict" { value.replace('-', " ") } else { value.clone() }
+            ),
             is_chosen: query.get(facet.0) == Some(&value),
             value,
         });

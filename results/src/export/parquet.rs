@@ -43,6 +43,7 @@ pub(super) struct Sink<W: Write + Send> {
     writer: SerializedFileWriter<W>,
     buffers: Vec<Buffer>,
     rows: usize,
+    group_rows: usize,
     text_bytes: usize,
     name: PathBuf,
 }
@@ -66,7 +67,7 @@ impl<W: Write + Send> Sink<W> {
             .and_then(|schema| SerializedFileWriter::new(out, schema, Arc::new(properties)))
             .map_err(|err| trouble(name, err))?;
         let buffers = columns.iter().map(Buffer::of).collect();
-        Ok(Sink { writer, buffers, rows: 0, text_bytes: 0, name: name.to_owned() })
+        Ok(Sink { writer, buffers, rows: 0, group_rows: GROUP_ROWS, text_bytes: 0, name: name.to_owned() })
     }
 
     /// Writes what is left, and the file's end.
@@ -95,7 +96,7 @@ impl<W: Write + Send> Rows for Sink<W> {
             self.text_bytes += buffer.push(cell);
         }
         self.rows += 1;
-        if self.rows >= GROUP_ROWS || self.text_bytes >= GROUP_BYTES { self.flush() } else { Ok(()) }
+        if self.rows >= self.group_rows || self.text_bytes >= GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 }
 
@@ -194,5 +195,43 @@ fn trouble(name: &Path, err: ParquetError) -> Error {
             Err(other) => Error::Unwritable { path: name.to_owned(), why: other.to_string() },
         },
         other => Error::Unwritable { path: name.to_owned(), why: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::RowAccessor;
+
+    use super::*;
+
+    const COLUMNS: &[Column] = &[
+        Column { name: "n", kind: Kind::Int, nullable: false, about: "" },
+        Column { name: "odd", kind: Kind::Text, nullable: true, about: "" },
+    ];
+
+    #[test]
+    fn groups_follow_one_another_without_a_row_lost() {
+        let mut out = Vec::new();
+        let about = [("shardstorm.run".to_owned(), "r".to_owned())];
+        let mut sink = Sink::new(&mut out, Path::new("out"), "t", COLUMNS, &about).unwrap();
+        sink.group_rows = 3;
+        for n in 0..8 {
+            let odd = if n % 2 == 1 { Cell::Text(format!("t{n}").into()) } else { Cell::Null };
+            sink.push(&[Cell::Int(n), odd]).unwrap();
+        }
+        sink.finish().unwrap();
+        let reader = SerializedFileReader::new(Bytes::from(out)).unwrap();
+        let meta = reader.metadata();
+        assert_eq!(meta.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [3, 3, 2]);
+        let said = meta.file_metadata().key_value_metadata().unwrap();
+        assert!(said.iter().any(|kv| kv.key == "shardstorm.run" && kv.value.as_deref() == Some("r")));
+        let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+        assert_eq!(
+            rows.iter().map(|row| row.get_long(0).unwrap()).collect::<Vec<_>>(),
+            (0..8).collect::<Vec<_>>()
+        );
+        assert_eq!(rows[3].get_string(1).unwrap(), "t3");
+        assert!(rows[4].get_string(1).is_err(), "nothing stands there");
     }
 }

@@ -39,7 +39,8 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     legend.extend(faults::legend(data.faults));
     let crowded =
         OUTCOMES.iter().any(|outcome| ops.iter().filter(|op| op.end == outcome.0).count() > DOTS_MAX);
-    let mut sentence = "Each at the time of its call, on a logarithmic scale.".to_owned();
+    let mut sentence = "Each at the time of its call, on a logarithmic scale. A fault that clients feel lifts the dots, or makes \
+                        crosses of them at the time limit of a call.".to_owned();
     if crowded {
         sentence.push_str(" Darker where many fall together.");
     }

@@ -29,7 +29,8 @@ pub(super) fn draw(data: &Data<'_>) -> Picture {
     let mut legend: Vec<_> = STACK.iter().map(|&(_, tone, word)| (Key::Box, tone, word)).collect();
     legend.extend(faults::legend(data.faults));
     let sentence = format!(
-        "Counted when they ended, in steps of {}: ok at the bottom, fail and info stacked above.",
+        "Counted when they ended, in steps of {}: ok at the bottom, fail and info stacked above. A dip that outlasts \
+         its fault is a failover, or a shard that did not come back.",
         units::duration(width_ns)
     );
     let top = frame::head(&mut picture, TITLE, &sentence, &legend);

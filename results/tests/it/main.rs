@@ -5,6 +5,7 @@ mod availability;
 mod blame;
 mod browser;
 mod campaign;
+mod export;
 mod failover;
 mod failover_bars;
 mod folder;

@@ -106,15 +106,23 @@ pub(super) struct Snapshot {
     notes: Vec<String>,
 }
 
+/// What a ZooKeeper server has said last of its role.
+#[derive(Debug, Clone, PartialEq)]
+struct Leads {
+    leads: bool,
+    /// Sorts as time does.
+    since: String,
+}
+
 /// A run as it is being read.
 pub(super) struct Tail {
     folder: PathBuf,
     history: Follow,
-    /// Steps on the run clock: written when the run ends.
-    steps_file: Follow,
+    /// Steps on the run clock, once the run has written them: when it ends.
+    told: Option<Follow>,
     /// The agents' own files, and ZooKeeper's logs, by node.
     agents: HashMap<String, Follow>,
-    zookeepers: BTreeMap<String, (Follow, Option<bool>)>,
+    zookeepers: BTreeMap<String, (Follow, Option<Leads>)>,
     counts: Counts,
     bins: Vec<[u32; 3]>,
     faults: BTreeMap<u64, FaultRecord>,
@@ -132,7 +140,7 @@ impl Tail {
         Tail {
             folder: folder.to_owned(),
             history: Follow::new(folder.join(layout::HISTORY)),
-            steps_file: Follow::new(folder.join(layout::EVENTS)),
+            told: None,
             agents: HashMap::new(),
             zookeepers: BTreeMap::new(),
             counts: Counts::default(),
@@ -156,7 +164,7 @@ impl Tail {
         self.find_nodes();
         self.follow_agents();
         for (follow, leads) in self.zookeepers.values_mut() {
-            follow.catch_up(|line| *leads = leads_after(line).or(*leads));
+            follow.catch_up(|line| *leads = leads_after(line).or_else(|| leads.take()));
         }
     }
 
@@ -205,7 +213,11 @@ impl Tail {
 
     fn leads(&mut self, shard: u32, epoch: u64, node: &str, source: &'static str, since_s: f64) {
         let known = self.roles.get(&shard);
-        if known.is_none_or(|role| epoch > role.epoch || (epoch == role.epoch && role.master != node)) {
+        // Of one epoch the agents know more: clients hear of it later.
+        let is_news = |role: &Role| {
+            epoch > role.epoch || (epoch == role.epoch && role.source == "clients" && source == "agents")
+        };
+        if known.is_none_or(|role| is_news(role) || (epoch == role.epoch && role.master != node)) {
             let role = Role { shard, master: node.to_owned(), epoch, source, since_s };
             self.roles.insert(shard, role);
         }
@@ -234,33 +246,38 @@ impl Tail {
     }
 
     fn follow_agents(&mut self) {
-        let mut fresh: Vec<NodeEvent> = Vec::new();
-        if self.agents.is_empty() {
-            self.steps_file.catch_up(|line| fresh.extend(serde_json::from_slice::<NodeEvent>(line).ok()));
+        let told = self.folder.join(layout::EVENTS);
+        if self.told.is_none() && told.is_file() {
+            self.told = Some(Follow::new(told));
+            self.steps.clear();
         }
-        let origin = self.origin_mono_ns.unwrap_or_default();
-        for follow in self.agents.values_mut() {
-            follow.catch_up(|line| {
-                let Ok(event) = serde_json::from_slice::<AgentEvent>(line) else { return };
-                fresh.push(NodeEvent {
-                    time_ns: i64::try_from(event.mono_ns).unwrap_or(i64::MAX) - origin,
-                    shard: event.shard,
-                    node: event.node,
-                    step: event.step.name().into(),
-                    epoch: event.epoch,
-                    detail: event.detail,
-                });
-            });
+        let mut fresh: Vec<NodeEvent> = Vec::new();
+        if let Some(told) = &mut self.told {
+            told.catch_up(|line| fresh.extend(serde_json::from_slice::<NodeEvent>(line).ok()));
+        } else {
+            for follow in self.agents.values_mut() {
+                follow.catch_up(|line| fresh.extend(serde_json::from_slice(line).ok().map(step)));
+            }
         }
         fresh.sort_by_key(|event| event.time_ns);
         for event in &fresh {
             if event.step == Step::Promoted.name() {
-                self.leads(event.shard, event.epoch, &event.node, "agents", event.time_ns as f64 / 1e9);
+                let since_s = self.on_run_clock(event.time_ns) as f64 / 1e9;
+                self.leads(event.shard, event.epoch, &event.node, "agents", since_s);
             }
         }
         self.steps.extend(fresh);
         let over = self.steps.len().saturating_sub(STEPS_SHOWN);
         self.steps.drain(..over);
+    }
+
+    /// What stands in `steps` as it is on the run clock: agents write readings of the machine's clock.
+    fn on_run_clock(&self, time_ns: i64) -> i64 {
+        match (&self.told, self.origin_mono_ns) {
+            (Some(_), _) => time_ns,
+            (None, Some(origin)) => time_ns - origin,
+            (None, None) => -1, // before the load began
+        }
     }
 
     /// As it stands, beside what the index knows.
@@ -273,20 +290,20 @@ impl Tail {
         let last = &whole[whole.len().saturating_sub(RATE_OVER)..];
         let completed: u32 = last.iter().flatten().sum();
         let done = self.counts.ok + self.counts.fail + self.counts.info;
-        let leaders: Vec<&String> = self
-            .zookeepers
-            .iter()
-            .filter(|(_, (_, leads))| *leads == Some(true))
-            .map(|(name, _)| name)
-            .collect();
-        let zookeeper_leader = if let [one] = leaders[..] { Some(one.clone()) } else { None };
+        // One that was killed says nothing more: who came last leads.
+        let leaders = self.zookeepers.iter().filter_map(|(name, (_, says))| Some((says.as_ref()?, name)));
+        let leaders = leaders.filter(|(says, _)| says.leads);
+        let zookeeper_leader = leaders.max_by(|a, b| a.0.since.cmp(&b.0.since)).map(|(_, name)| name.clone());
         let mut notes = Vec::new();
         if self.agents.is_empty() && self.steps.is_empty() {
-            notes.push("This target writes its agents' steps when the run ends: masters are those that acknowledged writes.".to_owned());
+            let words = "This target's agents tell their steps when the run ends: masters are those that acknowledged writes.";
+            notes.push(words.to_owned());
         }
-        if zookeeper_leader.is_none() {
+        if zookeeper_leader.is_none() && !self.zookeepers.is_empty() {
             notes.push("Which ZooKeeper server leads cannot be told from the files.".to_owned());
         }
+        let shifted =
+            |step: &NodeEvent| NodeEvent { time_ns: self.on_run_clock(step.time_ns), ..step.clone() };
         let skipped = self.faults.len().saturating_sub(FAULTS_SHOWN);
         let is_shown = |(place, fault): &(usize, &FaultRecord)| *place >= skipped || fault.stop_ns.is_none();
         Snapshot {
@@ -314,24 +331,32 @@ impl Tail {
             in_force: self.faults.values().filter(|fault| fault.stop_ns.is_none()).count(),
             roles: self.roles.values().cloned().collect(),
             zookeeper_leader,
-            steps: self.steps.iter().rev().cloned().collect(),
+            steps: self.steps.iter().rev().map(shifted).collect(),
             behind: self.behind,
             notes,
         }
     }
 }
 
-/// Whether a ZooKeeper server leads, where a line of its log says so.
-fn leads_after(line: &[u8]) -> Option<bool> {
-    let line = String::from_utf8_lossy(line);
-    let says = |word: &str| line.split(|c: char| !c.is_ascii_uppercase()).any(|found| found == word);
-    if says("LEADING") && !says("LOOKING") {
-        Some(true)
-    } else if says("FOLLOWING") || says("LOOKING") {
-        Some(false)
-    } else {
-        None
+/// An agent's own line, by the machine's clock.
+fn step(event: AgentEvent) -> NodeEvent {
+    NodeEvent {
+        time_ns: i64::try_from(event.mono_ns).unwrap_or(i64::MAX),
+        shard: event.shard,
+        node: event.node,
+        step: event.step.name().into(),
+        epoch: event.epoch,
+        detail: event.detail,
     }
+}
+
+/// Whether a ZooKeeper server leads, where a line of its log says so, and since when: `<time> … - LEADING`.
+fn leads_after(line: &[u8]) -> Option<Leads> {
+    let line = String::from_utf8_lossy(line);
+    let says = |word: &str| line.trim_end().split(" - ").any(|part| part == word);
+    let leads = says("LEADING");
+    let is_told = leads || says("FOLLOWING") || says("LOOKING");
+    is_told.then(|| Leads { leads, since: line.split(' ').next().unwrap_or_default().to_owned() })
 }
 
 #[cfg(test)]
@@ -340,11 +365,11 @@ mod tests {
 
     #[test]
     fn a_log_says_who_leads() {
-        let log = |text: &str| leads_after(text.as_bytes());
-        assert_eq!(log("INFO QuorumPeer - LEADING - LEADER ELECTION TOOK - 23 MS"), Some(true));
-        assert_eq!(log("INFO QuorumPeer - FOLLOWING"), Some(false));
-        assert_eq!(log("INFO QuorumPeer - LOOKING"), Some(false));
-        assert_eq!(log("INFO MISLEADING things"), None);
+        let log = |text: &str| leads_after(text.as_bytes()).map(|says| says.leads);
+        assert_eq!(log("2026 INFO QuorumPeer - LEADING - LEADER ELECTION TOOK - 23 MS\n"), Some(true));
+        assert_eq!(log("2026 INFO QuorumPeer - FOLLOWING\n"), Some(false));
+        assert_eq!(log("2026 INFO QuorumPeer - LOOKING\n"), Some(false));
+        assert_eq!(log("2026 INFO Election - Notification: my state:FOLLOWING; n.state:LEADING\n"), None);
     }
 
     #[test]
