@@ -78,7 +78,10 @@ target = "zookeeper leader"
 at = { link = "quorum", way = "to-client", message = "PROPOSAL" }
 hold = { link = "quorum", way = "to-client", message = "COMMIT" }
 "#;
-    let (summary, code, said) = run(faults, &["--time-limit", "9"]);
+    // On a starved machine the ensemble may have no leader at that moment: then nobody was struck.
+    let meets = |(summary, ..): &(RunSummary, i32, String)| summary.faults.iter().all(|fault| !fault.nodes.is_empty());
+    let mut runs = (0..3).map(|_| run(faults, &["--time-limit", "9"]));
+    let (summary, code, said) = runs.find(meets).expect("a run in which both roles were held");
     assert_eq!(code, 0, "{said}");
     assert!(matches!(summary.liveness, Liveness::Live { .. }), "{said}");
     for fault in &summary.faults {
@@ -152,11 +155,18 @@ op = "omit"
     let (first, path) = (store.latest(), store.path().to_str().unwrap().to_string());
     let then = first.read().unwrap().strikes.len();
     let folder = first.path().to_str().unwrap();
-    let replayed = shardstorm(&["replay", folder, "--messages", "log", "--store", &path]);
-    let now = store.latest().read().unwrap().strikes;
-    assert!(!now.is_empty() && now.len() <= then, "{}", replayed.said());
-    let told = format!("messages altered: {then} then, {0} now; {0} of those then", now.len());
-    assert!(replayed.stdout.contains(&told), "{told}: {}", replayed.said());
+    // A run whose connections come in another order meets none of them: up to three.
+    for _ in 0..3 {
+        let replayed = shardstorm(&["replay", folder, "--messages", "log", "--store", &path]);
+        let now = store.latest().read().unwrap().strikes.len();
+        assert!(now <= then, "{}", replayed.said());
+        let told = format!("messages altered: {then} then, {now} now; {now} of those then");
+        assert!(replayed.stdout.contains(&told), "{told}: {}", replayed.said());
+        if now > 0 {
+            return;
+        }
+    }
+    panic!("no message of the log came again in three runs");
 }
 
 #[test]
