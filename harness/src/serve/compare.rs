@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use askama::Template;
 use checker::{EventKind, Process};
 use hyper::StatusCode;
+use results::across::{Sample, compare};
 use results::failover::Distribution;
-use results::summary::{Counts, Failover};
+use results::summary::{Counts, Failover, RunSummary};
 use results::{RunFolder, units};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,6 +68,9 @@ pub struct Side {
     pub latencies: BTreeMap<String, Spread>,
     /// Seconds until every shard took writes again after the last heal.
     pub live_after_s: Option<f64>,
+    /// How it ended, for whoever compares failovers one by one.
+    #[serde(skip)]
+    summary: Option<RunSummary>,
 }
 
 /// Latencies of runs, measured once.
@@ -185,6 +189,7 @@ fn side(site: &Site, entry: Arc<Entry>) -> Side {
         failovers: Spread::of(&totals),
         latencies: folder.map(|folder| site.latencies.of(&folder.history())).unwrap_or_default(),
         live_after_s,
+        summary,
         entry,
     }
 }
@@ -195,6 +200,7 @@ struct Page {
     heads: Vec<Head>,
     sections: Vec<Section>,
     same: Vec<(String, String)>,
+    findings: Vec<String>,
     missing: Vec<String>,
     api_href: String,
 }
@@ -272,6 +278,7 @@ pub fn page(site: &Site, query: &Query) -> Reply {
         heads: sides.iter().map(head).collect(),
         sections: all.into_iter().filter(|section| !section.rows.is_empty()).collect(),
         same,
+        findings: findings(&sides),
         missing,
         api_href: format!("/api/compare?{}", address(None)),
     })
@@ -285,6 +292,18 @@ fn specs(sides: &[Side]) -> (Vec<Row>, Vec<(String, String)>) {
         .map(|key| Row::new(key.clone(), sides.iter().map(|side| side.spec.get(key).cloned())));
     let (differing, same): (Vec<Row>, Vec<Row>) = rows.partition(|row| row.class == "differs");
     (differing, same.into_iter().map(|row| (row.name, row.cells[0].clone())).collect())
+}
+
+/// Of two runs: whether the second fails over otherwise than the first, a sentence for each family of faults.
+fn findings(sides: &[Side]) -> Vec<String> {
+    let [a, b] = sides else { return Vec::new() };
+    let sample = |side: &Side| {
+        let (group, cell, folder) = (String::new(), String::new(), side.entry.path.clone());
+        side.summary.clone().map(|summary| vec![Sample { group, cell, summary, folder }])
+    };
+    let Some((a, b)) = sample(a).zip(sample(b)) else { return Vec::new() };
+    let comparison = compare::compare(&a, &b);
+    comparison.families.iter().map(compare::Family::sentence).chain(comparison.apart).collect()
 }
 
 fn endings(sides: &[Side]) -> Vec<Row> {
@@ -310,7 +329,7 @@ fn latencies(sides: &[Side]) -> Vec<Row> {
     functions.into_iter().flat_map(|f| spreads(f, sides, |side| side.latencies.get(f))).collect()
 }
 
-/// The one place where runs are measured against each other; tests of significance belong here.
+/// What was measured of each, side by side; see [`findings`] for what that shows.
 fn spreads<'s>(of: &str, sides: &'s [Side], spread: impl Fn(&'s Side) -> Option<&'s Spread>) -> Vec<Row> {
     if sides.iter().all(|side| spread(side).is_none()) {
         return Vec::new();

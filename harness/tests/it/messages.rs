@@ -79,7 +79,9 @@ at = { link = "quorum", way = "to-client", message = "PROPOSAL" }
 hold = { link = "quorum", way = "to-client", message = "COMMIT" }
 "#;
     // On a starved machine the ensemble may have no leader at that moment: then nobody was struck.
-    let meets = |(summary, ..): &(RunSummary, i32, String)| summary.faults.iter().all(|fault| !fault.nodes.is_empty());
+    let meets = |(summary, ..): &(RunSummary, i32, String)| {
+        summary.faults.iter().all(|fault| !fault.nodes.is_empty())
+    };
     let mut runs = (0..3).map(|_| run(faults, &["--time-limit", "9"]));
     let (summary, code, said) = runs.find(meets).expect("a run in which both roles were held");
     assert_eq!(code, 0, "{said}");
@@ -155,8 +157,8 @@ op = "omit"
     let (first, path) = (store.latest(), store.path().to_str().unwrap().to_string());
     let then = first.read().unwrap().strikes.len();
     let folder = first.path().to_str().unwrap();
-    // A run whose connections come in another order meets none of them: up to three.
-    for _ in 0..3 {
+    // A cluster that comes up with another master meets none of them: up to six.
+    for _ in 0..6 {
         let replayed = shardstorm(&["replay", folder, "--messages", "log", "--store", &path]);
         let now = store.latest().read().unwrap().strikes.len();
         assert!(now <= then, "{}", replayed.said());
@@ -166,7 +168,7 @@ op = "omit"
             return;
         }
     }
-    panic!("no message of the log came again in three runs");
+    panic!("no message of the log came again in six runs");
 }
 
 #[test]

@@ -313,13 +313,9 @@ fn a_thousand_runs_are_filtered_sorted_and_turned_over() {
 fn a_browser_shows_the_index_its_filters_a_report_and_two_runs_side_by_side() {
     let store = Store::new();
     let (mut names, mut codes) = (Vec::new(), Vec::new());
-    for flags in [&["--seed", "1"][..], &["--seed", "2", "--bug", "stale-read", "--time-limit", "3"]] {
-        let flags = [&["--target", "fake", "--rate", "900"], flags].concat();
-        let flags = if flags.contains(&"--time-limit") {
-            flags
-        } else {
-            [&flags[..], &["--time-limit", "1.5"]].concat()
-        };
+    for flags in [&["--seed", "1"][..], &["--seed", "2", "--bug", "stale-read"]] {
+        let flags =
+            [&["--target", "fake", "--faults", "kill", "--rate", "900", "--time-limit", "3"], flags].concat();
         codes.push(store.run(&flags).code);
         names.push(std::fs::read_link(store.path().join("latest")).unwrap().to_str().unwrap().to_string());
     }
@@ -335,7 +331,15 @@ fn a_browser_shows_the_index_its_filters_a_report_and_two_runs_side_by_side() {
         "{filtered}"
     );
     let compared = server.browse(&format!("/compare?run={}&run={}", names[0], names[1])).unwrap();
-    for words in [&*names[0], &*names[1], "What differed", "stale-read", "How they ended", "write, median"] {
+    for words in [
+        &*names[0],
+        &*names[1],
+        "What differed",
+        "stale-read",
+        "How they ended",
+        "write, median",
+        "Failovers of A",
+    ] {
         assert!(compared.contains(words), "{words} is not in {compared}");
     }
     assert_eq!(codes[1], 1, "the bug was found");
