@@ -8,6 +8,7 @@ mod compare;
 mod files;
 mod http;
 mod index;
+mod line;
 mod live;
 mod query;
 mod reply;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::rules::{BesideFigure, BesideFigures, rules_elsewhere};
 use crate::error::{LabError, Result};
-use crate::flow::{Flow, Interceptor, TapGuard, Way, Wire};
+use crate::flow::TapGuard;
 use crate::{Exit, Fabric, Lab, LabOptions, Node, Process, Program};
 
 const VETH_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
@@ -49,23 +49,6 @@ pub struct Contest<'a> {
     pub tap: Option<&'a PutTap>,
     /// A directory for the logs of server and clients.
     pub dir: &'a Path,
-}
-
-/// An interceptor that passes everything as it comes: what a tap costs by itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PassAll;
-
-impl PassAll {
-    /// For [`Fabric::tap`].
-    pub fn boxed(_: &Flow) -> Option<Box<dyn Interceptor>> {
-        Some(Box::new(PassAll))
-    }
-}
-
-impl Interceptor for PassAll {
-    fn data(&mut self, way: Way, wire: &mut Wire<'_>) {
-        wire.pass(way, usize::MAX);
-    }
 }
 
 /// Medians over the turns of each kind.

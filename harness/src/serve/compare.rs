@@ -14,9 +14,10 @@ use results::across::{Sample, compare};
 use results::failover::Distribution;
 use results::summary::{Counts, Failover, RunSummary};
 use results::{RunFolder, units};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
+use super::line::Line;
 use super::query::{Query, escaped, names};
 use super::reply::Reply;
 use super::run::find;
@@ -79,17 +80,6 @@ pub struct Latencies(Mutex<HashMap<PathBuf, Measured>>);
 
 type ByFunction = BTreeMap<String, Spread>;
 type Measured = ((SystemTime, u64), ByFunction);
-
-/// Just enough of a line.
-#[derive(Deserialize)]
-struct Line<'l> {
-    time: u64,
-    process: Process,
-    #[serde(rename = "type")]
-    kind: EventKind,
-    #[serde(borrow)]
-    f: std::borrow::Cow<'l, str>,
-}
 
 impl Latencies {
     fn of(&self, history: &Path) -> ByFunction {

@@ -147,14 +147,6 @@ impl Fidelity {
     pub fn share(self) -> f64 {
         if self.recorded == 0 { 1.0 } else { self.matched as f64 / self.recorded as f64 }
     }
-
-    /// Below this a run says "not reproduced" rather than "passed".
-    pub const ENOUGH: f64 = 0.9;
-
-    /// Is it enough to speak of the same run?
-    pub fn is_enough(self) -> bool {
-        self.share() >= Fidelity::ENOUGH
-    }
 }
 
 type Place5 = (Link, Way, String, String, u64);

@@ -1,6 +1,5 @@
 //! How a run stands, from its journal and from what the agents write: counts, rates, faults in force, roles.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +8,10 @@ use cluster::event::{AgentEvent, Step};
 use nix::time::{ClockId, clock_gettime};
 use results::layout;
 use results::summary::NodeEvent;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::follow::Follow;
+use crate::serve::line::Line;
 use crate::serve::store::Entry;
 
 /// Seconds of rates that are shown.
@@ -21,23 +21,6 @@ const RATE_OVER: usize = 3;
 /// Steps and faults that are shown.
 const STEPS_SHOWN: usize = 40;
 const FAULTS_SHOWN: usize = 40;
-
-/// A journal line without its values.
-#[derive(Deserialize)]
-struct Line<'l> {
-    time: u64,
-    process: Process,
-    #[serde(rename = "type")]
-    kind: EventKind,
-    #[serde(borrow)]
-    f: Cow<'l, str>,
-    #[serde(default)]
-    shard: Option<u32>,
-    #[serde(default)]
-    epoch: Option<u64>,
-    #[serde(borrow, default)]
-    node: Option<Cow<'l, str>>,
-}
 
 /// Who leads a shard, by whose word.
 #[derive(Debug, Clone, PartialEq, Serialize)]
