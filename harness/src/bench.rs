@@ -26,7 +26,7 @@ use crate::exit::Exit;
 use crate::lookout::Halt;
 use crate::recorder::{Recorder, RunClock};
 use crate::signals::Interrupt;
-use crate::sites::Sites;
+use crate::sites::{Life, Sites};
 use crate::testbed::Testbed;
 
 pub use self::checker::{CheckerArgs, checker};
@@ -172,6 +172,9 @@ impl Testbed for Nothing {
     }
     async fn open(&self, _: usize) -> Result<()> {
         Ok(())
+    }
+    fn life(&self, _: usize) -> Arc<Life> {
+        Arc::default()
     }
     fn store(&self, (): &()) -> Noop {
         Noop

@@ -155,8 +155,12 @@ where
     story.enter("load");
     story.zero_ns = Some(recorder.clock().zero_on_the_wall_ns());
     recorder.phase("load")?;
-    let unfinished =
-        under_fire(plan, &*testbed, &recorder, &progress, &halt, || sites.load(&recorder, tick))?;
+    let unfinished = under_fire(plan, &*testbed, &recorder, &progress, &halt, |look| {
+        sites.load(&recorder, || {
+            tick();
+            look();
+        })
+    })?;
     story.enter("settle");
     recorder.phase("settle")?;
     if interrupt.asked() {
@@ -197,14 +201,15 @@ where
 }
 
 /// Lets `load` run while the schedule's faults strike and shards come and go; returns when all that is over, with
-/// the changes of the ring that were not complete in time.
+/// the changes of the ring that were not complete in time. `load` is to look now and then whether it ends early: what
+/// it waits for may be a client that a fault holds.
 fn under_fire<T: Testbed>(
     plan: &Plan,
     testbed: &T,
     recorder: &Recorder,
     progress: &Progress,
     halt: &Halt,
-    load: impl FnOnce() -> Result<()>,
+    load: impl FnOnce(&mut dyn FnMut()) -> Result<()>,
 ) -> Result<Vec<String>> {
     let stop = StopSignal::default();
     let record = |edge: nemesis::Edge<'_>| {
@@ -216,10 +221,17 @@ fn under_fire<T: Testbed>(
         let lanes =
             scope.spawn(|| run_lanes(&plan.schedule, testbed, recorder.clock().origin(), &stop, &record));
         let changes = scope.spawn(|| reshard::carry_out(plan, testbed, recorder, progress, &cut_short));
-        let loaded = load();
-        if loaded.is_err() || halt.asked() {
+        let end = || {
             stop.stop();
             cut_short.store(true, Ordering::Relaxed);
+        };
+        let loaded = load(&mut || {
+            if halt.asked() || recorder.broken().is_some() {
+                end();
+            }
+        });
+        if loaded.is_err() || halt.asked() {
+            end();
         }
         (
             loaded,

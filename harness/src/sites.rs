@@ -1,5 +1,7 @@
 //! The clients' threads: one per site, each with a runtime of its own, all going through the run's phases
-//! together.
+//! together. A client that is killed begins anew where its load was.
+
+mod life;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -13,8 +15,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 use workloads::Workload;
 
+use self::life::connections;
+pub use self::life::{Life, Lives};
 use crate::lookout::Halt;
-use crate::recorder::Recorder;
+use crate::recorder::{Broken, Recorder};
 use crate::testbed::Testbed;
 use crate::worker::Worker;
 
@@ -34,6 +38,7 @@ pub struct Sites {
     orders: Vec<UnboundedSender<Phase>>,
     threads: Vec<JoinHandle<()>>,
     reports: Receiver<Result<()>>,
+    lives: Vec<Arc<Life>>,
 }
 
 /// What a site's thread needs to know.
@@ -48,6 +53,7 @@ struct Plan<T, W: Workload> {
     concurrency: u32,
     op_timeout: Duration,
     halt: Halt,
+    life: Arc<Life>,
 }
 
 impl Sites {
@@ -67,10 +73,12 @@ impl Sites {
         let (report, reports) = channel();
         let sites = testbed.sites();
         let final_reads = Arc::new(OnceLock::new());
-        let mut all = Sites { orders: Vec::new(), threads: Vec::new(), reports };
+        let mut all = Sites { orders: Vec::new(), threads: Vec::new(), reports, lives: Vec::new() };
         for site in 0..sites {
             let (order, phases) = unbounded_channel();
             let (testbed, workload, report) = (testbed.clone(), workload.clone(), report.clone());
+            let life = testbed.life(site);
+            all.lives.push(life.clone());
             let plan = Plan {
                 testbed: testbed.clone(),
                 workload,
@@ -80,6 +88,7 @@ impl Sites {
                 concurrency,
                 op_timeout,
                 halt: halt.clone(),
+                life,
             };
             all.threads.push(testbed.enter(site, Box::new(move || run_site(plan, phases, &report)))?);
             all.orders.push(order);
@@ -130,6 +139,7 @@ impl Sites {
 impl Drop for Sites {
     fn drop(&mut self) {
         self.orders.clear();
+        self.lives.iter().for_each(|life| life.end());
         for thread in self.threads.drain(..) {
             let _ = thread.join(); // a panic in it was reported as a site that died
         }
@@ -141,64 +151,131 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start a runtime")
 }
 
-fn run_site<T, W>(plan: Plan<T, W>, phases: UnboundedReceiver<Phase>, report: &Sender<Result<()>>)
+/// A worker of a site, with what it is to do: both outlive its client's death.
+struct Hand<W: Workload> {
+    index: u32,
+    worker: Worker<W::Client>,
+    /// Where the load has got to.
+    generator: Option<W::Generator>,
+}
+
+fn run_site<T, W>(plan: Plan<T, W>, mut phases: UnboundedReceiver<Phase>, report: &Sender<Result<()>>)
 where
     T: Testbed,
     W: Workload + Send + Sync + 'static,
     W::Input: Send + Sync,
 {
-    let ended =
-        runtime().and_then(|runtime| LocalSet::new().block_on(&runtime, serve_phases(plan, phases, report)));
-    if let Err(error) = ended {
-        // Whoever waits for this site is told why it will not come; nobody waiting is no trouble.
-        let _ = report.send(Err(error));
+    let mut shift = Shift { hands: plan.hands(), phase: None, has_begun: false };
+    loop {
+        let (mut before, mut lived) = (None, false);
+        let ended = runtime().and_then(|runtime| {
+            LocalSet::new().block_on(&runtime, async {
+                tokio::select! {
+                    biased;
+                    () = plan.life.beat() => { before = connections(); lived = true; Ok(()) }
+                    ended = shift.serve(&plan, &mut phases, report) => ended,
+                }
+            })
+        });
+        // The runtime is gone, and with it every socket.
+        let rises = match ended {
+            Ok(()) if lived => shift.bury(&plan).map_err(Into::into).map(|open| {
+                let connections = match (before, connections()) {
+                    (Some(before), Some(after)) => format!(", {before} connections before, {after} after"),
+                    _ => String::new(),
+                };
+                plan.life.lie_dead(format!("dead, {open} calls cut short{connections}"))
+            }),
+            Ok(()) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match rises {
+            Ok(true) => {}
+            Ok(false) => return,
+            // Whoever waits for this site is told why it will not come; nobody waiting is no trouble.
+            Err(error) => return drop(report.send(Err(error))),
+        }
     }
 }
 
-async fn serve_phases<T, W>(
-    plan: Plan<T, W>,
-    mut phases: UnboundedReceiver<Phase>,
-    report: &Sender<Result<()>>,
-) -> Result<()>
+impl<T, W: Workload> Plan<T, W> {
+    fn hands(&self) -> Vec<Hand<W>> {
+        let mine = (0..self.concurrency).filter(|worker| *worker as usize % self.sites == self.site);
+        let hand = |index| {
+            let (process, stride) = (u64::from(index), u64::from(self.concurrency));
+            let worker = Worker::new(process, stride, self.workload.client(index), self.op_timeout);
+            Hand { index, worker, generator: None }
+        };
+        mine.map(hand).collect()
+    }
+}
+
+/// What a site has to do, and how far it is.
+struct Shift<W: Workload> {
+    hands: Vec<Hand<W>>,
+    /// What it was told to do and has not done yet.
+    phase: Option<Phase>,
+    /// It has been open before.
+    has_begun: bool,
+}
+
+impl<W> Shift<W>
 where
-    T: Testbed,
     W: Workload + Send + Sync + 'static,
     W::Input: Send + Sync,
 {
-    let site = plan.testbed.open(plan.site).await?;
-    let mine = (0..plan.concurrency).filter(|worker| *worker as usize % plan.sites == plan.site);
-    let mut hands: Vec<_> = mine
-        .map(|index| {
-            let worker = Worker {
-                process: u64::from(index),
-                stride: u64::from(plan.concurrency),
-                client: plan.workload.client(index),
-                op_timeout: plan.op_timeout,
+    /// One life of the site's client: opens it and works, until there is nothing more to do.
+    async fn serve<T: Testbed>(
+        &mut self,
+        plan: &Plan<T, W>,
+        phases: &mut UnboundedReceiver<Phase>,
+        report: &Sender<Result<()>>,
+    ) -> Result<()> {
+        let site = plan.testbed.open(plan.site).await?;
+        let mut stores: Vec<_> = self.hands.iter().map(|_| plan.testbed.store(&site)).collect();
+        if !std::mem::replace(&mut self.has_begun, true) {
+            plan.testbed.await_masters(plan.site, &site).await?;
+            let _ = report.send(Ok(()));
+        }
+        plan.life.lives();
+        loop {
+            if self.phase.is_none() {
+                self.phase = phases.recv().await;
+            }
+            let Some(phase) = &self.phase else { return Ok(()) };
+            let hands = self.hands.iter_mut().zip(&mut stores);
+            let done = match phase {
+                Phase::Load(recorder) => {
+                    let load = hands.map(|(hand, store)| {
+                        let Hand { index, worker, generator } = hand;
+                        let generator = generator.get_or_insert_with(|| plan.workload.generator(*index));
+                        worker.work(generator, store, recorder, &plan.halt)
+                    });
+                    try_join_all(load).await.map(drop)
+                }
+                Phase::FinalReads(recorder) => {
+                    let reads = plan.final_reads.get_or_init(|| plan.workload.final_reads());
+                    let read = hands.map(|(hand, store)| {
+                        let share = reads.iter().skip(hand.index as usize).step_by(plan.concurrency as usize);
+                        read_each::<W, T::Store>(share, &mut hand.worker, store, recorder)
+                    });
+                    try_join_all(read).await.map(drop)
+                }
             };
-            (index, worker, plan.testbed.store(&site))
-        })
-        .collect();
-    let _ = report.send(Ok(()));
-    while let Some(phase) = phases.recv().await {
-        let done = match phase {
-            Phase::Load(recorder) => {
-                let all = hands.iter_mut().map(|(index, worker, store)| {
-                    worker.work(plan.workload.generator(*index), store, &recorder, &plan.halt)
-                });
-                try_join_all(all).await.map(drop)
-            }
-            Phase::FinalReads(recorder) => {
-                let reads = plan.final_reads.get_or_init(|| plan.workload.final_reads());
-                let all = hands.iter_mut().map(|(index, worker, store)| {
-                    let share = reads.iter().skip(*index as usize).step_by(plan.concurrency as usize);
-                    read_each::<W, T::Store>(share, worker, store, &recorder)
-                });
-                try_join_all(all).await.map(drop)
-            }
-        };
-        let _ = report.send(done.map_err(Into::into));
+            self.phase = None;
+            let _ = report.send(done.map_err(Into::into));
+        }
     }
-    Ok(())
+
+    /// Its client was killed: the calls that were open, which stay open for ever.
+    fn bury<T>(&mut self, plan: &Plan<T, W>) -> Result<usize, Broken> {
+        let Some(Phase::Load(recorder) | Phase::FinalReads(recorder)) = &self.phase else { return Ok(0) };
+        let mut open = 0;
+        for hand in &mut self.hands {
+            open += usize::from(hand.worker.bury(plan.workload.client(hand.index), recorder)?);
+        }
+        Ok(open)
+    }
 }
 
 async fn read_each<'a, W: Workload, S: cluster::store::Store>(
@@ -206,7 +283,7 @@ async fn read_each<'a, W: Workload, S: cluster::store::Store>(
     worker: &mut Worker<W::Client>,
     store: &mut S,
     recorder: &Recorder,
-) -> Result<(), crate::recorder::Broken>
+) -> Result<(), Broken>
 where
     W::Input: 'a,
 {

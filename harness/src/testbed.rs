@@ -3,6 +3,7 @@
 pub mod fake;
 pub mod zk_redis;
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Result;
@@ -12,6 +13,8 @@ use cluster::store::Store;
 use nemesis::byzantine::Strike;
 use nemesis::{Arena, Topology};
 use results::spec::RunSpec;
+
+use crate::sites::Life;
 
 /// A system raised for one run; goes down when dropped.
 ///
@@ -31,6 +34,14 @@ pub trait Testbed: Arena + Send + Sync + 'static {
 
     /// Prepares a site; called in its thread, within its runtime.
     async fn open(&self, site: usize) -> Result<Self::Site>;
+
+    /// Waits until a site knows a master of every shard; an error if that takes too long.
+    async fn await_masters(&self, _site: usize, _at: &Self::Site) -> Result<()> {
+        Ok(())
+    }
+
+    /// The life of the client at a site.
+    fn life(&self, site: usize) -> Arc<Life>;
 
     /// A new client at a site.
     fn store(&self, site: &Self::Site) -> Self::Store;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use checker::EventKind;
 use cluster::store::Store;
-use workloads::{Client, Generator, Next, Operation};
+use workloads::{Client, Completion, Generator, Next, Operation};
 
 use crate::lookout::Halt;
 use crate::recorder::{Broken, Recorder};
 
 /// A worker's identity and what it lives by.
-pub struct Worker<C> {
+pub struct Worker<C: Client> {
     /// The process id of its next call.
     pub process: u64,
     /// By how much the id grows when it retires; the number of workers.
@@ -19,13 +19,23 @@ pub struct Worker<C> {
     pub client: C,
     /// How long it waits for one call.
     pub op_timeout: Duration,
+    /// The call that is not answered yet.
+    open: Option<C::Op>,
 }
 
+/// Error text of a call that is open when its client is killed.
+const KILLED: &str = "the client was killed";
+
 impl<C: Client> Worker<C> {
+    /// One that has called nothing yet.
+    pub fn new(process: u64, stride: u64, client: C, op_timeout: Duration) -> Self {
+        Worker { process, stride, client, op_timeout, open: None }
+    }
+
     /// Works until the generator is done, it is told to halt, or the journal breaks.
     pub async fn work<S: Store>(
         &mut self,
-        mut generator: impl Generator<Input = C::Input>,
+        generator: &mut impl Generator<Input = C::Input>,
         store: &mut S,
         recorder: &Recorder,
         halt: &Halt,
@@ -51,15 +61,32 @@ impl<C: Client> Worker<C> {
         recorder: &Recorder,
     ) -> Result<EventKind, Broken> {
         let op = self.client.prepare(input);
-        let call = op.call();
-        let (f, key) = (call.f, call.key.clone());
-        recorder.invoke(self.process, call)?;
-        let completion = match tokio::time::timeout(self.op_timeout, self.client.call(store, &op)).await {
-            Ok(completion) => completion,
-            Err(_) => self.client.timed_out(&op),
-        };
+        recorder.invoke(self.process, op.call())?;
+        let op = self.open.insert(op);
+        let answered = tokio::time::timeout(self.op_timeout, self.client.call(store, op)).await;
+        let completion = answered.unwrap_or_else(|_| self.client.timed_out(op));
+        self.close(completion, recorder)
+    }
+
+    /// Its process was killed: nobody can say what became of a call that was open, and who comes after it has another
+    /// process id and other hands. True if a call was open.
+    pub fn bury(&mut self, hands: C, recorder: &Recorder) -> Result<bool, Broken> {
+        let (process, was_open) = (self.process, self.open.is_some());
+        if let Some(op) = &self.open {
+            let completion = Completion { error: Some(KILLED.into()), ..self.client.timed_out(op) };
+            self.close(completion, recorder)?;
+        }
+        self.process = process + self.stride;
+        self.client = hands;
+        Ok(was_open)
+    }
+
+    fn close(&mut self, completion: Completion, recorder: &Recorder) -> Result<EventKind, Broken> {
         let kind = completion.kind;
-        recorder.complete(self.process, f, key, completion)?;
+        if let Some(op) = self.open.take() {
+            let call = op.call();
+            recorder.complete(self.process, call.f, call.key, completion)?;
+        }
         if kind == EventKind::Info {
             self.process += self.stride;
         }

@@ -69,7 +69,7 @@ pub enum Part {
     Agent,
     /// Its ZooKeeper server.
     ZooKeeper,
-    /// A client: only its links can be struck.
+    /// A client: all that calls from its node.
     Client,
 }
 

@@ -109,7 +109,7 @@ impl Family {
     pub fn about(self) -> &'static str {
         match self {
             Family::Kill => {
-                "SIGKILL a Redis, an agent or a ZooKeeper server, once or in a loop; started again when the window ends"
+                "SIGKILL a Redis, an agent, a ZooKeeper server or a client, once or in a loop; started again when the window ends"
             }
             Family::Pause => "SIGSTOP it; SIGCONT when the window ends",
             Family::Partition => {
@@ -168,9 +168,14 @@ impl Family {
         }
     }
 
-    /// True when it strikes links, so that clients can be its target.
+    /// True when it strikes links.
     pub fn is_network(self) -> bool {
         self.group() == Group::Net
+    }
+
+    /// True when clients can be its target, and something comes of it.
+    pub fn strikes_clients(self) -> bool {
+        matches!(self.group(), Group::Net | Group::Process)
     }
 }
 

@@ -1,7 +1,6 @@
 //! A run on the in-memory cluster.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use workloads::seed::derive;
 
 use super::Testbed;
 use crate::registry;
+use crate::sites::{Life, Lives};
 
 /// How long the first elections may take.
 const READY_BOUND: Duration = Duration::from_secs(5);
@@ -25,6 +25,7 @@ const READY_BOUND: Duration = Duration::from_secs(5);
 pub struct FakeTestbed {
     cluster: FakeCluster,
     topology: Topology,
+    lives: Lives,
     read_from: ReadFrom,
     events: Mutex<Vec<AgentEvent>>,
 }
@@ -48,7 +49,8 @@ impl FakeTestbed {
             std::thread::sleep(Duration::from_millis(5));
         }
         let read_from = if spec.reads == "replica" { ReadFrom::Replica } else { ReadFrom::Master };
-        Ok(FakeTestbed { cluster, topology, read_from, events: Mutex::default() })
+        let lives = Lives::on(&topology.clients);
+        Ok(FakeTestbed { cluster, topology, lives, read_from, events: Mutex::default() })
     }
 
     fn process(
@@ -60,7 +62,7 @@ impl FakeTestbed {
         let part = match victim.part {
             Part::Agent => fake::Part::Agent,
             Part::Redis | Part::ZooKeeper => fake::Part::Server,
-            Part::Client => return Err("a client can only lose its links".into()),
+            Part::Client => return Err(format!("there is no client {}", victim.node)),
         };
         let state = act(&self.cluster, &victim.node, part).map_err(|e| e.to_string())?;
         let words = match state {
@@ -105,19 +107,35 @@ impl Arena for FakeTestbed {
     }
 
     fn kill(&self, victim: &Victim) -> Result<String, String> {
-        self.process(victim, FakeCluster::kill, &[ProcessState::Dead])
+        match self.lives.of(victim) {
+            Some(client) => client.kill(),
+            None => self.process(victim, FakeCluster::kill, &[ProcessState::Dead]),
+        }
     }
 
     fn restart(&self, victim: &Victim) -> Result<String, String> {
-        self.process(victim, FakeCluster::restart, &[ProcessState::Starting, ProcessState::Running])
+        match self.lives.of(victim) {
+            Some(client) => client.restart(),
+            None => {
+                self.process(victim, FakeCluster::restart, &[ProcessState::Starting, ProcessState::Running])
+            }
+        }
     }
 
     fn pause(&self, victim: &Victim) -> Result<String, String> {
-        self.process(victim, FakeCluster::pause, &[ProcessState::Paused])
+        match self.lives.of(victim) {
+            Some(client) => client.halt(),
+            None => self.process(victim, FakeCluster::pause, &[ProcessState::Paused]),
+        }
     }
 
     fn resume(&self, victim: &Victim) -> Result<String, String> {
-        self.process(victim, FakeCluster::resume, &[ProcessState::Running, ProcessState::Starting])
+        match self.lives.of(victim) {
+            Some(client) => client.resume(),
+            None => {
+                self.process(victim, FakeCluster::resume, &[ProcessState::Running, ProcessState::Starting])
+            }
+        }
     }
 
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
@@ -158,6 +176,10 @@ impl Testbed for FakeTestbed {
         let name = super::site_name(&self.topology, site);
         self.cluster.client(&name)?;
         Ok(name)
+    }
+
+    fn life(&self, site: usize) -> Arc<Life> {
+        self.lives.at(&super::site_name(&self.topology, site))
     }
 
     fn store(&self, site: &String) -> FakeClient {

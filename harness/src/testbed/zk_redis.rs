@@ -7,7 +7,7 @@ mod servers;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ use super::Testbed;
 use crate::messages::RECORDED_MAX;
 use crate::plan::Needs;
 use crate::registry;
-use crate::sites::runtime;
+use crate::sites::{Life, Lives, runtime};
 use crate::wiretap::Wiretap;
 use observer::Observer;
 use servers::{Installations, Servers};
@@ -45,6 +45,8 @@ pub use servers::PROTOCOLS;
 
 /// How long servers may take to come up before the run is given up.
 const READY_BOUND: Duration = Duration::from_secs(20);
+/// How long a client may take to see a master of every shard.
+const MASTERS_BOUND: Duration = Duration::from_secs(5);
 /// How long a process may take to show the state a signal should have put it in.
 const STATE_BOUND: Duration = Duration::from_secs(2);
 
@@ -55,6 +57,7 @@ pub struct ZkRedis {
     servers: Servers,
     nodes: HashMap<String, Node>,
     topology: Topology,
+    lives: Lives,
     zookeeper: String,
     /// As it is in the beginning.
     ring: Ring,
@@ -126,11 +129,13 @@ impl ZkRedis {
         let gate = without.defends(Defence::RunIds).then(Gate::default);
         let events = servers.event_files();
         let ring = Ring::new(&shards, cluster::ring::VNODES);
+        let lives = Lives::on(&topology.clients);
         let testbed = ZkRedis {
             observer,
             servers,
             nodes,
             topology,
+            lives,
             zookeeper,
             ring,
             client_options,
@@ -273,6 +278,9 @@ impl Arena for ZkRedis {
     }
 
     fn kill(&self, victim: &Victim) -> Result<String, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return client.kill();
+        }
         if let (Some(gate), Part::Redis, Some(shard)) =
             (&self.gate, victim.part, self.topology.shard_of(&victim.node))
         {
@@ -286,6 +294,9 @@ impl Arena for ZkRedis {
     }
 
     fn restart(&self, victim: &Victim) -> Result<String, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return client.restart();
+        }
         self.servers.prepare_restart(victim, &self.installations).map_err(|e| e.to_string())?;
         self.signal(victim, lab::Process::restart, |state| state == ProcessState::Running)?;
         let process = self.servers.process(victim)?;
@@ -293,10 +304,16 @@ impl Arena for ZkRedis {
     }
 
     fn pause(&self, victim: &Victim) -> Result<String, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return client.halt();
+        }
         self.signal(victim, lab::Process::stop, |state| state == ProcessState::Stopped)
     }
 
     fn resume(&self, victim: &Victim) -> Result<String, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return client.resume();
+        }
         self.signal(victim, lab::Process::cont, |state| state == ProcessState::Running)
     }
 
@@ -330,10 +347,16 @@ impl Arena for ZkRedis {
     }
 
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return Ok(client.is_dead());
+        }
         Ok(matches!(self.servers.process(victim)?.state(), ProcessState::Exited(_)))
     }
 
     fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return if client.is_dead() { client.restart().map(Some) } else { Ok(None) };
+        }
         let state = self.servers.process(victim)?.state();
         if !matches!(state, ProcessState::Exited(_)) {
             return Ok(None);
@@ -372,21 +395,27 @@ impl Testbed for ZkRedis {
         Ok(self.site_node(site).enter(&name, job)?)
     }
 
-    async fn open(&self, site: usize) -> Result<ClusterView> {
-        let view = ClusterView::open(&self.zookeeper, self.servers.transport());
+    async fn open(&self, _: usize) -> Result<ClusterView> {
+        Ok(ClusterView::open(&self.zookeeper, self.servers.transport()))
+    }
+
+    async fn await_masters(&self, site: usize, view: &ClusterView) -> Result<()> {
         let shards = self.topology.shards.len();
         let complete = |state: &cluster::client::ClusterState| {
             state.shards.len() == shards
                 && state.shards.values().all(|shard| shard.serving_master().is_some())
         };
-        // After faults a shard may have no master yet: then whoever opens the site finds out call by call.
-        if !view.wait_until(Duration::from_secs(5), complete).await && site < self.sites() {
+        if !view.wait_until(MASTERS_BOUND, complete).await {
             bail!(
                 "the client on node {} saw no master for every shard",
                 super::site_name(&self.topology, site)
             );
         }
-        Ok(view)
+        Ok(())
+    }
+
+    fn life(&self, site: usize) -> Arc<Life> {
+        self.lives.at(&super::site_name(&self.topology, site))
     }
 
     fn store(&self, view: &ClusterView) -> Client {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod campaign;
 mod check;
+mod clients;
 mod clocks;
 mod compare;
 mod disks;

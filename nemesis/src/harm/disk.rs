@@ -213,7 +213,7 @@ impl Means for DiskHarm {
             |target: &Target| matches!(target, Target::Client | Target::Process { part: Part::Client, .. });
         let is_power_cut = *self == DiskHarm::PowerCut;
         if is_power_cut && target.each().iter().any(is_client) {
-            return Err("a client can only lose its links: use partition, or another target".into());
+            return Err("a client keeps nothing on a disk: use kill, or another target".into());
         }
         if !is_power_cut && !target.each().iter().all(has_files) {
             return Err(

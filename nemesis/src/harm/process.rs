@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::point::Waiting;
 use super::{Evidence, Healed, InForce, Means, Strike};
-use crate::arena::{Arena, Victim};
+use crate::arena::{Arena, Part, Victim};
 use crate::byzantine::Trigger;
 use crate::family::Family;
 use crate::schedule::Limits;
@@ -46,12 +46,7 @@ impl Means for ProcessHarm {
         }
     }
 
-    fn check(&self, target: Target, _: &Limits) -> Result<(), String> {
-        if target == Target::Client {
-            return Err(
-                "a client can only lose its links: use partition, delay or loss, or another target".into()
-            );
-        }
+    fn check(&self, _: Target, _: &Limits) -> Result<(), String> {
         match self {
             ProcessHarm::CrashLoop { up_ms: 0, .. } => {
                 Err("a crash loop lets the process run for a moment: give `up_ms` at least 1".into())
@@ -112,8 +107,11 @@ struct Struck<'a> {
 impl Struck<'_> {
     fn strike(&mut self, victims: &[Victim]) {
         for victim in victims {
+            let is_client = victim.part == Part::Client;
             let (when, seen) = match self.harm {
+                ProcessHarm::Pause if is_client => ("when halted", self.arena.pause(victim)),
                 ProcessHarm::Pause => ("after SIGSTOP", self.arena.pause(victim)),
+                _ if is_client => ("when killed", self.arena.kill(victim)),
                 ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } | ProcessHarm::CrashAt(_) => {
                     ("after SIGKILL", self.arena.kill(victim))
                 }
@@ -130,6 +128,7 @@ impl Struck<'_> {
     fn release(&mut self) {
         for victim in std::mem::take(&mut self.down) {
             let (when, seen) = match self.harm {
+                ProcessHarm::Pause if victim.part == Part::Client => ("then", self.arena.resume(&victim)),
                 ProcessHarm::Pause => ("after SIGCONT", self.arena.resume(&victim)),
                 ProcessHarm::Kill | ProcessHarm::CrashLoop { .. } | ProcessHarm::CrashAt(_) => {
                     ("after restart", self.arena.restart(&victim))

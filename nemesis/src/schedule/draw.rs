@@ -128,7 +128,7 @@ pub(super) fn choices(family: Family, shard: usize, limits: &Limits) -> Vec<(Tar
     if minority > 0 {
         choices.push((Target::ZooKeeperMinority, minority));
     }
-    if family.is_network() {
+    if family.strikes_clients() {
         choices.push((Target::Client, 8));
     }
     choices
