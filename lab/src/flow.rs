@@ -29,12 +29,14 @@ mod flows;
 #[cfg(test)]
 mod laws;
 mod map;
+mod receipt;
 mod segment;
 mod stream;
 mod tap;
 mod wire;
 
 pub(crate) use self::flows::Flows;
+pub use self::receipt::Receipt;
 pub(crate) use self::tap::TapState;
 pub use self::tap::{Tap, TapCounters, TapGuard};
 pub use self::wire::Wire;

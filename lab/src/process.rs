@@ -96,6 +96,8 @@ struct Life {
     /// Readable once the leader has ended.
     pidfd: Arc<OwnedFd>,
     exit: Option<Exit>,
+    /// We have asked for its end.
+    asked: bool,
     /// The sessions of the tree seen so far: how descendants are known once the leader is dead.
     sessions: HashSet<u32>,
     /// Leader reaped and no descendant left: the pid may now belong to a stranger.
@@ -144,6 +146,12 @@ impl Process {
         if tree::leader_stands_still(life.pid) { ProcessState::Stopped } else { ProcessState::Running }
     }
 
+    /// How it has ended, unless it runs or its end was asked for here.
+    pub fn ended_by_itself(&self) -> Option<Exit> {
+        let mut life = self.lock();
+        life.poll_exit().filter(|_| !life.asked)
+    }
+
     /// The pids of all living members of the tree, the leader included, as the harness sees them.
     pub fn members(&self) -> Vec<u32> {
         self.lock().members().into_iter().filter(|m| m.alive()).map(|m| m.pid).collect()
@@ -171,6 +179,7 @@ impl Process {
         {
             let mut life = self.lock();
             if life.poll_exit().is_none() {
+                life.asked = true;
                 let _ = sys::signal(life.pid, libc::SIGTERM);
                 for member in life.members() {
                     let _ = sys::signal(member.pid, libc::SIGCONT);
@@ -213,6 +222,7 @@ impl Process {
     }
 
     fn kill_tree(&self, life: &mut Life) -> Result<()> {
+        life.asked |= life.poll_exit().is_none();
         // Frozen first: nobody forks, and no link from parent to child breaks before it was seen.
         life.signal_group(libc::SIGSTOP);
         let deadline = Instant::now() + SIGNAL_DEADLINE;
@@ -295,7 +305,16 @@ impl fmt::Debug for Process {
 impl Life {
     fn new(child: Child, pidfd: Arc<OwnedFd>, starts: u32) -> Life {
         let pid = child.id();
-        Life { child, pid, pidfd, exit: None, sessions: HashSet::from([pid]), tree_gone: false, starts }
+        Life {
+            child,
+            pid,
+            pidfd,
+            exit: None,
+            asked: false,
+            sessions: HashSet::from([pid]),
+            tree_gone: false,
+            starts,
+        }
     }
 
     /// Reaps the leader if it has ended.

@@ -10,6 +10,7 @@ mod counters;
 mod delay;
 mod dice;
 mod effect;
+mod ends;
 mod loss;
 mod rate;
 mod reset;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::buffer::Buffer;
 use super::map::Map;
+use super::receipt::Receipt;
 
 /// How far beyond the next expected byte a segment may lie to be kept.
 const AHEAD_MAX: u64 = 4 << 20;
@@ -43,6 +44,8 @@ pub(crate) struct Stream {
     foreign_end: u64,
     closed: bool,
     fin_acknowledged: bool,
+    /// Who wants to know what was acknowledged.
+    receipt: Option<Receipt>,
 }
 
 impl Stream {
@@ -166,8 +169,18 @@ impl Stream {
         let reached = at.min(self.end).max(self.acknowledged);
         self.cache.consume((reached - self.acknowledged) as usize);
         self.acknowledged = reached;
+        if let Some(receipt) = &self.receipt {
+            receipt.note(reached);
+        }
         self.map.acknowledge(reached);
         self.fin_acknowledged |= self.closed && at > self.end;
+    }
+
+    /// Tells of what is acknowledged from here on.
+    pub(crate) fn receipt(&mut self) -> Receipt {
+        let receipt = self.receipt.get_or_insert_default();
+        receipt.note(self.acknowledged);
+        receipt.clone()
     }
 
     /// Bytes to send from `at` on, at most `len`, the same ones each time; fewer at the end, none where they are gone.

@@ -1,7 +1,7 @@
 //! An interceptor's hands on one connection.
 
 use super::stream::Stream;
-use super::{Both, Way};
+use super::{Both, Receipt, Way};
 
 /// What an [`Interceptor`](super::Interceptor) sees of its connection, and acts with.
 pub struct Wire<'a> {
@@ -40,6 +40,11 @@ impl<'a> Wire<'a> {
     /// How many bytes the receiver of `way` gets before the next one passed or put in.
     pub fn out_offset(&self, way: Way) -> u64 {
         self.streams[way].end()
+    }
+
+    /// Tells, now and later, how many bytes the receiver of `way` has acknowledged.
+    pub fn receipt(&mut self, way: Way) -> Receipt {
+        self.streams[way].receipt()
     }
 
     /// The first `len` pending bytes go on as they are; all, if there are fewer.

@@ -262,6 +262,22 @@ pub fn a_slow_close_is_told_when_the_rule_is_healed() {
     pair.is_clean();
 }
 
+pub fn a_hidden_close_leaves_the_other_end_believing_until_it_is_healed() {
+    let pair = Pair::of("hidden-close");
+    let (mut client, mut server) = pair.connection();
+    let guard = pair.fabric().install(pair.there(Action::HideClose)).unwrap();
+    client.write_all(b"last").unwrap();
+    drop(client);
+    server.read_exact(&mut [0; 4]).expect("what was sent before");
+    assert!(waits(&mut server), "it does not know that the other end is gone");
+    server.write_all(b"are you there?").expect("as if somebody listened");
+    assert!(waits(&mut server), "nor does it when the other end refuses what it says");
+    let counters = guard.heal();
+    assert!(counters.hidden > 1 && counters.dropped > 0, "a FIN and a RST: {counters:?}");
+    eventually("it finds out", || is_reset(&mut server) || write_fails(&mut server));
+    pair.is_clean();
+}
+
 pub fn a_stalled_connection_goes_on_when_the_rule_is_healed() {
     let pair = Pair::of("stall");
     let (client, mut server) = pair.connection();

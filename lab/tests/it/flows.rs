@@ -144,6 +144,24 @@ pub fn edits_that_change_the_length_arrive_whole_and_so_does_the_end() {
     assert!(there.bytes > dressed(&request).len() as u64, "made packets are counted: {there:?}");
 }
 
+pub fn what_a_receiver_has_acknowledged_is_told_even_when_the_connection_is_gone() {
+    let (lab, nodes) = lab_of("tap-receipt", 2);
+    let receipts = Arc::new(Mutex::new(Vec::new()));
+    let kept = receipts.clone();
+    let _tap = tap_all(&lab, move |way, wire| {
+        if way == Way::ToServer && kept.lock().unwrap().is_empty() {
+            kept.lock().unwrap().push(wire.receipt(way));
+        }
+        dress(way, wire);
+    });
+    let request = text(200_000);
+    let (addr, served) = serve_once(&nodes[1], text(10));
+    exchange(&nodes[0], addr, &request);
+    let arrived = served.join().unwrap().len() as u64;
+    assert!(arrived > request.len() as u64);
+    eventually("all is acknowledged", || receipts.lock().unwrap()[0].acknowledged() == arrived);
+}
+
 pub fn edits_survive_loss_delay_and_jitter() {
     let (lab, nodes) = lab_of("tap-edit-loss", 2);
     let tap = tap_all(&lab, dress);

@@ -102,7 +102,6 @@ pub(crate) fn readdress(packet: &mut [u8], at: usize, addr: Ipv4Addr) {
 }
 
 /// True if a receiver would accept the packet's checksums.
-#[cfg(test)]
 pub(crate) fn hold(packet: &[u8]) -> bool {
     let Some(layout) = Layout::of(packet) else { return false };
     finish(sum(&packet[..layout.header_at])) == 0 && finish(transport_sum(packet, &layout)) == 0

@@ -18,6 +18,8 @@ pub(crate) struct Segment {
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) flags: u8,
+    /// Where they stand in the packet.
+    pub(crate) flags_at: usize,
     /// Where its payload lies in the packet.
     pub(crate) payload: Range<usize>,
 }
@@ -37,6 +39,7 @@ impl Segment {
             seq: word(header_at + 4),
             ack: word(header_at + 8),
             flags: packet[header_at + 13],
+            flags_at: header_at + 13,
             payload,
         })
     }

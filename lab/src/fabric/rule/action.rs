@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::delay::Latency;
 use super::effect::Effect;
 use super::reset::End;
-use super::{Ports, copies, corrupt, delay, loss, rate, reset, stall};
+use super::{Ports, copies, corrupt, delay, ends, loss, rate, reset, stall};
 
 /// What a rule does to each packet it matches. Probabilities are from 0 to 1.
 ///
@@ -112,6 +112,10 @@ pub enum Action {
         /// How long; `None` until the rule is healed.
         hold: Option<Duration>,
     },
+    /// Nobody is told that a TCP connection has ended: a RST vanishes, and a FIN arrives as a segment without one. Who is
+    /// left behind goes on believing in its connection. After healing it finds out with the next segment it sends, or as
+    /// the FIN is sent again.
+    HideClose,
     /// After so many bytes nothing more passes.
     Stall {
         /// How many bytes pass at most; they are counted from the first packet that the rule sees.
@@ -158,6 +162,7 @@ impl Action {
                 Box::new(reset::HalfOpen::new(loser, probability, ports))
             }
             Action::SlowClose { hold } => Box::new(delay::Fins { hold }),
+            Action::HideClose => Box::new(ends::Hidden),
             Action::Stall { after_bytes, per: CountedPer::Connection } => {
                 Box::new(stall::Connections::new(after_bytes))
             }
@@ -182,7 +187,7 @@ impl Action {
             })
         };
         match *self {
-            Action::Drop | Action::BlackHole { .. } | Action::Stall { .. } => None,
+            Action::Drop | Action::BlackHole { .. } | Action::HideClose | Action::Stall { .. } => None,
             Action::Delay { base, jitter } => time("a delay", base.checked_add(jitter)),
             Action::Latency(Latency { base, jitter, correlation, .. }) => {
                 time("a delay", base.checked_add(jitter)).or(correlated(correlation))

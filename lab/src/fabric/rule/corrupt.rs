@@ -27,6 +27,7 @@ impl Effect for Flip {
         if self.repair {
             checksum::repair(&mut packet);
         }
+        seen.tally.corrupted.add(1);
         Fate::Become(packet)
     }
 }

@@ -24,6 +24,8 @@ pub struct RuleCounters {
     pub corrupted: u64,
     /// Those that waited because the link was slow; `delayed` counts them too.
     pub shaped: u64,
+    /// Those that would have ended a connection, and did not say so to their receiver.
+    pub hidden: u64,
     /// Connections that it reset, at one end or at both.
     pub reset: u64,
     /// True once its dead man's switch has taken it out of force.
@@ -44,8 +46,7 @@ impl Count {
     }
 }
 
-/// The live counters. `matched`, `dropped`, `delayed`, `duplicated` and `corrupted` follow from fates; effects count
-/// the others.
+/// The live counters. `matched`, `dropped`, `delayed` and `duplicated` follow from fates; effects count the others.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) matched: Count,
@@ -53,19 +54,19 @@ pub(super) struct Tally {
     pub(super) reordered: Count,
     pub(super) shaped: Count,
     pub(super) reset: Count,
+    pub(super) corrupted: Count,
+    pub(super) hidden: Count,
     delayed: Count,
     duplicated: Count,
-    corrupted: Count,
 }
 
 impl Tally {
     pub(super) fn note(&self, fate: &Fate) {
         match fate {
-            Fate::Pass => {}
+            Fate::Pass | Fate::Become(_) => {}
             Fate::Drop => self.dropped.add(1),
             Fate::HoldUntil(_) => self.delayed.add(1),
             Fate::Twice => self.duplicated.add(1),
-            Fate::Become(_) => self.corrupted.add(1),
             Fate::Beside { passes, .. } => self.dropped.add(u64::from(!passes)),
         }
     }
@@ -79,6 +80,7 @@ impl Tally {
             reordered: self.reordered.read(),
             corrupted: self.corrupted.read(),
             shaped: self.shaped.read(),
+            hidden: self.hidden.read(),
             reset: self.reset.read(),
             expired: false, // a matter of the time at which one asks
         }

@@ -77,6 +77,7 @@ pub(super) fn every_action() -> Vec<Action> {
         Action::HalfOpen { loser: End::Client, probability: 0.5 },
         Action::HalfOpen { loser: End::Server, probability: 0.5 },
         Action::SlowClose { hold: None },
+        Action::HideClose,
         Action::Stall { after_bytes: 500, per: CountedPer::Connection },
         Action::Stall { after_bytes: 500, per: CountedPer::Link },
     ];
@@ -108,7 +109,8 @@ fn every_action_has_an_effect_and_leaves_evidence() {
         assert!(others > 0, "{action:?} does nothing");
         let shown = rule.counters();
         assert_eq!(shown.matched, 60);
-        let effects = shown.dropped + shown.delayed + shown.duplicated + shown.corrupted + shown.reset;
+        let effects =
+            shown.dropped + shown.delayed + shown.duplicated + shown.corrupted + shown.hidden + shown.reset;
         assert!(effects > 0, "{action:?} leaves no evidence: {shown:?}");
     }
 }
@@ -268,6 +270,21 @@ fn a_close_is_held_and_nothing_else() {
         panic!("not held")
     };
     assert!(due_ns > 365 * 86_400 * 1_000_000_000);
+}
+
+#[test]
+fn an_end_is_hidden_and_what_came_with_it_arrives() {
+    let (client, server) = (end(0, 40_000), end(1, 6379));
+    let rule = state(Action::HideClose, 1);
+    assert_eq!(rule.judge(LINK, &tcp(client, server, 1, 1, tcp::ACK, b"last"), 0), Fate::Pass);
+    let fin = tcp(client, server, 5, 1, tcp::ACK | tcp::FIN, b"words");
+    assert_eq!(rule.judge(LINK, &fin, 0), Fate::Become(tcp(client, server, 5, 1, tcp::ACK, b"words")));
+    assert_eq!(rule.judge(LINK, &tcp(client, server, 10, 1, tcp::RST, &[]), 0), Fate::Drop);
+    let mut damaged = fin.clone();
+    damaged[44] ^= 1;
+    let Fate::Become(still) = rule.judge(LINK, &damaged, 0) else { panic!("not hidden") };
+    assert!(!checksum::hold(&still), "what was corrupted before stays so");
+    assert_eq!((rule.counters().hidden, rule.counters().dropped, rule.counters().corrupted), (3, 1, 0));
 }
 
 #[test]
