@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use nemesis::byzantine::Strike;
 use nemesis::{Family, Group, Harm, Limits, Schedule};
 use results::spec::RunSpec;
 use workloads::generator::Pace;
@@ -15,6 +14,7 @@ use workloads::{Client, Generator, Next, Operation, Workload};
 use crate::cli::RunArgs;
 use crate::exit::UsageError;
 use crate::registry::{self, ForWorkload, WorkloadOptions};
+use crate::replay::Repeats;
 
 /// All that is settled before anything is raised.
 pub struct Plan {
@@ -27,7 +27,7 @@ pub struct Plan {
     /// The run folder whose faults are issued again, if that is what this run is for.
     pub replays: Option<String>,
     /// What is done to messages again, instead of choosing anew.
-    pub repeats: Vec<Strike>,
+    pub repeats: Option<Repeats>,
 }
 
 /// What must be there before the first server starts, so that a fault can strike it later.
@@ -79,13 +79,13 @@ impl Plan {
             authenticated: args.authenticated,
         };
         let (schedule, faults_file) = schedule(&args.faults, &mut spec)?;
-        Plan { spec, schedule, faults_file, replays: None, repeats: Vec::new() }.checked()
+        Plan { spec, schedule, faults_file, replays: None, repeats: None }.checked()
     }
 
     /// The plan of a run whose spec was checked before, with this schedule instead of one drawn for it.
     pub fn again(spec: RunSpec, schedule: Schedule, replays: String) -> Result<Plan> {
         let faults_file = Some(schedule.to_toml());
-        Plan { spec, schedule, faults_file, replays: Some(replays), repeats: Vec::new() }.checked()
+        Plan { spec, schedule, faults_file, replays: Some(replays), repeats: None }.checked()
     }
 
     /// Refuses faults that the target cannot take.
@@ -119,8 +119,8 @@ impl Plan {
 
     /// What its faults ask of a cluster from the start.
     pub fn needs(&self) -> Needs {
-        let messages = !self.repeats.is_empty()
-            || self.schedule.windows.iter().any(|window| window.harm.reads_messages());
+        let messages =
+            self.repeats.is_some() || self.schedule.windows.iter().any(|window| window.harm.reads_messages());
         let any = |group| self.schedule.windows.iter().any(|window| window.harm.family().group() == group);
         Needs { clocks: any(Group::Clock), disks: any(Group::Disk), messages }
     }

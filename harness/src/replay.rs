@@ -1,6 +1,7 @@
 //! `replay`: the faults of an earlier run, issued again at the same points, and how faithfully that was done.
 
 mod fidelity;
+mod repeats;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use crate::exit::{Exit, UsageError};
 use crate::plan::Plan;
 use crate::{registry, run};
 use fidelity::{Fidelity, Strikes, Wanted};
+pub use repeats::Repeats;
 
 /// Whom a replay strikes.
 const TARGETS: &[registry::Entry] = &[
@@ -61,7 +63,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit> {
     let spec = before.record.run.spec.clone();
     let mut plan = Plan::again(spec, schedule, before.path.display().to_string())?;
     if args.messages == "log" {
-        plan.repeats = logged(&before)?;
+        plan.repeats = Some(Repeats::new(logged(&before)?, &before.record));
     }
     let done = run::carry_out(&plan, &args.store, args.budget_memory, args.budget_time)?;
 

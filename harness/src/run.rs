@@ -135,8 +135,8 @@ where
     let testbed = Arc::new(raise()?);
     let versions: Vec<_> = crate::doctor::own_versions().into_iter().chain(testbed.versions()).collect();
     folder.write_run(&run_file(&versions))?;
-    if !plan.repeats.is_empty() {
-        testbed.repeat(plan.repeats.clone());
+    if let Some(repeats) = &plan.repeats {
+        testbed.repeat(repeats.in_roles_of(testbed.topology(), &testbed.view()));
     }
     let workload = Arc::new(workload);
     let op_timeout = Duration::from_millis(spec.op_timeout_ms);

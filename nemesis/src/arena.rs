@@ -1,5 +1,6 @@
 //! What the nemesis may see of a system and do to it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -92,6 +93,12 @@ pub struct Victim {
     pub node: String,
     /// Which of its processes.
     pub part: Part,
+}
+
+impl fmt::Display for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.part.word(), self.node)
+    }
 }
 
 /// What connections lead to: the kind of server, as the system at hand places it, or a port.
@@ -205,6 +212,28 @@ pub trait PointOfMessages: Send {
     fn reached(&mut self) -> Option<String>;
 }
 
+/// How far the logs of all processes were at one moment, and who had ended by then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks(pub BTreeMap<Victim, Mark>);
+
+/// One process at that moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Bytes of its log.
+    pub log: u64,
+    /// It had ended by itself.
+    pub is_ended: bool,
+}
+
+/// What processes have given away of themselves since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// Who has ended without having been killed, and how.
+    pub ended: Vec<(Victim, String)>,
+    /// What was added to each log.
+    pub logs: Vec<(Victim, String)>,
+}
+
 /// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
@@ -249,6 +278,16 @@ pub trait Arena: Sync {
     /// Waits for a point in a conversation.
     fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
         Err(format!("nobody reads the {} links of this system", trigger.at.link))
+    }
+
+    /// How far all logs are, and who has ended by itself; nothing where nobody can tell.
+    fn marks(&self) -> Marks {
+        Marks::default()
+    }
+
+    /// What processes have given away of themselves since then.
+    fn signs(&self, _since: &Marks) -> Signs {
+        Signs::default()
     }
 
     /// True if a process has ended, be it by itself.

@@ -14,6 +14,7 @@ mod pattern;
 mod record;
 pub mod score;
 mod seen;
+pub mod signs;
 mod tapped;
 mod trigger;
 

@@ -33,6 +33,8 @@ pub enum Family {
     HalfOpen,
     /// Closes held back.
     SlowClose,
+    /// Nobody is told that a TCP connection has ended.
+    HiddenClose,
     /// Nothing more after so many bytes.
     Stall,
     /// Processes told a wrong time.
@@ -60,7 +62,7 @@ pub enum Group {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 18] = [
+    pub const ALL: [Family; 19] = [
         Family::Kill,
         Family::Pause,
         Family::Partition,
@@ -75,6 +77,7 @@ impl Family {
         Family::Reset,
         Family::HalfOpen,
         Family::SlowClose,
+        Family::HiddenClose,
         Family::Stall,
         Family::Clock,
         Family::Disk,
@@ -98,6 +101,7 @@ impl Family {
             Family::Reset => "reset",
             Family::HalfOpen => "half-open",
             Family::SlowClose => "slow-close",
+            Family::HiddenClose => "hidden-close",
             Family::Stall => "stall",
             Family::Clock => "clock",
             Family::Disk => "disk",
@@ -132,6 +136,9 @@ impl Family {
             Family::SlowClose => {
                 "hold back the FIN of TCP connections, for a while or until healed; seen where some close"
             }
+            Family::HiddenClose => {
+                "no FIN and no RST arrives: the other end goes on believing; seen where some connection ends"
+            }
             Family::Stall => "let so many bytes of a connection or of a link pass, and nothing more",
             Family::Clock => {
                 "tell a Redis, an agent or a ZooKeeper server a wrong time: a jump, a strobe, a drift"
@@ -161,6 +168,7 @@ impl Family {
             | Family::Reset
             | Family::HalfOpen
             | Family::SlowClose
+            | Family::HiddenClose
             | Family::Stall => Group::Net,
             Family::Clock => Group::Clock,
             Family::Disk => Group::Disk,

@@ -21,8 +21,8 @@ pub mod targets;
 pub mod wire;
 
 pub use arena::{
-    Arena, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce, Service,
-    SkewInForce, Topology, Victim, View,
+    Arena, DiskRuleInForce, FaultOnMessages, Mark, Marks, NetRule, Part, PointOfMessages, RuleInForce,
+    Service, Signs, SkewInForce, Topology, Victim, View,
 };
 pub use family::{Family, Group};
 pub use harm::{

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Conn, FIXTURES, armed, fixture, pattern, resp, sent, set, text};
 use nemesis::byzantine::{
-    Counting, Faults, Forged, Literal, MessageFault, Op, Pattern, Place, Predicate, Scope, To,
+    Counting, Faults, Forged, Literal, MessageFault, Op, Pattern, Pipe, Place, Predicate, Scope, To,
 };
 use nemesis::wire::{Link, Protocol, Step, Value, Way};
 use proptest::prelude::*;
@@ -96,6 +96,25 @@ fn r1_a_value_changes_in_the_stream_and_no_offset_does() {
     );
     assert_eq!(strikes[0].offset_in, strikes[0].offset_out);
     assert_eq!(faults.tally(0).applied, 1);
+}
+
+#[test]
+fn what_was_struck_has_arrived_when_its_receiver_says_so() {
+    let faults = Faults::new(1);
+    armed(&faults, 0, stream("set"), set("value", To::Literal(text("twelve bytes"))));
+    armed(&faults, 1, stream("del"), Op::Omit);
+    let mut conn = streaming(&faults);
+    conn.down(&resp(&["SET", "k", "AAAA"]));
+    let end = conn.pipe.out_offset(ToClient);
+    let arrived = |id| (faults.tally(id).applied, faults.tally(id).delivered);
+    assert_eq!(arrived(0), (1, 0));
+    conn.pipe.halves[ToClient as usize].receipt.note(end - 1);
+    assert_eq!(arrived(0), (1, 0), "but for a byte");
+    conn.pipe.halves[ToClient as usize].receipt.note(end);
+    assert_eq!(arrived(0), (1, 1));
+    assert_eq!(arrived(0), (1, 1), "counted once");
+    conn.down(&resp(&["DEL", "k"]));
+    assert_eq!(arrived(1), (1, 1), "kept from arriving as soon as it is struck");
 }
 
 #[test]

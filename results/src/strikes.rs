@@ -35,6 +35,9 @@ pub struct StrikeTally {
     pub matched: u64,
     /// Messages that were altered.
     pub applied: u64,
+    /// Those of them that arrived in their new form, or were kept from arriving. Runs of earlier versions did not ask.
+    #[serde(default)]
+    pub delivered: u64,
     /// Connections in which that happened, as `s0r0 → s0r1`, each once.
     pub between: Vec<String>,
     /// What came of it: `masked`, `rejected-clean`, `rejected-crash`, `detected-stopped`, `detected-served`, `silent`,

@@ -32,7 +32,7 @@ pub fn stream_grown(stage: &Stage) -> Result<Seen> {
     pair.ask::<()>(MASTER, &["SET", "k", "AAAA"])?;
     let _acked = wait(&mut pair)?;
     settle_offsets(&mut pair, stage.is_control())?;
-    let cut = pair.rig.cut(&[(MASTER, REPLICA)])?;
+    let cut = pair.rig.strike(&[(MASTER, REPLICA)], lab::Action::Drop)?;
     pair.ask::<()>(MASTER, &["SET", "k2", "lost"])?;
     let acked = wait(&mut pair)?;
     let seen = after_write(stage, &mut pair, acked, "k2", Some("lost"));
@@ -72,7 +72,7 @@ pub fn ack_inflated(stage: &Stage) -> Result<Seen> {
     if !stage.is_control() {
         eventually("an acknowledgement is altered", BOUND, || Ok((stage.applied() > 0).then_some(())))?;
     }
-    let cut = pair.rig.cut(&[(MASTER, REPLICA), (REPLICA, MASTER)])?;
+    let cut = pair.rig.strike(&[(MASTER, REPLICA), (REPLICA, MASTER)], lab::Action::Drop)?;
     pair.ask::<()>(MASTER, &["SET", "k", "lost"])?;
     let acked = wait(&mut pair)?;
     let seen = after_write(stage, &mut pair, acked, "k", Some("lost"));

@@ -78,10 +78,10 @@ impl Rig {
         }
     }
 
-    /// Cuts the links between two nodes, in the directions given as pairs of names, until the guard is dropped.
-    pub fn cut(&self, links: &[(&str, &str)]) -> Result<lab::RuleGuard> {
+    /// Does this to the links between two nodes, in the directions given as pairs of names, until the guard is dropped.
+    pub fn strike(&self, links: &[(&str, &str)], action: lab::Action) -> Result<lab::RuleGuard> {
         let links = links.iter().map(|(from, to)| (self.node(from).id(), self.node(to).id())).collect();
-        Ok(self.fabric().install(lab::Rule::new("cut", links, lab::Action::Drop, 0))?)
+        Ok(self.fabric().install(lab::Rule::new("scenario", links, action, 0))?)
     }
 
     /// Runs `job` on a thread whose sockets are the node's, to its end.

@@ -26,8 +26,8 @@ pub fn timeout_raised(stage: &Stage) -> Result<Seen> {
     client.create("/lease", "c1", CreateMode::Ephemeral)??;
     let mut seen = Seen::default();
     seen.note("session timeout the client believes in", format!("{:?}", client.session_timeout()));
-    // From here on the client hears nothing any more, not even that the server hangs up. Its pings are due too late.
-    let cut = ensemble.rig.cut(&[("zk1", "c1")])?;
+    // The client does not hear that the server hangs up. Its pings are due too late.
+    let hidden = ensemble.rig.strike(&[("zk1", "c1")], lab::Action::HideClose)?;
     let gone = ever(3 * SESSION, || Ok(witness.read("/lease")?.is_none().then_some(())))?;
     let state = if gone.is_some() { watched_state(&client, WATCH) } else { client.state() };
     seen.note("the lease ended at the server", gone.is_some());
@@ -41,7 +41,8 @@ pub fn timeout_raised(stage: &Stage) -> Result<Seen> {
         "a client that counts as connected holds its lease",
     );
     seen.signal(state != SessionState::SyncConnected, "the client was told");
-    drop(cut);
+    seen.note("ends of its connection that were hidden from it", hidden.counters().hidden);
+    drop(hidden);
     Ok(seen)
 }
 

@@ -25,8 +25,8 @@ use lab::{DiskRuleGuard, Lab, LabOptions, Node, NodeId, ProcessState, RuleGuard}
 use nemesis::byzantine::{MessageFault, Strike, Trigger};
 use nemesis::files::{self, Damage, Damaged};
 use nemesis::{
-    Arena, DataFile, DiskRuleInForce, FaultOnMessages, NetRule, Part, PointOfMessages, RuleInForce,
-    SkewInForce, Topology, Victim, View,
+    Arena, DataFile, DiskRuleInForce, FaultOnMessages, Marks, NetRule, Part, PointOfMessages, RuleInForce,
+    Signs, SkewInForce, Topology, Victim, View,
 };
 use results::RunFolder;
 use results::spec::RunSpec;
@@ -344,6 +344,14 @@ impl Arena for ZkRedis {
     fn watch(&self, trigger: &Trigger) -> Result<Box<dyn PointOfMessages>, String> {
         let wiretap = self.wiretap.as_ref().ok_or("nobody reads the messages of this run")?;
         Ok(Box::new(wiretap.watch(trigger.clone())?))
+    }
+
+    fn marks(&self) -> Marks {
+        self.servers.marks()
+    }
+
+    fn signs(&self, since: &Marks) -> Signs {
+        self.servers.signs(since)
     }
 
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {

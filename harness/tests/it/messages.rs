@@ -100,6 +100,51 @@ hold = { link = "quorum", way = "to-client", message = "COMMIT" }
 }
 
 #[test]
+fn a_server_that_ends_over_a_message_is_told_scored_and_started_again() {
+    if !able() {
+        return;
+    }
+    // A replica that comes back empty is filled with a dump, one bit of which is another.
+    let faults = r#"
+[[window]]
+start_s = 1.0
+stop_s = 6.0
+fault = "message"
+target = "master of shard 0"
+link = "replication"
+way = "to-client"
+message = "rdb-chunk"
+op.flip-bit = {}
+
+[[window]]
+start_s = 1.5
+stop_s = 2.5
+fault = "kill"
+target = "first replica of shard 0"
+lane = 1
+"#;
+    let (summary, code, said) = run(faults, &["--time-limit", "9", "--lease-ms", "4000"]);
+    assert_eq!(code, 0, "{said}");
+    let [lie, kill] = &summary.faults[..] else { panic!("{:?}", summary.faults) };
+    let victim = &kill.nodes[0];
+    let seen = |what: &str| {
+        let name = format!("Redis of {victim} {what}");
+        lie.evidence.iter().find(|(told, _)| *told == name).map(|(_, seen)| seen.as_str())
+    };
+    assert_eq!(seen("ended by itself"), Some("exited with code 1"), "{lie:?}");
+    assert!(seen("said").is_some_and(|said| said.contains("Wrong RDB checksum")), "{lie:?}");
+    assert!(seen("started again").is_some_and(|state| state.contains("running")), "{lie:?}");
+    let [tally] = &summary.strikes[..] else { panic!("{:?}", summary.strikes) };
+    assert_eq!(
+        (tally.outcome.as_str(), tally.applied, tally.delivered),
+        ("rejected-crash", 1, 1),
+        "{tally:?}"
+    );
+    assert!(tally.because.starts_with(&format!("Redis of {victim} ended by itself")), "{tally:?}");
+    assert!(matches!(summary.liveness, Liveness::Live { .. }), "{said}");
+}
+
+#[test]
 fn messages_are_altered_under_load_written_down_and_scored() {
     if !able() {
         return;
@@ -151,14 +196,15 @@ op = "omit"
     let silent = outcomes.iter().any(|(_, outcome)| *outcome == "silent");
     assert!(!silent, "three acknowledgements and a bit are not enough to break a promise: {outcomes:?}");
     let acks = summary.strikes.iter().find(|tally| tally.link == "replication").unwrap();
+    assert!(acks.delivered > 0 && acks.delivered <= acks.applied, "{acks:?}");
     assert!(acks.between.iter().all(|pair| pair.starts_with("s0r") && pair.contains(" → s0r")), "{acks:?}");
 
     // Done again as the log says: nothing is chosen anew, so nothing more than the log has can come.
     let (first, path) = (store.latest(), store.path().to_str().unwrap().to_string());
     let then = first.read().unwrap().strikes.len();
     let folder = first.path().to_str().unwrap();
-    // A cluster that comes up with another master meets none of them: up to six.
-    for _ in 0..6 {
+    // On a starved machine connections are made anew, and count otherwise.
+    for _ in 0..3 {
         let replayed = shardstorm(&["replay", folder, "--messages", "log", "--store", &path]);
         let now = store.latest().read().unwrap().strikes.len();
         assert!(now <= then, "{}", replayed.said());
@@ -168,7 +214,7 @@ op = "omit"
             return;
         }
     }
-    panic!("no message of the log came again in six runs");
+    panic!("no message of the log came again in three runs");
 }
 
 #[test]

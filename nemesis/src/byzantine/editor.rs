@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use lab::flow::Receipt;
+
 use super::faults::{Faults, Judgement, Sighting};
 use super::language::Place;
 use super::pattern::Pattern;
@@ -48,6 +50,8 @@ pub trait Pipe {
     fn offset(&self, way: Way) -> u64;
     /// Where the next byte goes in the stream as delivered.
     fn out_offset(&self, way: Way) -> u64;
+    /// Tells how much of it the receiver has acknowledged, now and later.
+    fn receipt(&mut self, way: Way) -> Receipt;
     /// The first `len` of it go on as they are.
     fn pass(&mut self, way: Way, len: usize);
     /// `with` goes on instead of the first `len` of it.
@@ -332,7 +336,6 @@ impl Editor {
     /// What happens to a message whose bytes are the next that are not ready.
     fn message(&mut self, way: Way, message: Box<Message>, pipe: &mut dyn Pipe) -> bool {
         let ready = self.sides[way.index()].ready;
-        let bytes = &pipe.pending(way)[ready..ready + message.len];
         if message.ghost {
             self.swallow(way, &message, pipe);
             self.boundary_if_whole(way, &message, None, pipe);
@@ -343,6 +346,8 @@ impl Editor {
             self.boundary_if_whole(way, &message, None, pipe);
             return true;
         }
+        let receipt = pipe.receipt(way);
+        let bytes = &pipe.pending(way)[ready..ready + message.len];
         let sighting = Sighting {
             ends: &self.ends,
             connection: self.connection,
@@ -353,6 +358,7 @@ impl Editor {
             offset_in: pipe.offset(way) + ready as u64,
             offset_out: pipe.out_offset(way) + ready as u64,
             now_ns: pipe.now_ns(),
+            receipt: &receipt,
         };
         match self.faults.judge(&sighting, &*self.codec) {
             Judgement::Pass => {

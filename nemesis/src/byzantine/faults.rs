@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+use lab::flow::Receipt;
 use serde::{Deserialize, Serialize};
 
 use super::choose::{Chooser, derive};
@@ -24,6 +25,8 @@ pub struct Tally {
     pub matched: u64,
     /// Messages it struck.
     pub applied: u64,
+    /// Those of them whose receiver has acknowledged what came in their place, or that were kept from it.
+    pub delivered: u64,
     /// Messages it would have struck, but the operation could not be done to them.
     pub refused: u64,
     /// Why, the last time.
@@ -60,6 +63,8 @@ struct Entry {
     tally: Tally,
     /// Matched and applied, for each group that is counted by itself.
     counts: HashMap<Group, (u64, u64)>,
+    /// What was struck and is not known to have arrived: where it ends in what is delivered.
+    underway: Vec<(Receipt, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +86,8 @@ pub(super) struct Sighting<'a> {
     pub offset_in: u64,
     pub offset_out: u64,
     pub now_ns: u64,
+    /// Of its way.
+    pub receipt: &'a Receipt,
 }
 
 impl Sighting<'_> {
@@ -134,7 +141,13 @@ impl Faults {
     pub fn add(&self, id: u64, fault: MessageFault) -> Result<(), FaultError> {
         fault.check()?;
         let mut inner = self.lock();
-        let entry = Entry { fault, armed: false, tally: Tally::default(), counts: HashMap::new() };
+        let entry = Entry {
+            fault,
+            armed: false,
+            tally: Tally::default(),
+            counts: HashMap::new(),
+            underway: Vec::new(),
+        };
         inner.faults.insert(id, entry);
         self.note_busy(&inner);
         Ok(())
@@ -167,7 +180,7 @@ impl Faults {
 
     /// How far a fault has come.
     pub fn tally(&self, id: u64) -> Tally {
-        self.lock().faults.get(&id).map(|entry| entry.tally.clone()).unwrap_or_default()
+        self.lock().faults.get_mut(&id).map(Entry::tally).unwrap_or_default()
     }
 
     /// What has been done so far, in order of time; the first hundred thousand.
@@ -380,6 +393,12 @@ impl Inner {
             Action::Cut { keep } => before[..keep.unwrap_or(before.len()).min(before.len())].to_vec(),
             Action::Hear => before.clone(),
         };
+        if let Some(entry) = self.faults.get_mut(&fault) {
+            match after.len() as u64 {
+                0 => entry.tally.delivered += 1,
+                len => entry.underway.push((sighting.receipt.clone(), sighting.offset_out + len)),
+            }
+        }
         let place = field.as_deref().and_then(|name| message.field(name));
         let field_after = match (&place, action) {
             (Some(place), Action::Edit { splices, .. }) if splices.len() == 1 => {
@@ -441,6 +460,13 @@ impl Entry {
         self.tally.applied += 1;
         let group = self.group(sighting);
         self.counts.entry(group).or_default().1 += 1;
+    }
+
+    fn tally(&mut self) -> Tally {
+        let before = self.underway.len();
+        self.underway.retain(|(receipt, end)| receipt.acknowledged() < *end);
+        self.tally.delivered += (before - self.underway.len()) as u64;
+        self.tally.clone()
     }
 
     fn refuse(&mut self, why: String) {

@@ -39,6 +39,10 @@ impl Pipe for flow::Wire<'_> {
         flow::Wire::out_offset(self, way.into())
     }
 
+    fn receipt(&mut self, way: Way) -> flow::Receipt {
+        flow::Wire::receipt(self, way.into())
+    }
+
     fn pass(&mut self, way: Way, len: usize) {
         flow::Wire::pass(self, way.into(), len);
     }

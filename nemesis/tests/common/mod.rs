@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+use lab::flow::Receipt;
 use nemesis::byzantine::{Editor, Ends, Faults, Literal, MessageFault, Op, Pattern, Pipe, To};
 use nemesis::wire::{Link, Protocol, Way};
 
@@ -12,6 +13,7 @@ pub struct Half {
     pub offset: u64,
     pub out: Vec<u8>,
     pub taken: u64,
+    pub receipt: Receipt,
 }
 
 /// A connection that remembers what came out.
@@ -35,6 +37,9 @@ impl Pipe for FakePipe {
     }
     fn out_offset(&self, way: Way) -> u64 {
         self.halves[way as usize].taken + self.halves[way as usize].out.len() as u64
+    }
+    fn receipt(&mut self, way: Way) -> Receipt {
+        self.halves[way as usize].receipt.clone()
     }
     fn pass(&mut self, way: Way, len: usize) {
         let half = &mut self.halves[way as usize];

@@ -1,6 +1,7 @@
 //! Every server process of a run: where it runs, where its files are, how it is started again.
 
 use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use cluster::provision::{self, Launch, redis, zookeeper};
 use cluster::security::Transport;
 use lab::{Clock, Disk, DiskOptions, Node, Process, ProcessState, Program};
 use nemesis::wire::Protocol;
-use nemesis::{DataFile, Part, Service, Topology, Victim, View, files};
+use nemesis::{DataFile, Mark, Marks, Part, Service, Signs, Topology, Victim, View, files};
 use results::RunFolder;
 use results::spec::RunSpec;
 
@@ -33,6 +34,8 @@ pub const PROTOCOLS: [(u16, Protocol); 4] = [
 ];
 /// Steps of an agent that are worth showing.
 const STEPS_SHOWN: usize = 4;
+/// Bytes of a log that are searched for signs of trouble.
+const LOG_READ_MAX: u64 = 8 << 20;
 /// Lines of a dead server's log that are worth showing.
 const LOG_TAIL: usize = 8;
 
@@ -232,6 +235,30 @@ impl Servers {
         self.processes.get(victim).ok_or_else(missing)
     }
 
+    /// How far all logs are, and who has ended by itself.
+    pub fn marks(&self) -> Marks {
+        let mark = |process: &Process| Mark {
+            log: std::fs::metadata(&process.program().log).map_or(0, |log| log.len()),
+            is_ended: process.ended_by_itself().is_some(),
+        };
+        Marks(self.processes.iter().map(|(victim, process)| (victim.clone(), mark(process))).collect())
+    }
+
+    /// Who has ended by itself since then, and what all logs say since.
+    pub fn signs(&self, since: &Marks) -> Signs {
+        let mut signs = Signs::default();
+        for (victim, before) in &since.0 {
+            let Some(process) = self.processes.get(victim) else { continue };
+            if let (Some(exit), false) = (process.ended_by_itself(), before.is_ended) {
+                signs.ended.push((victim.clone(), ProcessState::Exited(exit).to_string()));
+            }
+            signs
+                .logs
+                .push((victim.clone(), log_from(&process.program().log, before.log).unwrap_or_default()));
+        }
+        signs
+    }
+
     /// The clock of a process; an error in words when it has none of its own.
     pub fn clock(&self, victim: &Victim) -> Result<&Clock, String> {
         let clock = self.clocks.as_ref().and_then(|clocks| clocks.get(victim));
@@ -326,6 +353,15 @@ impl Drop for Servers {
         }
         self.certificates.remove();
     }
+}
+
+/// What a log says from this byte on, as far as that is worth reading.
+fn log_from(log: &Path, from: u64) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(log)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_READ_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The last steps of an agent, oldest first.

@@ -40,6 +40,7 @@ pub(super) fn fault(family: Family, first: bool, target: Target, rng: &mut ChaCh
             probability: one_of(rng, &[0.01, 0.1, 1.0]),
         },
         Family::SlowClose => NetFault::SlowClose { hold_ms: one_of(rng, &[None, Some(500), Some(2_000)]) },
+        Family::HiddenClose => NetFault::HiddenClose,
         Family::Stall => NetFault::Stall {
             after_bytes: one_of(rng, &[0, 10_000, 100_000]),
             per: one_of(rng, &[CountedPer::Connection, CountedPer::Connection, CountedPer::Link]),

@@ -105,6 +105,8 @@ pub enum NetFault {
         #[serde(default)]
         hold_ms: Option<u64>,
     },
+    /// Nobody is told that a connection has ended.
+    HiddenClose,
     /// Nothing more passes after so many bytes.
     Stall {
         /// How many, from the first packet seen.
@@ -143,6 +145,7 @@ impl NetFault {
         "reset",
         "half-open",
         "slow-close",
+        "hidden-close",
         "stall",
     ];
 
@@ -161,6 +164,7 @@ impl NetFault {
             NetFault::Reset { .. } => Family::Reset,
             NetFault::HalfOpen { .. } => Family::HalfOpen,
             NetFault::SlowClose { .. } => Family::SlowClose,
+            NetFault::HiddenClose => Family::HiddenClose,
             NetFault::Stall { .. } => Family::Stall,
         }
     }
@@ -196,6 +200,7 @@ impl NetFault {
             NetFault::Reset { probability } => Action::Reset { probability },
             NetFault::HalfOpen { loser, probability } => Action::HalfOpen { loser, probability },
             NetFault::SlowClose { hold_ms } => Action::SlowClose { hold: hold_ms.map(MS) },
+            NetFault::HiddenClose => Action::HideClose,
             NetFault::Stall { after_bytes, per } => Action::Stall { after_bytes, per },
         }
     }
@@ -271,6 +276,7 @@ impl NetFault {
             NetFault::Reset { .. } => vec![("connections reset", counters.reset)],
             NetFault::HalfOpen { .. } => vec![("connections lost at one end", counters.reset)],
             NetFault::SlowClose { .. } => vec![("closes held", counters.delayed)],
+            NetFault::HiddenClose => vec![("ends hidden", counters.hidden)],
         }
     }
 }
@@ -321,6 +327,7 @@ impl fmt::Display for NetFault {
             }
             NetFault::SlowClose { hold_ms: None } => f.write_str("FIN held until healed"),
             NetFault::SlowClose { hold_ms: Some(ms) } => write!(f, "FIN held for {ms} ms"),
+            NetFault::HiddenClose => f.write_str("neither FIN nor RST arrives"),
             NetFault::Stall { after_bytes, per } => {
                 let whose = if per == CountedPer::Link { "link" } else { "connection" };
                 write!(f, "after {after_bytes} bytes of a {whose}")

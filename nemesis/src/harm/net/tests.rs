@@ -123,6 +123,7 @@ fn faults_read_as_they_are_written_and_say_what_they_are() {
         ("fault = 'reset'\nprobability = 0.001", "connections, at 0.1 % of segments"),
         ("fault = 'half-open'\nloser = 'server'", "the server loses the connection, at 100 % of segments"),
         ("fault = 'slow-close'", "FIN held until healed"),
+        ("fault = 'hidden-close'", "neither FIN nor RST arrives"),
         ("fault = 'slow-close'\nhold_ms = 500", "FIN held for 500 ms"),
         ("fault = 'stall'\nafter_bytes = 1000", "after 1000 bytes of a connection"),
         ("fault = 'stall'\nafter_bytes = 0\nper = 'link'", "after 0 bytes of a link"),
@@ -221,7 +222,7 @@ proptest! {
     fn every_drawn_fault_is_sound_and_shown_by_its_own_counter_only(seed: u64, first: bool) {
         let none = RuleCounters::default();
         let all = RuleCounters {
-            matched: 9, dropped: 1, delayed: 2, duplicated: 3, reordered: 4, corrupted: 5, shaped: 6, reset: 7,
+            matched: 9, dropped: 1, delayed: 2, duplicated: 3, reordered: 4, corrupted: 5, hidden: 8, shaped: 6, reset: 7,
             expired: false,
         };
         for family in families() {

@@ -136,7 +136,7 @@ fn every_part_of_the_language_names_its_mistakes() {
         ("[[mix]]\nfaults = ['kill']\nramp = [0, 2]".into(), "`ramp` is the strength"),
         ("[[mix]]\nfaults = ['kill']\ntargets = ['same as window 1']".into(), "has no windows with numbers"),
         ("[[mix]]\nfaults = ['kill']\ntargets = ['master of shard 5']".into(), "no shard 5"),
-        ("[[mix]]\ntargets = ['client']\n[[mix.harm]]\nfault = 'kill'".into(), "suits none of its targets"),
+        ("[[mix]]\ntargets = ['client']\n[[mix.harm]]\nfault = 'clock-jump'\noffset_ms = 100".into(), "suits none of its targets"),
         ("[[phase]]\nfrom_s = 1\nto_s = 5\n[[phase]]\nfrom_s = 4\nto_s = 6".into(), "overlaps phase 1"),
         ("[[phase]]\nfrom_s = 1\nto_s = 5\n[[phase.mix]]\nfaults = ['kill']\nto_s = 9".into(), "beyond its phase"),
         ("[swarm]\nfamilies = []".into(), "is empty"),
