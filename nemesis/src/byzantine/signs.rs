@@ -29,12 +29,13 @@ const REDIS: [&str; 9] = [
     "corruption detected",
     "Bad data format",
 ];
-const ZOOKEEPER: [&str; 12] = [
+const ZOOKEEPER: [&str; 13] = [
     "but next pending txn",
     "without seeing txn",
     "not first!",
     "Trying to commit future proposal",
     "First digest mismatch",
+    "Digests are not matching",
     "CRC check failed",
     "CRC corruption",
     "Len error",
