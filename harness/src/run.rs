@@ -60,6 +60,8 @@ pub fn carry_out(plan: &Plan, store: &Path, budget_memory: u64, budget_time: Dur
     // Servers run in folders of their own: a path relative to ours would mean another place to them.
     let store = std::path::absolute(store).context("failed to find the current folder")?;
     let folder = RunFolder::create(&store, &format!("{}-{}", plan.spec.workload, plan.spec.seed))?;
+    // Where there are no locks, whoever looks has to guess whether the run goes on.
+    let _held = folder.hold();
     folder.write_schedule(&plan.schedule)?;
     // A schedule that came from a file is repeated from the copy in the run folder.
     let faults_file = plan.faults_file.as_ref().map(|text| folder.write_faults(text)).transpose()?;

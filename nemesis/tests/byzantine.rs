@@ -104,7 +104,7 @@ fn what_was_struck_has_arrived_when_its_receiver_says_so() {
     armed(&faults, 0, stream("set"), set("value", To::Literal(text("twelve bytes"))));
     armed(&faults, 1, stream("del"), Op::Omit);
     let mut conn = streaming(&faults);
-    conn.down(&resp(&["SET", "k", "AAAA"]));
+    conn.down(resp(&["SET", "k", "AAAA"]));
     let end = conn.pipe.out_offset(ToClient);
     let arrived = |id| (faults.tally(id).applied, faults.tally(id).delivered);
     assert_eq!(arrived(0), (1, 0));
@@ -113,7 +113,7 @@ fn what_was_struck_has_arrived_when_its_receiver_says_so() {
     conn.pipe.halves[ToClient as usize].receipt.note(end);
     assert_eq!(arrived(0), (1, 1));
     assert_eq!(arrived(0), (1, 1), "counted once");
-    conn.down(&resp(&["DEL", "k"]));
+    conn.down(resp(&["DEL", "k"]));
     assert_eq!(arrived(1), (1, 1), "kept from arriving as soon as it is struck");
 }
 

@@ -131,6 +131,14 @@ impl RunFolder {
         Ok(RunFolder { path })
     }
 
+    /// Says to everybody that somebody is at work in this folder, until what is returned is dropped, or its process ends
+    /// however it ends.
+    pub fn hold(&self) -> io::Result<fs::File> {
+        let folder = fs::File::open(&self.path)?;
+        folder.lock()?;
+        Ok(folder)
+    }
+
     /// Opens a folder that a run wrote; follows links such as `latest`.
     ///
     /// Fails with [`Error::NotARunFolder`] when there is no `run.toml` in it and with
@@ -264,6 +272,15 @@ impl RunFolder {
         below.sort();
         logs.extend(below.iter().filter_map(|file| file.strip_prefix(&self.path).ok().map(Path::to_owned)));
         logs
+    }
+}
+
+/// Is somebody at work in this folder? See [`RunFolder::hold`]. An error where the file system knows no locks.
+pub fn is_held(folder: &Path) -> io::Result<bool> {
+    match fs::File::open(folder)?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(fs::TryLockError::WouldBlock) => Ok(true),
+        Err(fs::TryLockError::Error(error)) => Err(error),
     }
 }
 

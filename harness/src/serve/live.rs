@@ -23,10 +23,8 @@ use tail::{Snapshot, Tail};
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
 /// Runs that are followed at once.
 const FOLLOWED_MAX: usize = 16;
-/// A file that was written to within this time is taken for one that is still written to.
+/// Where there are no locks, a file that was written to within this time is taken for one that is still written to.
 const FRESH: Duration = Duration::from_secs(10);
-/// The longest that raising a cluster, and judging a history, may take unless the user says so.
-const PATIENCE: Duration = Duration::from_secs(330);
 
 /// How far a run without a verdict has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,40 +56,25 @@ impl State {
 /// How far a run without a verdict has come, and that in a sentence.
 pub fn state(folder: &Path) -> (State, &'static str) {
     let history = folder.join(layout::HISTORY);
-    let Some(age) = age(&history) else {
-        return match age(&folder.join(layout::RUN)) {
-            Some(age) if age < PATIENCE / 5 => (State::Running, "The cluster is being raised."),
-            _ => (State::Ended, "The run ended before its load began; there is nothing to judge."),
-        };
-    };
-    let killed = "The run ended without a verdict: it was killed. `shardstorm check` judges what it left.";
-    if age > PATIENCE {
-        // A process may hold its journal for long without a line in it only if it hangs.
-        return (State::Ended, killed);
-    }
-    if age < FRESH || is_held_open(&history) {
-        return (State::Running, "The run is in progress.");
-    }
-    match last_line(&history) {
-        Some(line) if line.contains("\"end\"") => {
+    let is_alive = layout::is_held(folder).unwrap_or_else(|_| is_fresh(&history));
+    match (is_alive, history.is_file()) {
+        (true, false) => (State::Running, "The cluster is being raised."),
+        (true, true) if last_line(&history).is_some_and(|line| line.contains("\"end\"")) => {
             (State::Judging, "The load is over, the history is being judged.")
         }
-        _ => (State::Ended, killed),
+        (true, true) => (State::Running, "The run is in progress."),
+        (false, false) => (State::Ended, "The run ended before its load began; there is nothing to judge."),
+        (false, true) => (
+            State::Ended,
+            "The run ended without a verdict: it was killed. `shardstorm check` judges what it left.",
+        ),
     }
 }
 
-fn age(path: &Path) -> Option<Duration> {
-    let modified = fs::metadata(path).ok()?.modified().ok()?;
-    Some(SystemTime::now().duration_since(modified).unwrap_or_default())
-}
-
-/// Does some process that we may look at have this file open?
-fn is_held_open(path: &Path) -> bool {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.map(|process| process.path().join("fd")).any(|open| {
-        let files = fs::read_dir(open).into_iter().flatten().flatten();
-        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file == path)
-    })
+/// Was something written to it just now?
+fn is_fresh(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|about| about.modified()).ok();
+    modified.is_some_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() < FRESH)
 }
 
 fn last_line(path: &Path) -> Option<String> {
@@ -174,4 +157,29 @@ pub fn page(site: &Site, names: &[String]) -> Option<Reply> {
         run_href: format!("/run/{address}"),
         snapshot: text,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use results::RunFolder;
+
+    #[test]
+    fn a_run_goes_on_as_long_as_somebody_holds_its_folder_however_long_it_writes_nothing() {
+        let store = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(store.path(), "register-1").unwrap();
+        let held = folder.hold().unwrap();
+        assert_eq!(state(folder.path()).0, State::Running);
+        let write = |line: &str| {
+            fs::write(folder.history(), line).unwrap();
+            let old = SystemTime::now() - Duration::from_secs(86_400);
+            fs::File::options().append(true).open(folder.history()).unwrap().set_modified(old).unwrap();
+        };
+        write("{\"f\":\"phase\",\"value\":\"load\"}\n");
+        assert_eq!(state(folder.path()).0, State::Running);
+        write("{\"f\":\"phase\",\"value\":\"end\"}\n");
+        assert_eq!(state(folder.path()).0, State::Judging);
+        drop(held);
+        assert_eq!(state(folder.path()).0, State::Ended);
+    }
 }
