@@ -17,7 +17,7 @@ use cluster::provision;
 use cluster::reshard::{Goal, Report};
 use nemesis::byzantine::{Editor, Ends, Faults, Literal, MessageFault, Op, Pattern, Predicate, Tapped};
 use nemesis::wire::{Link, Protocol, WHOLE, Way};
-use nemesis::{Arena, NetRule, RuleInForce, Topology, Victim, View};
+use nemesis::{Arena, Topology, View};
 use results::Journal;
 use workloads::generator::Pace;
 use workloads::{Keyed, KeyedOptions, Register};
@@ -142,21 +142,6 @@ impl Arena for Nothing {
     }
     fn view(&self) -> View {
         View::default()
-    }
-    fn kill(&self, _: &Victim) -> Result<String, String> {
-        Err("there is nothing to kill".into())
-    }
-    fn restart(&self, _: &Victim) -> Result<String, String> {
-        Err("there is nothing to restart".into())
-    }
-    fn pause(&self, _: &Victim) -> Result<String, String> {
-        Err("there is nothing to pause".into())
-    }
-    fn resume(&self, _: &Victim) -> Result<String, String> {
-        Err("there is nothing to resume".into())
-    }
-    fn install(&self, _: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
-        Err("there is no network".into())
     }
 }
 

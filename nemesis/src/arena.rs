@@ -234,7 +234,7 @@ pub struct Signs {
     pub logs: Vec<(Victim, String)>,
 }
 
-/// A system that can be harmed. Every call is synchronous and short (milliseconds); what it returns is what
+/// A system that can be harmed, in the ways that it does not leave out. Every call is synchronous and short (milliseconds); what it returns is what
 /// was *seen*, as evidence: a process state read back from the kernel, not the fact that a signal was sent.
 /// An `Err` is one sentence: the harm did not take effect, and why.
 pub trait Arena: Sync {
@@ -246,7 +246,9 @@ pub trait Arena: Sync {
 
     /// Kills a process at once (SIGKILL); returns the state seen afterwards. Refuses where that would lose more memories
     /// than the system is made to survive.
-    fn kill(&self, victim: &Victim) -> Result<String, String>;
+    fn kill(&self, victim: &Victim) -> Result<String, String> {
+        Err(format!("the {victim} cannot be killed here"))
+    }
 
     /// The same, whatever is lost.
     fn lose(&self, victim: &Victim) -> Result<String, String> {
@@ -254,16 +256,24 @@ pub trait Arena: Sync {
     }
 
     /// Starts a killed process again.
-    fn restart(&self, victim: &Victim) -> Result<String, String>;
+    fn restart(&self, victim: &Victim) -> Result<String, String> {
+        Err(format!("the {victim} cannot be started again here"))
+    }
 
     /// Stops a process without killing it (SIGSTOP).
-    fn pause(&self, victim: &Victim) -> Result<String, String>;
+    fn pause(&self, victim: &Victim) -> Result<String, String> {
+        Err(format!("the {victim} cannot be paused here"))
+    }
 
     /// Lets it go on (SIGCONT).
-    fn resume(&self, victim: &Victim) -> Result<String, String>;
+    fn resume(&self, victim: &Victim) -> Result<String, String> {
+        Err(format!("the {victim} cannot be resumed here"))
+    }
 
     /// Puts a network rule in force.
-    fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String>;
+    fn install(&self, _rule: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
+        Err("this system has no links that could be struck".into())
+    }
 
     /// Makes the clock of a process wrong, from now on and across its restarts.
     fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {

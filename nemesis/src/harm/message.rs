@@ -150,7 +150,7 @@ impl fmt::Display for MessageHarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{NetRule, Part, RuleInForce, Topology, Victim, View};
+    use crate::arena::{Part, Topology, Victim, View};
     use crate::byzantine::Tally;
     use std::sync::Mutex;
 
@@ -184,21 +184,6 @@ mod tests {
         }
         fn view(&self) -> View {
             View::default()
-        }
-        fn kill(&self, _: &Victim) -> Result<String, String> {
-            Err("not here".into())
-        }
-        fn restart(&self, _: &Victim) -> Result<String, String> {
-            Err("not here".into())
-        }
-        fn pause(&self, _: &Victim) -> Result<String, String> {
-            Err("not here".into())
-        }
-        fn resume(&self, _: &Victim) -> Result<String, String> {
-            Err("not here".into())
-        }
-        fn install(&self, _: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
-            Err("not here".into())
         }
         fn interfere(&self, _: u64, _: &MessageFault) -> Result<Box<dyn FaultOnMessages>, String> {
             Ok(Box::new(Armed(self.applied)))

@@ -75,18 +75,6 @@ impl Arena for Notebook {
     fn view(&self) -> View {
         View::default()
     }
-    fn kill(&self, _: &Victim) -> Result<String, String> {
-        Err("not here".into())
-    }
-    fn restart(&self, _: &Victim) -> Result<String, String> {
-        Err("not here".into())
-    }
-    fn pause(&self, _: &Victim) -> Result<String, String> {
-        Err("not here".into())
-    }
-    fn resume(&self, _: &Victim) -> Result<String, String> {
-        Err("not here".into())
-    }
     fn install(&self, rule: &NetRule) -> Result<Box<dyn RuleInForce>, String> {
         self.rules.lock().unwrap().push(rule.clone());
         Ok(Box::new(InForceHere(self.counters)))
