@@ -57,8 +57,8 @@ pub fn engine(seconds: f64, concurrency: u32, store: &Path) -> Result<Exit> {
     Ok(Exit::Valid)
 }
 
-/// redis-benchmark against redis-server over the fabric, and by turns over a kernel veth pair and over the fabric
-/// with a tap that reads every message and has an eye on one that never comes.
+/// redis-benchmark against redis-server over the fabric, and by turns over a kernel veth pair, over the fabric with a tap
+/// that reads every message and has an eye on one that never comes, and over one that records every packet.
 pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
     crate::doctor::require_for_run()?;
     let server = provision::redis::find()?.program;
@@ -81,6 +81,7 @@ pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
         connections: vec![1, 50],
         turns,
         tap: Some(&read_all),
+        recorded: true,
         dir: &scratch,
     };
     let figures = lab::bench::fabric(&contest);
@@ -92,6 +93,9 @@ pub fn fabric(turns: u32, requests: u64) -> Result<Exit> {
     println!("added median latency: {:.1} us", figures.added_latency_us_p50());
     if let Some(ratio) = figures.worst_tapped_ratio() {
         println!("rate with every message read: at least {ratio:.2} of the bare fabric's");
+    }
+    if let Some(ratio) = figures.worst_recorded_ratio() {
+        println!("rate with every packet recorded: at least {ratio:.2} of the bare fabric's");
     }
     print!("{beside}");
     Ok(Exit::Valid)

@@ -480,8 +480,8 @@ pub enum Bench {
         #[arg(long, default_value = "results/runs")]
         store: PathBuf,
     },
-    /// redis-benchmark over the fabric, beside the same over a kernel veth pair and over the fabric with a tap that
-    /// reads everything, in one run
+    /// redis-benchmark over the fabric, beside the same over a kernel veth pair, over the fabric with a tap that reads
+    /// everything, and over one that records every packet, in one run
     Fabric {
         /// Turns over each network; the medians count
         #[arg(long, default_value_t = 5)]

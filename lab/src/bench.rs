@@ -1,5 +1,5 @@
 //! The fabric beside a kernel veth pair: the same server, the same client, the same two nodes, by turns
-//! over one and over the other; and, if asked, over the fabric with a tap on it.
+//! over one and over the other; and, if asked, over the fabric with a tap on it, and over one that records all packets.
 //!
 //! What is served is the caller's business; a contest is two command lines and a way to read rates out
 //! of what the client printed. The turns alternate within one run, so that whatever else the machine
@@ -47,6 +47,8 @@ pub struct Contest<'a> {
     pub turns: u32,
     /// Puts a tap on the fabric for a third kind of turn; `None` leaves that out.
     pub tap: Option<&'a PutTap>,
+    /// Takes a fourth kind of turn, over a fabric that records every packet below `dir`.
+    pub recorded: bool,
     /// A directory for the logs of server and clients.
     pub dir: &'a Path,
 }
@@ -60,17 +62,26 @@ pub struct Medians {
     pub veth: f64,
     /// Over the fabric with a tap, if there was one.
     pub tapped: Option<f64>,
+    /// Over a fabric that records, if there was one.
+    #[serde(default)]
+    pub recorded: Option<f64>,
 }
 
 impl Medians {
     fn of(mut turns: Turns<f64>) -> Medians {
-        let tapped = (!turns.tapped.is_empty()).then(|| median(&mut turns.tapped));
-        Medians { fabric: median(&mut turns.fabric), veth: median(&mut turns.veth), tapped }
+        let [tapped, recorded] =
+            [&mut turns.tapped, &mut turns.recorded].map(|turns| (!turns.is_empty()).then(|| median(turns)));
+        Medians { fabric: median(&mut turns.fabric), veth: median(&mut turns.veth), tapped, recorded }
     }
 
     /// Fabric over veth.
     pub fn ratio(&self) -> f64 {
         self.fabric / self.veth
+    }
+
+    /// The recording fabric over the bare one.
+    pub fn recorded_ratio(&self) -> Option<f64> {
+        self.recorded.map(|recorded| recorded / self.fabric)
     }
 
     /// The tapped fabric over the bare one.
@@ -115,6 +126,11 @@ impl FabricFigures {
         self.round_trip_us_p50.fabric - self.round_trip_us_p50.veth
     }
 
+    /// The lowest ratio of the recording fabric's rates to the bare one's.
+    pub fn worst_recorded_ratio(&self) -> Option<f64> {
+        self.rates.iter().filter_map(|figure| figure.rate_per_s.recorded_ratio()).min_by(f64::total_cmp)
+    }
+
     /// The lowest ratio of the tapped fabric's rates to the bare one's.
     pub fn worst_tapped_ratio(&self) -> Option<f64> {
         self.rates.iter().filter_map(|figure| figure.rate_per_s.tapped_ratio()).min_by(f64::total_cmp)
@@ -124,17 +140,22 @@ impl FabricFigures {
 impl fmt::Display for FabricFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<34} {:>12} {:>12} {:>7}", "", "fabric", "veth", "ratio")?;
-        match self.bulk_mb_per_s.tapped {
-            Some(_) => writeln!(f, " {:>12} {:>9}", "tapped", "of fabric")?,
-            None => writeln!(f)?,
+        let bulk = &self.bulk_mb_per_s;
+        for (name, _) in
+            [("tapped", bulk.tapped), ("recorded", bulk.recorded)].iter().filter(|(_, by)| by.is_some())
+        {
+            write!(f, " {name:>12} {:>9}", "of fabric")?;
         }
+        writeln!(f)?;
         let mut line = |name: String, medians: &Medians, decimals: usize| {
             let (fabric, veth, ratio) = (medians.fabric, medians.veth, medians.ratio());
             write!(f, "{name:<34} {fabric:>12.decimals$} {veth:>12.decimals$} {ratio:>7.2}")?;
-            match medians.tapped.zip(medians.tapped_ratio()) {
-                Some((tapped, ratio)) => writeln!(f, " {tapped:>12.decimals$} {ratio:>9.2}"),
-                None => writeln!(f),
+            let others =
+                [medians.tapped.zip(medians.tapped_ratio()), medians.recorded.zip(medians.recorded_ratio())];
+            for (other, ratio) in others.into_iter().flatten() {
+                write!(f, " {other:>12.decimals$} {ratio:>9.2}")?;
             }
+            writeln!(f)
         };
         for figure in &self.rates {
             let name = format!("{} /s, {} connections", figure.operation, figure.connections);
@@ -149,21 +170,36 @@ impl fmt::Display for FabricFigures {
 /// Races the contest's client and server, a ping-pong and a bulk stream over both networks.
 pub fn fabric(contest: &Contest<'_>) -> Result<FabricFigures> {
     let mut lab = Lab::up(LabOptions::named("bench"))?;
-    let client = lab.add_node("client")?;
-    let server = lab.add_node("server")?;
-    client.add_veth(&server, VETH_CLIENT, VETH_SERVER)?;
-    let track = Track { fabric: lab.fabric(), client: &client, server: &server, contest };
+    let ground = Ground::of(&mut lab)?;
+    ground.client.add_veth(&ground.server, VETH_CLIENT, VETH_SERVER)?;
+    let capture = Some(contest.dir.join("bench.pcapng"));
+    let recording = || Lab::up(LabOptions { capture, ..LabOptions::named("bench-recorded") });
+    let mut recording = contest.recorded.then(recording).transpose()?;
+    let recorded = recording.as_mut().map(Ground::of).transpose()?;
+    let track = Track { fabric: lab.fabric(), ground, recorded, contest };
     let rates = race(&track)?;
     let (round_trip_us_p50, round_trip_us_p99) = ping_pong(&track)?;
     let bulk_mb_per_s = bulk(&track)?;
     Ok(FabricFigures { rates, round_trip_us_p50, round_trip_us_p99, bulk_mb_per_s })
 }
 
+/// Two nodes of a lab.
+struct Ground {
+    client: Node,
+    server: Node,
+}
+
+impl Ground {
+    fn of(lab: &mut Lab) -> Result<Ground> {
+        Ok(Ground { client: lab.add_node("client")?, server: lab.add_node("server")? })
+    }
+}
+
 /// Where the turns are taken.
 struct Track<'a> {
     fabric: &'a Fabric,
-    client: &'a Node,
-    server: &'a Node,
+    ground: Ground,
+    recorded: Option<Ground>,
     contest: &'a Contest<'a>,
 }
 
@@ -172,52 +208,65 @@ struct Turns<T> {
     fabric: Vec<T>,
     veth: Vec<T>,
     tapped: Vec<T>,
+    recorded: Vec<T>,
 }
 
 impl<T> Turns<T> {
     fn map<U>(self, f: impl FnMut(T) -> U + Copy) -> Turns<U> {
         let each = |turns: Vec<T>| turns.into_iter().map(f).collect();
-        Turns { fabric: each(self.fabric), veth: each(self.veth), tapped: each(self.tapped) }
+        Turns {
+            fabric: each(self.fabric),
+            veth: each(self.veth),
+            tapped: each(self.tapped),
+            recorded: each(self.recorded),
+        }
     }
 }
 
 impl Track<'_> {
     /// Calls `turn` for each network by turns; returns what each gave.
-    fn by_turns<T>(&self, mut turn: impl FnMut(Ipv4Addr) -> Result<T>) -> Result<Turns<T>> {
-        let mut turns = Turns { fabric: Vec::new(), veth: Vec::new(), tapped: Vec::new() };
+    fn by_turns<T>(&self, mut turn: impl FnMut(&Ground, Ipv4Addr) -> Result<T>) -> Result<Turns<T>> {
+        let ground = &self.ground;
+        let mut turns =
+            Turns { fabric: Vec::new(), veth: Vec::new(), tapped: Vec::new(), recorded: Vec::new() };
         for _ in 0..self.contest.turns {
-            turns.fabric.push(turn(self.server.addr())?);
+            turns.fabric.push(turn(ground, ground.server.addr())?);
             if let Some(tap) = self.contest.tap {
                 let guard = tap(self.fabric)?;
-                turns.tapped.push(turn(self.server.addr())?);
+                turns.tapped.push(turn(ground, ground.server.addr())?);
                 drop(guard);
             }
-            turns.veth.push(turn(VETH_SERVER)?);
+            if let Some(ground) = &self.recorded {
+                turns.recorded.push(turn(ground, ground.server.addr())?);
+            }
+            turns.veth.push(turn(ground, VETH_SERVER)?);
         }
         Ok(turns)
     }
 }
 
 fn race(track: &Track<'_>) -> Result<Vec<RateFigure>> {
-    let Track { client, server, contest, .. } = track;
-    let running = serve(contest, client, server)?;
+    let contest = track.contest;
+    let grounds = [Some(&track.ground), track.recorded.as_ref()];
+    let running: Vec<_> =
+        grounds.into_iter().flatten().map(|ground| serve(contest, ground)).collect::<Result<_>>()?;
     let mut figures = Vec::new();
     for &connections in &contest.connections {
         let mut serial = 0;
-        let turns = track.by_turns(|addr| {
+        let turns = track.by_turns(|ground, addr| {
             serial += 1;
             let name = format!("client-{connections}-{serial}");
-            let run = client.spawn(&program(contest, &name, (contest.client)(addr, connections)))?;
+            let run = ground.client.spawn(&program(contest, &name, (contest.client)(addr, connections)))?;
             finished_output(&run).map(|output| (contest.read_rates)(&output))
         })?;
         figures.extend(rate_figures(connections, turns));
     }
-    running.kill()?;
+    running.iter().try_for_each(Process::kill)?;
     Ok(figures)
 }
 
 /// Starts the contest's server on its node, and waits until the client reaches it.
-fn serve(contest: &Contest<'_>, client: &Node, server: &Node) -> Result<Process> {
+fn serve(contest: &Contest<'_>, Ground { client, server }: &Ground) -> Result<Process> {
     let running = server.spawn(&program(contest, "server", contest.server.clone()))?;
     wait_for_port(&running, client, SocketAddr::from((server.addr(), contest.port)))?;
     Ok(running)
@@ -243,10 +292,12 @@ fn rate_figures(connections: u32, turns: Turns<Rates>) -> Vec<RateFigure> {
         }
         sorted
     };
-    let (mut veth, mut tapped) = (by_operation(turns.veth), by_operation(turns.tapped));
+    let [mut veth, mut tapped, mut recorded] = [turns.veth, turns.tapped, turns.recorded].map(by_operation);
     let figures = by_operation(turns.fabric).into_iter().filter_map(|(operation, fabric)| {
-        let (veth, tapped) = (veth.remove(&operation)?, tapped.remove(&operation).unwrap_or_default());
-        let rate_per_s = Medians::of(Turns { fabric, veth, tapped });
+        let veth = veth.remove(&operation)?;
+        let [tapped, recorded] =
+            [&mut tapped, &mut recorded].map(|turns| turns.remove(&operation).unwrap_or_default());
+        let rate_per_s = Medians::of(Turns { fabric, veth, tapped, recorded });
         Some(RateFigure { connections, operation, rate_per_s })
     });
     figures.collect()
@@ -280,7 +331,7 @@ fn finished_output(process: &Process) -> Result<String> {
 }
 
 /// A socket pair between the nodes: the server's end, the client's end.
-fn connect(client: &Node, server: &Node, addr: Ipv4Addr) -> Result<(TcpStream, TcpStream)> {
+fn connect(Ground { client, server }: &Ground, addr: Ipv4Addr) -> Result<(TcpStream, TcpStream)> {
     let failed = |e: std::io::Error| LabError::Bench(format!("a connection to {addr}: {e}"));
     let crashed = |_| LabError::Bench("a thread of the bench panicked".to_owned());
     let listen = server.enter("bench-listen", move || TcpListener::bind((addr, 0)))?;
@@ -299,8 +350,8 @@ fn connect(client: &Node, server: &Node, addr: Ipv4Addr) -> Result<(TcpStream, T
 /// Median and 99th percentile of the round trip of 64 bytes.
 fn ping_pong(track: &Track<'_>) -> Result<(Medians, Medians)> {
     const ROUND_TRIPS: usize = 5_000;
-    let times_us = track.by_turns(|addr| {
-        let (mut far, mut near) = connect(track.client, track.server, addr)?;
+    let times_us = track.by_turns(|ground, addr| {
+        let (mut far, mut near) = connect(ground, addr)?;
         let echo = std::thread::spawn(move || {
             let mut buffer = [0; 64];
             while far.read_exact(&mut buffer).and_then(|()| far.write_all(&buffer)).is_ok() {}
@@ -319,19 +370,20 @@ fn ping_pong(track: &Track<'_>) -> Result<(Medians, Medians)> {
         Ok(times_us)
     })?;
     let both = times_us.map(|mut times| (percentile(&mut times, 0.5), percentile(&mut times, 0.99)));
-    let Turns { fabric, veth, tapped } = both;
-    let [(f50, f99), (v50, v99), (t50, t99)] = [fabric, veth, tapped].map(|turns| turns.into_iter().unzip());
+    let Turns { fabric, veth, tapped, recorded } = both;
+    let [(f50, f99), (v50, v99), (t50, t99), (r50, r99)] =
+        [fabric, veth, tapped, recorded].map(|turns| turns.into_iter().unzip());
     Ok((
-        Medians::of(Turns { fabric: f50, veth: v50, tapped: t50 }),
-        Medians::of(Turns { fabric: f99, veth: v99, tapped: t99 }),
+        Medians::of(Turns { fabric: f50, veth: v50, tapped: t50, recorded: r50 }),
+        Medians::of(Turns { fabric: f99, veth: v99, tapped: t99, recorded: r99 }),
     ))
 }
 
 /// Megabytes per second of one stream.
 fn bulk(track: &Track<'_>) -> Result<Medians> {
     const TIME: Duration = Duration::from_millis(500);
-    let turns = track.by_turns(|addr| {
-        let (mut far, mut near) = connect(track.client, track.server, addr)?;
+    let turns = track.by_turns(|ground, addr| {
+        let (mut far, mut near) = connect(ground, addr)?;
         let sink = std::thread::spawn(move || {
             let mut buffer = vec![0; 256 * 1024];
             let mut bytes = 0;
@@ -378,12 +430,16 @@ mod tests {
     fn figures_pair_operations_by_name_and_tell_the_worst_ratio() {
         let turn = |set: f64, get: f64| vec![("SET".to_owned(), set), ("GET".to_owned(), get)];
         let (fabric, veth) = (vec![turn(80.0, 95.0)], vec![turn(100.0, 100.0)]);
-        let rates = rate_figures(50, Turns { fabric, veth, tapped: vec![turn(40.0, 19.0)] });
+        let rates = rate_figures(
+            50,
+            Turns { fabric, veth, tapped: vec![turn(40.0, 19.0)], recorded: vec![turn(60.0, 19.0)] },
+        );
         assert_eq!(
             rates.iter().map(|figure| figure.rate_per_s.tapped_ratio()).collect::<Vec<_>>(),
             [Some(0.2), Some(0.5)]
         );
-        let medians = Medians { fabric: 30.0, veth: 20.0, tapped: None };
+        assert_eq!(rates[1].rate_per_s.recorded_ratio(), Some(0.75), "GET, SET");
+        let medians = Medians { fabric: 30.0, veth: 20.0, tapped: None, recorded: None };
         let figures = FabricFigures {
             rates,
             round_trip_us_p50: medians,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Contest, Rates, finished_output, median, program, serve};
+use super::{Contest, Ground, Rates, finished_output, median, program, serve};
 use crate::error::Result;
 use crate::{Action, Fabric, Lab, LabOptions, Latency, Node, Rule, RuleGuard, Spread};
 
@@ -65,10 +65,10 @@ impl fmt::Display for BesideFigures {
 /// Races the contest's client and server over the fabric, with rules on other links and without by turns.
 pub fn rules_elsewhere(contest: &Contest<'_>) -> Result<BesideFigures> {
     let mut lab = Lab::up(LabOptions::named("bench-rules"))?;
-    let (client, server) = (lab.add_node("client")?, lab.add_node("server")?);
+    let ground = Ground::of(&mut lab)?;
     let names: Vec<String> = (0..OTHERS).map(|i| format!("other{i}")).collect();
     let others = lab.add_nodes(&names)?;
-    let running = serve(contest, &client, &server)?;
+    let running = serve(contest, &ground)?;
     let chatter = Chatter::among(&others)?;
     let mut figures = BesideFigures { rates: Vec::new(), rules: RULES, judged: 0 };
     let mut serial = 0;
@@ -79,8 +79,9 @@ pub fn rules_elsewhere(contest: &Contest<'_>) -> Result<BesideFigures> {
             // Whoever comes second in one pair of turns comes first in the next.
             let ruled = turn.div_ceil(2) % 2 == 1;
             let guards = if ruled { install(lab.fabric(), &others)? } else { Vec::new() };
-            let argv = (contest.client)(server.addr(), connections);
-            let run = client.spawn(&program(contest, &format!("beside-{connections}-{serial}"), argv))?;
+            let argv = (contest.client)(ground.server.addr(), connections);
+            let run =
+                ground.client.spawn(&program(contest, &format!("beside-{connections}-{serial}"), argv))?;
             turns[usize::from(ruled)].push((contest.read_rates)(&finished_output(&run)?));
             figures.judged += guards.into_iter().map(|guard| guard.heal().matched).sum::<u64>();
         }

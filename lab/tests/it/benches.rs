@@ -59,6 +59,7 @@ fn contest<T>(
             let tap = Tap { name: "pass".into(), server_ports: vec![], nodes: None };
             fabric.tap(tap, |_| Some(Box::new(PassAll)))
         }),
+        recorded: true,
         dir,
     })
 }
@@ -80,6 +81,7 @@ pub fn the_bench_races_over_both_networks() {
     let pairs = figures.rates.iter().map(|f| f.rate_per_s);
     for pair in pairs.chain([figures.round_trip_us_p50, figures.round_trip_us_p99, figures.bulk_mb_per_s]) {
         assert!(pair.fabric > 0.0 && pair.veth > 0.0 && pair.tapped.is_some_and(|t| t > 0.0), "{figures}");
+        assert!(pair.recorded.is_some_and(|r| r > 0.0), "{figures}");
     }
     assert!(figures.round_trip_us_p99.fabric >= figures.round_trip_us_p50.fabric);
 }
