@@ -167,35 +167,47 @@ where
 {
     let mut shift = Shift { hands: plan.hands(), phase: None, has_begun: false };
     loop {
-        let (mut before, mut lived) = (None, false);
         let ended = runtime().and_then(|runtime| {
             LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
                     biased;
-                    () = plan.life.beat() => { before = connections(); lived = true; Ok(()) }
-                    ended = shift.serve(&plan, &mut phases, report) => ended,
+                    () = plan.life.beat() => Ok(End::Killed { connections: connections() }),
+                    done = shift.serve(&plan, &mut phases, report) => done.map(|()| End::Over),
                 }
             })
         });
         // The runtime is gone, and with it every socket.
-        let rises = match ended {
-            Ok(()) if lived => shift.bury(&plan).map_err(Into::into).map(|open| {
-                let connections = match (before, connections()) {
-                    (Some(before), Some(after)) => format!(", {before} connections before, {after} after"),
-                    _ => String::new(),
-                };
-                plan.life.lie_dead(format!("dead, {open} calls cut short{connections}"))
-            }),
-            Ok(()) => Ok(false),
+        let buried = match ended {
+            Ok(End::Over) => return,
+            Ok(End::Killed { connections }) => {
+                shift.bury(&plan).map(|open| last_words(open, connections)).map_err(Into::into)
+            }
             Err(error) => Err(error),
         };
-        match rises {
+        match buried.map(|said| plan.life.lie_dead(said)) {
             Ok(true) => {}
             Ok(false) => return,
             // Whoever waits for this site is told why it will not come; nobody waiting is no trouble.
             Err(error) => return drop(report.send(Err(error))),
         }
     }
+}
+
+/// How one life of a client ended.
+enum End {
+    /// Connections it had, where they can be told from those of others.
+    Killed { connections: Option<usize> },
+    /// There is nothing more to do.
+    Over,
+}
+
+/// What is seen of a client that was killed.
+fn last_words(calls_open: usize, connections_before: Option<usize>) -> String {
+    let connections = match (connections_before, connections()) {
+        (Some(before), Some(after)) => format!(", {before} connections before, {after} after"),
+        _ => String::new(),
+    };
+    format!("dead, {calls_open} calls cut short{connections}")
 }
 
 impl<T, W: Workload> Plan<T, W> {
@@ -267,9 +279,12 @@ where
         }
     }
 
-    /// Its client was killed: the calls that were open, which stay open for ever.
+    /// Its client was killed: how many calls were open, which stay open for ever.
     fn bury<T>(&mut self, plan: &Plan<T, W>) -> Result<usize, Broken> {
-        let Some(Phase::Load(recorder) | Phase::FinalReads(recorder)) = &self.phase else { return Ok(0) };
+        let recorder = match &self.phase {
+            Some(Phase::Load(recorder) | Phase::FinalReads(recorder)) => Some(&**recorder),
+            None => None,
+        };
         let mut open = 0;
         for hand in &mut self.hands {
             open += usize::from(hand.worker.bury(plan.workload.client(hand.index), recorder)?);

@@ -69,10 +69,10 @@ impl<C: Client> Worker<C> {
     }
 
     /// Its process was killed: nobody can say what became of a call that was open, and who comes after it has another
-    /// process id and other hands. True if a call was open.
-    pub fn bury(&mut self, hands: C, recorder: &Recorder) -> Result<bool, Broken> {
+    /// process id and other hands. True if a call was open; only then is there something to record.
+    pub fn bury(&mut self, hands: C, recorder: Option<&Recorder>) -> Result<bool, Broken> {
         let (process, was_open) = (self.process, self.open.is_some());
-        if let Some(op) = &self.open {
+        if let (Some(op), Some(recorder)) = (&self.open, recorder) {
             let completion = Completion { error: Some(KILLED.into()), ..self.client.timed_out(op) };
             self.close(completion, recorder)?;
         }

@@ -1,5 +1,7 @@
-//! What shows that a message was altered, and what servers write into their logs when one makes no sense to them. Read off Redis 7.0 and ZooKeeper 3.8; none of it
-//! is written in runs whose processes are only killed, halted, cut off or slow.
+//! What shows that a message was altered, and what servers write into their logs when one makes no sense to them. Read off
+//! Redis 7.0 and ZooKeeper 3.8. In 123 runs in which processes were killed and halted, links were cut and slow, clocks wrong and
+//! disks failing, none of these lines was written but one: a ZooKeeper server that had been killed in a loop found digests that
+//! did not match while it replayed its log.
 
 use crate::arena::Part;
 
@@ -29,7 +31,7 @@ const REDIS: [&str; 9] = [
     "corruption detected",
     "Bad data format",
 ];
-const ZOOKEEPER: [&str; 13] = [
+const ZOOKEEPER: [&str; 12] = [
     "but next pending txn",
     "without seeing txn",
     "not first!",
@@ -42,7 +44,6 @@ const ZOOKEEPER: [&str; 13] = [
     "Unreasonable",
     "Received packet with invalid packet",
     "Invalid configLength",
-    "Severe unrecoverable error",
 ];
 
 /// The lines of a log in which a process of this kind complains of a message: the first of each kind.
