@@ -278,9 +278,6 @@ impl Arena for ZkRedis {
     }
 
     fn kill(&self, victim: &Victim) -> Result<String, String> {
-        if let Some(client) = self.lives.of(victim) {
-            return client.kill();
-        }
         if let (Some(gate), Part::Redis, Some(shard)) =
             (&self.gate, victim.part, self.topology.shard_of(&victim.node))
         {
@@ -290,6 +287,9 @@ impl Arena for ZkRedis {
     }
 
     fn lose(&self, victim: &Victim) -> Result<String, String> {
+        if let Some(client) = self.lives.of(victim) {
+            return client.kill();
+        }
         self.signal(victim, lab::Process::kill, |state| matches!(state, ProcessState::Exited(_)))
     }
 

@@ -24,7 +24,7 @@ fn able() -> bool {
 const FAULTS: [(&str, &str, &str, &str); 7] = [
     ("power-cut", "", "zookeeper leader", "signal 9"),
     // After it come windows that need no leader.
-    ("power-cut", "", "zookeeper ensemble", "lost to the power cut"),
+    ("power-cut", "", "client c0 and zookeeper ensemble", "client of c0 lost to the power cut"),
     ("stuck-fsync", "", "zookeeper minority", "syncs delayed"),
     ("disk-full", "", "zookeeper minority", "found no space"),
     ("bit-flip", "file = 'log'\naim = 'value'", "zookeeper minority", "its file was mended"),

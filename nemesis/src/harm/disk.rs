@@ -209,13 +209,7 @@ impl Means for DiskHarm {
                     | Target::SameAs { .. }
             )
         };
-        let is_client =
-            |target: &Target| matches!(target, Target::Client | Target::Process { part: Part::Client, .. });
-        let is_power_cut = *self == DiskHarm::PowerCut;
-        if is_power_cut && target.each().iter().any(is_client) {
-            return Err("a client keeps nothing on a disk: use kill, or another target".into());
-        }
-        if !is_power_cut && !target.each().iter().all(has_files) {
+        if *self != DiskHarm::PowerCut && !target.each().iter().all(has_files) {
             return Err(
                 "only ZooKeeper keeps files that outlive its process: use target = \"zookeeper leader\" or \
                         \"zookeeper minority\""

@@ -27,7 +27,7 @@ fn a_window_reads_as_written() {
 fn every_mistake_is_named_with_its_mend() {
     let cases = [
         ("start_s = 3\nstop_s = 6\nfault = 'burn'\ntarget = 'client'", "unknown fault `burn`"),
-        ("start_s = 3\nstop_s = 6\nfault = 'power-cut'\ntarget = 'client'", "keeps nothing on a disk"),
+        ("start_s = 3\nstop_s = 6\nfault = 'stuck-fsync'\ntarget = 'client'", "only ZooKeeper keeps files"),
         ("start_s = 3\nstop_s = 6\nfault = 'kill'\ntarget = 'master of shard 2'", "shards 0 to 1"),
         ("start_s = 6\nstop_s = 3\nfault = 'kill'\ntarget = 'zookeeper leader'", "must come before"),
         ("start_s = 6\nstop_s = 31\nfault = 'kill'\ntarget = 'zookeeper leader'", "within the load of 30 s"),
