@@ -9,6 +9,7 @@ use checker::{Anomaly, Verdict};
 use results::Report;
 use tempfile::TempDir;
 
+use crate::devtools::Hand;
 use crate::synthetic::{self, Run};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -179,6 +180,97 @@ fn a_phone_shows_it_without_scrolling_sideways_and_a_broken_address_is_no_harm()
         let seen = open(&browser, &page, fragment, &[]);
         assert_eq!((seen.data("ready"), seen.data("in-view")), ("6000", "6000"), "{fragment}");
     }
+}
+
+/// The part of the run that is in view, microseconds.
+fn in_view(hand: &mut Hand) -> (f64, f64) {
+    let view = hand.value("document.body.dataset.view");
+    let (from, to) = view.as_str().unwrap().split_once(',').unwrap();
+    (from.parse().unwrap(), to.parse().unwrap())
+}
+
+/// Does something, and waits until another part is in view; the part before, and after.
+fn moved(hand: &mut Hand, what: &str, act: impl FnOnce(&mut Hand)) -> ((f64, f64), (f64, f64)) {
+    let before = in_view(hand);
+    act(hand);
+    let still = format!("{},{}", before.0, before.1);
+    hand.until(what, "document.body.dataset.view", |view| view != &still);
+    // What glides has to arrive.
+    let mut after = in_view(hand);
+    loop {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let now = in_view(hand);
+        if now == after {
+            return (before, after);
+        }
+        after = now;
+    }
+}
+
+fn width((from, to): (f64, f64)) -> f64 {
+    to - from
+}
+
+#[test]
+fn mouse_wheel_keys_and_fingers_move_the_timeline() {
+    let Some(browser) = browser() else { return };
+    let folder = TempDir::new().unwrap();
+    let page = write(&synthetic::run(6_000), folder.path());
+    let mut hand = Hand::at(&browser, &page);
+    let place = "(() => { const view = document.querySelector('[data-part=view]'); view.scrollIntoView({ block: 'center' });
+                 const box = view.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]; })()";
+    let place: Vec<f64> = serde_json::from_value(hand.value(place)).unwrap();
+    let [left, top, wide, high] = place[..] else { panic!("{place:?}") };
+    let at = |x: f64| (left + wide * x, top + high * 0.8);
+    let whole = in_view(&mut hand);
+
+    // Before it was clicked, the wheel is the page's.
+    hand.wheel(at(0.5), 1.0);
+    assert_eq!(in_view(&mut hand), whole);
+    hand.mouse("mousePressed", at(0.5));
+    hand.mouse("mouseReleased", at(0.5));
+    hand.until("the timeline has the focus", "document.activeElement.dataset.part ?? ''", |part| {
+        part == "view"
+    });
+    let (before, after) = moved(&mut hand, "the wheel zooms in", |hand| hand.wheel(at(0.5), -240.0));
+    assert!(width(after) < 0.8 * width(before), "{before:?} {after:?}");
+    let (before, after) = moved(&mut hand, "a drag pans", |hand| {
+        hand.mouse("mousePressed", at(0.7));
+        hand.mouse("mouseMoved", at(0.6));
+        hand.mouse("mouseMoved", at(0.4));
+        hand.mouse("mouseReleased", at(0.4));
+    });
+    assert!(after.0 > before.0 && (width(after) / width(before) - 1.0).abs() < 0.01, "{before:?} {after:?}");
+
+    let (before, after) = moved(&mut hand, "an arrow pans", |hand| hand.key("ArrowLeft"));
+    assert!(after.0 < before.0 && (width(after) / width(before) - 1.0).abs() < 0.01, "{before:?} {after:?}");
+    let (before, after) = moved(&mut hand, "plus zooms in", |hand| hand.key("+"));
+    assert!(width(after) < width(before), "{before:?} {after:?}");
+    let (before, after) = moved(&mut hand, "minus zooms out", |hand| hand.key("-"));
+    assert!(width(after) > width(before), "{before:?} {after:?}");
+    hand.key(".");
+    let first = hand.until("an operation is chosen", "document.body.dataset.chosen", |chosen| chosen != "");
+    hand.key(".");
+    hand.until("the next one is", "document.body.dataset.chosen", |chosen| chosen != "" && *chosen != first);
+    hand.key("Escape");
+    hand.until("none is", "document.body.dataset.chosen", |chosen| chosen == "");
+
+    let (before, after) = moved(&mut hand, "two fingers zoom in", |hand| {
+        hand.touch("touchStart", &[at(0.45), at(0.55)]);
+        hand.touch("touchMove", &[at(0.4), at(0.6)]);
+        hand.touch("touchMove", &[at(0.3), at(0.7)]);
+        hand.touch("touchEnd", &[]);
+    });
+    assert!(width(after) < 0.6 * width(before), "{before:?} {after:?}");
+    let (before, after) = moved(&mut hand, "one finger pans", |hand| {
+        hand.touch("touchStart", &[at(0.6)]);
+        hand.touch("touchMove", &[at(0.5)]);
+        hand.touch("touchMove", &[at(0.3)]);
+        hand.touch("touchEnd", &[]);
+    });
+    assert!(after.0 > before.0 && (width(after) / width(before) - 1.0).abs() < 0.01, "{before:?} {after:?}");
+    let (_, after) = moved(&mut hand, "Home shows the whole run", |hand| hand.key("Home"));
+    assert_eq!(after, whole);
 }
 
 #[test]

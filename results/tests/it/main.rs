@@ -5,6 +5,7 @@ mod availability;
 mod blame;
 mod browser;
 mod campaign;
+mod devtools;
 mod export;
 mod failover;
 mod failover_bars;
