@@ -161,7 +161,19 @@ fn reads_go_where_the_workload_wants_them_unless_the_user_says_otherwise() {
 #[test]
 fn locks_and_groups_keep_their_word_on_the_fake() {
     for workload in ["lock", "members"] {
-        let flags = ["--target", "fake", "--time-limit", "8", "--rate", "200", "--workload", workload];
+        // Turns that linger take seconds: time enough for some to be written.
+        let flags = [
+            "--target",
+            "fake",
+            "--time-limit",
+            "14",
+            "--rate",
+            "400",
+            "--seed",
+            "5",
+            "--workload",
+            workload,
+        ];
         let done = Store::new().run(&flags);
         assert_eq!(done.code, 0, "{workload}: {}", done.said());
     }
