@@ -277,7 +277,7 @@ pub trait Arena: Sync {
 
     /// Makes the clock of a process wrong, from now on and across its restarts.
     fn skew(&self, victim: &Victim, _skew: &Skew) -> Result<Box<dyn SkewInForce>, String> {
-        Err(format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+        Err(format!("the {victim} has no clock of its own"))
     }
 
     /// Puts a fault on messages in force, for this window.
@@ -302,12 +302,12 @@ pub trait Arena: Sync {
 
     /// True if a process has ended, be it by itself.
     fn is_ended(&self, victim: &Victim) -> Result<bool, String> {
-        Err(format!("nobody can tell whether the {} of {} has ended", victim.part.word(), victim.node))
+        Err(format!("nobody can tell whether the {victim} has ended"))
     }
 
     /// Starts a process again if it has ended by itself; says how it had ended, `None` if it runs.
     fn revive(&self, victim: &Victim) -> Result<Option<String>, String> {
-        Err(format!("the {} of {} cannot be revived here", victim.part.word(), victim.node))
+        Err(format!("the {victim} cannot be revived here"))
     }
 
     /// Puts a rule in force on a process's data directory.
@@ -333,5 +333,5 @@ pub trait Arena: Sync {
 }
 
 fn no_disk(victim: &Victim) -> String {
-    format!("the {} of {} has no data directory that can be harmed", victim.part.word(), victim.node)
+    format!("the {victim} has no data directory that can be harmed")
 }

@@ -139,7 +139,7 @@ const WHAT: [(&str, usize, bool); 4] = [
 ];
 
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures, asserts nothing: by hand, with --run-ignored only --no-capture"]
 fn what_protection_costs() {
     // By what was called, then by mode: one entry for each round.
     let mut all: Vec<Vec<Vec<Series>>> = vec![vec![Vec::new(); MODES.len()]; WHAT.len()];

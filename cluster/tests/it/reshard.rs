@@ -380,7 +380,7 @@ fn a_driver_that_wakes_up_too_late_is_refused_at_every_step() {
 
 /// Asserts nothing about speed: run with `--ignored --nocapture`.
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures, asserts nothing: by hand, with --run-ignored only --no-capture"]
 fn a_hundred_thousand_keys_under_load() {
     on_a_runtime(async {
         let Some(rig) = Rig::of_shards(&[0, 1], &[2], Mode::default()).await else { return };

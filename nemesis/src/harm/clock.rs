@@ -122,15 +122,11 @@ impl Means for ClockHarm {
         for victim in &strike.victims {
             match arena.skew(victim, &self.skew()) {
                 Ok(skew) => skewed.push((victim.clone(), skew)),
-                Err(why) => evidence.push((name(victim), format!("failed: {why}"))),
+                Err(why) => evidence.push((victim.to_string(), format!("failed: {why}"))),
             }
         }
         Box::new(Struck { harm: *self, skewed, evidence })
     }
-}
-
-fn name(victim: &Victim) -> String {
-    format!("{} of {}", victim.part.word(), victim.node)
 }
 
 /// Clocks that are wrong; each is right again when it is dropped.
@@ -149,7 +145,7 @@ impl InForce for Struck {
             let told = skew.told();
             installed |= self.harm.shows_in(&told);
             skew.straighten();
-            evidence.push((format!("{} was told", name(victim)), self.harm.words(&told)));
+            evidence.push((format!("{victim} was told"), self.harm.words(&told)));
         }
         let deadline = Instant::now() + ASKS_AGAIN;
         let silent =
@@ -158,7 +154,7 @@ impl InForce for Struck {
             while silent(&*skew) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            evidence.push((format!("{} once healed", name(&victim)), self.harm.words(&skew.told())));
+            evidence.push((format!("{victim} once healed"), self.harm.words(&skew.told())));
         }
         Healed { installed, evidence }
     }

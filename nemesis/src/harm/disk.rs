@@ -380,7 +380,7 @@ impl Struck<'_> {
     }
 
     fn note(&mut self, victim: &Victim, when: &str, what: String) {
-        self.evidence.push((format!("{} of {} {when}", victim.part.word(), victim.node), what));
+        self.evidence.push((format!("{victim} {when}"), what));
     }
 
     fn note_seen(&mut self, victim: &Victim, when: &str, seen: Result<String, String>) {

@@ -146,7 +146,7 @@ impl Struck<'_> {
     }
 
     fn note(&mut self, victim: &Victim, when: &str, seen: Result<String, String>) {
-        let what = format!("{} of {} {when}", victim.part.word(), victim.node);
+        let what = format!("{victim} {when}");
         self.evidence.push((what, seen.unwrap_or_else(|why| format!("failed: {why}"))));
     }
 }

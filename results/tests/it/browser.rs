@@ -12,6 +12,18 @@ use tempfile::TempDir;
 use crate::devtools::Hand;
 use crate::synthetic::{self, Run};
 
+/// A browser without a window that sees nothing but the file: whoever asks a name server gets no answer.
+pub const ALONE: [&str; 8] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--disable-background-networking",
+    "--disable-sync",
+];
+
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 fn browser() -> Option<PathBuf> {
@@ -50,15 +62,7 @@ fn open(browser: &Path, page: &Path, fragment: &str, flags: &[&str]) -> Seen {
 fn run(browser: &Path, page: &Path, fragment: &str, flags: &[&str]) -> Seen {
     let profile = TempDir::new().unwrap();
     let output = Command::new(browser)
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-        ])
-        // Nothing but the file: whoever asks a name server gets no answer.
-        .args(["--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--disable-sync"])
+        .args(ALONE)
         .args(["--enable-logging=stderr", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(flags)

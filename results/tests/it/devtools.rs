@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::browser::ALONE;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A page in a browser of its own; both go when it is dropped.
@@ -29,13 +31,7 @@ impl Hand {
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1"])
             .arg(browser)
-            .args([
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
+            .args(ALONE)
             .args(["--remote-debugging-pipe", "--window-size=1200,900"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())

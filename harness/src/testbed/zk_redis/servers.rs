@@ -262,7 +262,7 @@ impl Servers {
     /// The clock of a process; an error in words when it has none of its own.
     pub fn clock(&self, victim: &Victim) -> Result<&Clock, String> {
         let clock = self.clocks.as_ref().and_then(|clocks| clocks.get(victim));
-        clock.ok_or_else(|| format!("the {} of {} has no clock of its own", victim.part.word(), victim.node))
+        clock.ok_or_else(|| format!("the {victim} has no clock of its own"))
     }
 
     /// Takes what was written while the cluster was raised as written back: ZooKeeper does not sync its snapshots,
@@ -275,12 +275,12 @@ impl Servers {
     /// The faulty disk under a process's data; an error in words when there is none.
     pub fn disk(&self, victim: &Victim) -> Result<&Disk, String> {
         let disk = self.disks.get(&victim.node).filter(|_| victim.part == Part::ZooKeeper);
-        disk.ok_or_else(|| format!("the {} of {} has no disk that can fail", victim.part.word(), victim.node))
+        disk.ok_or_else(|| format!("the {victim} has no disk that can fail"))
     }
 
     /// The newest file of this kind among a process's data.
     pub fn data_file(&self, victim: &Victim, file: DataFile) -> Result<PathBuf, String> {
-        let missing = || format!("the {} of {} has no {}", victim.part.word(), victim.node, file.word());
+        let missing = || format!("the {victim} has no {}", file.word());
         let is_meant = |node: &Node| victim.part == Part::ZooKeeper && node.name() == victim.node;
         let (_, server) = self.ensemble.iter().find(|(node, _)| is_meant(node)).ok_or_else(missing)?;
         let prefix = match file {
@@ -325,11 +325,8 @@ impl Servers {
     /// One line per process that does not run, per node with its role, and per agent with its last steps.
     pub fn diagnose(&self, view: &View, topology: &Topology) -> Vec<String> {
         let idle = self.processes.iter().filter(|(_, process)| process.state() != ProcessState::Running);
-        let mut lines: Vec<String> = idle
-            .map(|(victim, process)| {
-                format!("{} of {}: {}", victim.part.word(), victim.node, process.state())
-            })
-            .collect();
+        let mut lines: Vec<String> =
+            idle.map(|(victim, process)| format!("{victim}: {}", process.state())).collect();
         lines.sort();
         for name in topology.shards.iter().flatten() {
             let events = self.logs.join(name).join("events.jsonl");
